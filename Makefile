@@ -1,0 +1,53 @@
+# `make report` on a fresh machine: needs Python 3.11 or newer, make and a Python package index.
+
+PROFILE ?= quick
+ARGS    ?=
+MIRROR  ?=
+# The first interpreter here that is new enough and can make virtual environments.
+PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help report test lab clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PROFILE=full     the paper's setting instead of two CPU cores for minutes"
+	@echo "  ARGS='...'       more options for yoda-nb report or pytest"
+	@echo "  MIRROR=DIR       a local copy of the public data, for make test"
+	@echo "  PYTHON=path      the Python to make $(VENV) with"
+
+report: $(VENV)/.installed ## Run the notebooks and write report/index.html
+	@$(BIN)/yoda-nb report --profile $(PROFILE) -o report $(ARGS)
+
+test: $(VENV)/.installed-test ## Run the test suite
+	@$(BIN)/python -m pytest $(if $(MIRROR),--mirror $(MIRROR)) $(ARGS)
+
+lab: $(VENV)/.installed ## Open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks $(ARGS)
+
+clean: ## Remove the report and caches (the environment: rm -r .venv)
+	rm -rf report build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
+	find yoda_nb tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "yoda-nb needs Python 3.11 or newer with venv (Debian: apt install python3-venv);"; \
+	  echo "name one with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; } >&2
+	@echo "Installing into $(VENV) (one to three minutes, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) torch
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "Installing what the tests need ..."
+	@$(PIP) -e '.[test]'
+	@touch $@

@@ -1,0 +1,116 @@
+"""Every notebook keeps the house rules, and runs in its smallest setting without a network."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from yoda_nb.report import read_parameters, run_report
+from yoda_nb.report.pages import NO_ALT
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+LONGEST_CELL = 20  # lines; about 15 is the aim
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def tagged(notebook: nbformat.NotebookNode, tag: str) -> list:
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", ())]
+
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def test_the_first_notebooks_are_there():
+    names = {path.stem for path in NOTEBOOKS}
+    assert {"01_data_and_noise", "02_sampling_methods", "03_perception_distortion"} <= names
+    assert any(tagged(read(path), "headline") for path in NOTEBOOKS)
+
+
+@each_notebook
+def test_a_notebook_is_stored_without_outputs(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == [] and cell.execution_count is None
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata and "papermill" not in notebook.metadata
+
+
+@each_notebook
+def test_cells_come_in_the_agreed_order(path):
+    cells = read(path).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert cells[0].cell_type == "markdown" and re.match(r"# .+", cells[0].source)
+    assert "?" in cells[0].source, "the first cell asks the question"
+    assert "parameters" in code[0].metadata.get("tags", ()), "parameters before any other code"
+    imports = code[1].source.lstrip()
+    assert re.match(r"(#.*\n)*(import|from) ", imports), "the imports come after the parameters"
+
+    headings = {
+        match[1].strip(): index
+        for index, cell in enumerate(cells)
+        if cell.cell_type == "markdown"
+        for match in re.finditer(r"^## +(.+)$", cell.source, re.MULTILINE)
+    }
+    check, attempt = headings["Check"], headings["Try"]
+    assert check < attempt
+    checks = [cell.source for cell in cells[check:attempt] if cell.cell_type == "code"]
+    assert any(re.search(r"^\s*assert ", source, re.MULTILINE) for source in checks)
+    assert any("<details>" in cell.source for cell in cells[attempt:]), "a folded answer"
+    for cell in code:
+        assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
+
+
+@each_notebook
+def test_there_is_one_parameters_cell_and_it_explains_itself(path):
+    assert len(tagged(read(path), "parameters")) == 1
+    parameters = {parameter.name: parameter for parameter in read_parameters(path)}
+    assert {"profile", "seed"} <= parameters.keys()
+    assert parameters["profile"].default == "quick"
+    assert all(parameter.help for parameter in parameters.values()), "a comment on every line"
+
+
+class Images(HTMLParser):
+    def __init__(self, html: str):
+        super().__init__()
+        self.found: list[dict] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.found.append(dict(attrs))
+
+
+@each_notebook
+def test_a_notebook_runs_in_its_smallest_setting(path, tmp_path):
+    result = run_report([path], tmp_path / "report", profile="tiny")
+    (run,) = result.runs
+    assert run.status == "done", run.error
+    page = (tmp_path / "report" / f"{path.stem}.html").read_text(encoding="utf-8")
+    images = Images(page).found
+    assert images, "a notebook shows a figure"
+    for image in images:
+        assert image["src"].startswith("data:image/")
+        assert len(image.get("alt", "")) > 15 and image["alt"] != NO_ALT, "describe the figure"
+    assert len(page) < 5e6, "a page is at most 5 MB"
+    assert "<math" in page or "$" not in "".join(cell.source for cell in read(path).cells)
+
+
+@pytest.mark.parametrize("setting", ["sead=1", "seed=one"])
+def test_a_wrong_parameter_ends_the_command_before_a_kernel_starts(setting, tmp_path):
+    command = [sys.executable, "-c", "from yoda_nb.cli import app; app()", "report"]
+    command += ["--notebooks", str(NOTEBOOKS[0]), "--set", setting, "-o", str(tmp_path / "out")]
+    shown = subprocess.run(command, capture_output=True, text=True)
+    assert shown.returncode != 0
+    assert setting.partition("=")[0] in shown.stderr and "Traceback" not in shown.stderr
+    assert not (tmp_path / "out").exists()
