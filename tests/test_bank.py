@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yoda_nb.bank import Bank, canonical_json, clear, default_bank, entries, key_of, recall
-from yoda_nb.volumes import InputError
+from yoda_nb.nifti import InputError, atomic
 
 DESCRIPTION = {"system": "yoda-expa", "n_ex": 10, "seed": 0, "source": torch.arange(6.0)}
 
@@ -194,12 +194,17 @@ def test_a_failed_computation_leaves_nothing(bank):
 
 def test_strays_of_killed_writers_are_removed(bank):
     bank.root.mkdir()
-    old, fresh = bank.root / ".a.tmp", bank.root / ".b.tmp"
-    for path in (old, fresh):
-        path.write_bytes(b"half")
-    os.utime(old, (time.time() - 1e5,) * 2)
+    with atomic(bank.root / "a.safetensors") as one, atomic(bank.root / "b.safetensors") as two:
+        old, fresh = one.name, two.name  # as `atomic` names them
+        for part in (one, two):
+            part.write_bytes(b"half")
+    clear(bank)
+    for name in (old, fresh):
+        (bank.root / name).write_bytes(b"half")
+    os.utime(bank.root / old, (time.time() - 1e5,) * 2)
     recall(bank, DESCRIPTION, Sampler())
-    assert not old.exists() and fresh.exists()  # the fresh one may still have its writer
+    assert not (bank.root / old).exists()
+    assert (bank.root / fresh).exists()  # it may still have its writer
     clear(bank)
     assert not list(bank.root.iterdir())
 

@@ -34,6 +34,7 @@ ORDER = (
     "recipes",
     "systems",
     "bank",
+    "study",
     "plots",
     "explorers",
     "report",

@@ -16,12 +16,13 @@ import pytest
 from filelock import FileLock
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from yoda_nb.report import execution, read_parameters, resolve_parameters, run_report
+from yoda_nb.report import provenance, read_parameters, resolve_parameters, run_report
 from yoda_nb.report.pages import NO_ALT, math_html, outputs_html
 from yoda_nb.volumes import InputError
 
-PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = (  # a red dot as PNG
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+    "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 PARAMETERS = """\
 profile = "tiny"  # tiny, quick or full
@@ -105,7 +106,7 @@ def test_a_parameter_must_be_known_by_one_notebook_at_least(declared, tmp_path):
     resolved = resolve_parameters([declared, other], {"steps": 20}, profile="quick")
     assert resolved[other] == {"steps": 20}
     assert resolved[declared]["profile"] == "quick" and "steps" not in resolved[declared]
-    with pytest.raises(InputError, match="'sed'.*did you mean 'seed'"):
+    with pytest.raises(InputError, match=r"'sed'.*did you mean 'seed'"):
         resolve_parameters([declared, other], {"sed": 1})
 
 
@@ -302,7 +303,7 @@ def test_the_index_has_headlines_status_and_provenance(site):
 
 
 def test_a_second_report_repeats_only_what_failed(site):
-    folder, first, _ = site
+    folder, _, _ = site
     notebooks = sorted(folder.glob("*.ipynb"))
     stored = (folder / "out/notebooks/01_first.ipynb").read_bytes()
 
@@ -320,24 +321,24 @@ def test_a_second_report_repeats_only_what_failed(site):
     nbformat.write(changed, notebooks[1])
     (folder / "out/notebooks/03_third.ipynb").write_bytes(b'{"cut')
     assert again(seed=5) == ["reused", "done", "done"]
-    assert not list((folder / "out").rglob("*.tmp"))
+    assert {path.name for path in (folder / "out").rglob(".*")} <= {".lock"}
 
 
 def test_a_fingerprint_covers_what_decides_a_result(declared, tmp_path, monkeypatch):
     data = tmp_path / "t1.nii.gz"
     data.write_bytes(b"one")
     values = {"seed": 0, "path": str(data)}
-    marks = {execution.fingerprint(declared, values)}
-    assert execution.fingerprint(declared, dict(reversed(values.items()))) in marks
-    marks.add(execution.fingerprint(declared, {**values, "seed": 1}))
+    marks = {provenance.fingerprint(declared, values)}
+    assert provenance.fingerprint(declared, dict(reversed(values.items()))) in marks
+    marks.add(provenance.fingerprint(declared, {**values, "seed": 1}))
     data.write_bytes(b"other")
-    marks.add(execution.fingerprint(declared, values))
+    marks.add(provenance.fingerprint(declared, values))
     declared.write_bytes(declared.read_bytes() + b"\n")
-    marks.add(execution.fingerprint(declared, values))
-    monkeypatch.setattr(execution, "versions", lambda: {"torch": "0"})
-    marks.add(execution.fingerprint(declared, values))
-    monkeypatch.setattr(execution, "package_hash", lambda: "changed")
-    marks.add(execution.fingerprint(declared, values))
+    marks.add(provenance.fingerprint(declared, values))
+    monkeypatch.setattr(provenance, "versions", lambda: {"torch": "0"})
+    marks.add(provenance.fingerprint(declared, values))
+    monkeypatch.setattr(provenance, "package_hash", lambda: "changed")
+    marks.add(provenance.fingerprint(declared, values))
     assert len(marks) == 6
 
 
@@ -364,7 +365,7 @@ def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path):
         [sys.executable, "-c", program, str(out), str(quick), str(slow)], stderr=subprocess.DEVNULL
     )
     wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 90)
-    (out / ".stray.tmp").write_bytes(b"half")
+    (out / f".{'0' * 32}-index.html").write_bytes(b"half")
     with pytest.raises(InputError, match="another report is being written"):
         run_report([quick], out)
     parent.send_signal(signal.SIGKILL)
@@ -401,7 +402,9 @@ def alive(pid: int) -> bool:
 
 
 def test_a_dead_kernel_is_a_failure_with_a_reason(tmp_path):
-    notebook = write(tmp_path, "dies", code("1"), code("import os, signal\nos.kill(os.getpid(), 9)"))
+    notebook = write(
+        tmp_path, "dies", code("1"), code("import os, signal\nos.kill(os.getpid(), 9)")
+    )
     (run,) = run_report([notebook], tmp_path / "out").runs
     assert run.status == "failed" and re.match("cell [12]: the kernel died", run.error)
 
@@ -441,7 +444,7 @@ def test_outputs_show_their_richest_static_form():
 
 def test_colours_of_the_pages_can_be_read():
     """WCAG AA: every text colour has a contrast of 4.5:1 with both grounds, light and dark."""
-    css = (Path(execution.__file__).parents[1] / "templates" / "style.css").read_text()
+    css = (Path(provenance.__file__).parents[1] / "templates" / "style.css").read_text()
     light, dark = (
         dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
         for block in css.split("@media (prefers-color-scheme: dark)")

@@ -230,7 +230,8 @@ def test_resampling_outside_the_view_fills_and_keeps_dtypes():
     shifted[:3, 3] = [1, 0, -1]
     moved = resample_like(labels, np.eye(4), shifted, (3, 3, 3), order=0, fill=0)
     assert moved.dtype == torch.uint8
-    assert moved[0, 0, 0].tolist() == [0, *labels[0, 1, 0, :2].tolist()] and (moved[0, 2] == 0).all()
+    assert moved[0, 0, 0].tolist() == [0, *labels[0, 1, 0, :2].tolist()]
+    assert (moved[0, 2] == 0).all()
     shifted[:3, 3] = [0.45, 0.0, 0.0]  # not whole voxels: nearest, half a voxel beyond the centre
     mask = resample_like(labels > 0, np.eye(4), shifted, (4, 3, 3), order=0, fill=0)
     assert mask.dtype == torch.bool and mask[0, :3].all() and not mask[0, 3].any()

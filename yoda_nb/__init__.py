@@ -1,0 +1,3 @@
+"""yoda-nb: medical image translation with 2.5D diffusion, explored in notebooks."""
+
+__version__ = "0.1.0"

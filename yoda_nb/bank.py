@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
-import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from yoda_nb.volumes import InputError
+from yoda_nb.nifti import InputError, atomic
 
 # Their source, and the shipped weights, are part of every key: a changed sampler must never be
 # answered from the bank.
@@ -47,6 +47,7 @@ SAMPLING_MODULES = (
     "systems",
 )
 _ENDS = (".py", "/**/*.py")  # a module, or a package of that name
+STRAY = re.compile(r"\.[0-9a-f]{32}-")  # how `atomic` begins the name of an unfinished file
 STRAY_SECONDS = 3600.0  # a write takes seconds, so an older temporary file lost its writer
 
 
@@ -112,10 +113,10 @@ def recall(
             )
     tensors = {name: _own(value) for name, value in compute().items()}
     try:
-        _remove_strays(bank.root, STRAY_SECONDS)
+        remove_strays(bank.root, STRAY_SECONDS)
         metadata = {"description": text, "sha256": key_of(tensors)}
         write_atomic(path, save(tensors, metadata))
-    except OSError as error:
+    except (OSError, InputError) as error:
         warnings.warn(f"the result could not be stored in {bank.root}: {error}", stacklevel=2)
     return tensors
 
@@ -134,7 +135,7 @@ def clear(bank: Bank, *, older_than: float = 0.0) -> int:
     old = [entry for entry in entries(bank) if older_than == 0 or entry.modified < limit]
     for entry in old:
         entry.path.unlink(missing_ok=True)
-    _remove_strays(bank.root, older_than)
+    remove_strays(bank.root, older_than)
     return len(old)
 
 
@@ -151,15 +152,21 @@ def code_version() -> str:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that others see the old content or the new, never a part of it."""
+    """Write a file, and its folder if need be: others see the old content or the new, no part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic(path) as part:
+        part.write_bytes(data)
+
+
+def remove_strays(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what killed writers left in a folder more than ``older_than`` seconds ago."""
+    limit = time.time() - older_than
+    for path in folder.glob(".*-*"):
+        try:
+            if STRAY.match(path.name) and path.stat().st_mtime <= limit:
+                path.unlink()
+        except FileNotFoundError:  # its writer finished, or another process was quicker
+            continue
 
 
 def _read(path: Path, text: str) -> dict[str, Tensor]:
@@ -191,16 +198,6 @@ def _entry(path: Path) -> Entry | None:
 def _own(tensor: Tensor) -> Tensor:
     """A contiguous CPU copy: what a later read gives back, and nobody else's memory."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
-def _remove_strays(root: Path, older_than: float) -> None:
-    limit = time.time() - older_than
-    for path in root.glob(".*.tmp"):
-        try:
-            if path.stat().st_mtime <= limit:
-                path.unlink()
-        except FileNotFoundError:  # its writer finished, or another process was quicker
-            continue
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,8 @@
-"""The committed way to each shipped model: phantoms in, weights and card out."""
+"""The committed way to each model: phantoms or a manifest's cases in, weights and card out."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -47,64 +48,43 @@ def training_phantoms(
         return list(progress(pool.map(make, seeds, chunksize=max(1, n // (4 * workers)))))
 
 
-def _anatomy_of(seed: int, n_maps: int) -> int:
-    """-1 for MNI152, else the index of a label map."""
-    return -1 if n_maps == 0 or seed % 3 == 0 else (seed // 3 * 2 + seed % 3) % n_maps
+def describe_phantoms(n: int, anatomies: Sequence[Path]) -> str:
+    """What a card says of ``training_phantoms``."""
+    maps = ", ".join(Path(a).name for a in anatomies)
+    shares = f"one third from MNI152, two thirds from {maps}" if anatomies else "all from MNI152"
+    return f"{n} phantoms of seeds {TRAIN_SEEDS} and up: {shares}"
 
 
-def _training_phantom(seed: int, *, anatomies, **settings) -> Volume:
-    index = _anatomy_of(seed, len(anatomies))
-    v = phantom_case(seed, anatomy=None if index < 0 else anatomies[index], **settings)
-    return replace(v, clean=None, labels=None, lesions=None)
-
-
-def train_on_phantoms(
+def train_model(
     path: Path,
     config: TrainConfig,
+    volumes: Sequence[Volume],
     *,
     out: Path,
-    n: int = 384,
-    anatomies: Sequence[Path] = (),
-    sources: tuple[str, ...] = ("T1w", "T2w"),
-    target: str = "FLAIR",
-    spacing: float = 3.0,
-    shape: tuple[int, int, int] = (64, 64, 64),
+    data: str,
+    validation: Sequence[Volume] = (),
     device: str | None = None,
-    workers: int = 1,
     command: str = "",
-) -> None:
-    """Train on phantoms and write the model to ``path``; ``out`` holds the run, which resumes."""
-    settings = {"sources": sources, "target": target, "spacing": spacing, "shape": shape, "workers": workers}
-    volumes = training_phantoms(n, anatomies=anatomies, **settings)
-    validation = training_phantoms(12, anatomies=anatomies, first_seed=VALIDATION_SEEDS, **settings)
+) -> dict:
+    """Train, write the weights to ``path`` and the card beside them; returns the card.
+
+    ``out`` holds the run and resumes it; ``data`` and ``command`` are for the card. All volumes
+    must share their contrasts and be of one isotropic spacing.
+    """
     begun, log = time.time(), []
     net = fit(volumes, config, out=out, validation=validation, device=device, on_log=log.append)
-    card = model_card(
-        config, sources=sources, target=target, spacing=spacing, command=command,
-        data=f"{n} phantoms made from seeds {TRAIN_SEEDS} on: "
-        + (f"one third MNI152, two thirds {len(anatomies)} label maps "
-           f"({', '.join(Path(a).name for a in anatomies)})" if anatomies else "MNI152"),
-        seconds=round(time.time() - begun), log=log,
-    )  # fmt: skip
-    if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
-        save_model(net, path, config=config.net, card=card)
-
-
-def model_card(
-    config: TrainConfig, *, sources, target, spacing, data, seconds, log, command
-) -> dict:
-    """What a reader must know of a model before use."""
-    return {
-        "title": f"YODA denoiser, {'+'.join(sources)} to {target}, {spacing:g} mm",
-        "sources": list(sources),
-        "target": target,
-        "spacing_mm": spacing,
+    first = volumes[0]
+    card = {
+        "title": f"YODA denoiser, {'+'.join(first.sources)} to {first.contrast}, {first.spacing[0]:g} mm",
+        "sources": list(first.sources),
+        "target": first.contrast,
+        "spacing_mm": round(first.spacing[0], 4),
         "schedule": config.schedule,
         "n_train": config.n_train,
         "prediction": config.target,
         "intended_use": "Research and teaching; not for diagnosis.",
-        "limits": "Trained on simulated contrasts at 3 T: real scanners differ, and what the "
-        "simulation lacks (tumours, surgery, motion, other ages) is not translated faithfully.",
+        "limits": "Knows what its training data held: other scanners, ages and diseases are not "
+        "translated faithfully. Phantoms hold no tumours, surgery or motion.",
         "licence": "Apache-2.0",
         "training": {
             "data": data,
@@ -117,8 +97,22 @@ def model_card(
             "lr": config.lr,
             "ema": config.ema,
             "last_log": log[-1] if log else {},
-            "seconds": seconds,
+            "seconds": round(time.time() - begun),
             "machine": describe_machine(),
             "torch": torch.__version__,
         },
     }
+    if os.environ.get("RANK", "0") == "0":  # under torchrun the others hold the same net
+        save_model(net, path, config=config.net, card=card)
+    return card
+
+
+def _anatomy_of(seed: int, n_maps: int) -> int:
+    """-1 for MNI152, else the index of a label map."""
+    return -1 if n_maps == 0 or seed % 3 == 0 else (seed // 3 * 2 + seed % 3) % n_maps
+
+
+def _training_phantom(seed: int, *, anatomies, **settings) -> Volume:
+    index = _anatomy_of(seed, len(anatomies))
+    v = phantom_case(seed, anatomy=None if index < 0 else anatomies[index], **settings)
+    return replace(v, clean=None, labels=None, lesions=None)

@@ -6,27 +6,32 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from yoda_nb.bank import write_atomic
-from yoda_nb.report.execution import Run, run_notebooks, versions
+from yoda_nb.bank import remove_strays, write_atomic
+from yoda_nb.report.execution import Run, run_notebooks
 from yoda_nb.report.pages import has_tag, notebook_title, outputs_html, page_cells, render_page
 from yoda_nb.report.parameters import Parameter, read_parameters, resolve_parameters
+from yoda_nb.report.provenance import commit, machine, versions
 from yoda_nb.volumes import InputError
 
-__all__ = ["Parameter", "ReportResult", "Run", "read_parameters", "resolve_parameters", "run_report"]
+__all__ = [
+    "Parameter",
+    "ReportResult",
+    "Run",
+    "read_parameters",
+    "resolve_parameters",
+    "run_report",
+]
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def _facts(runs: Sequence[Run], seconds: float) -> dict[str, Any]:
     seeds = sorted({str(run.parameters["seed"]) for run in runs if "seed" in run.parameters})
     return {
         "seed": ", ".join(seeds) or "none declared",
-        "written": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": seconds,
         "compute": sum(run.seconds for run in runs),
         "machine": machine(),
@@ -131,41 +136,14 @@ def _facts(runs: Sequence[Run], seconds: float) -> dict[str, Any]:
     }
 
 
-def machine() -> str:
-    """Processor, cores, memory and GPU in one line."""
-    import torch
-
-    model = platform.processor() or platform.machine()
-    if (info := Path("/proc/cpuinfo")).exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = [model, f"{cores} cores", platform.system()]
-    if torch.cuda.is_available():
-        parts.append(torch.cuda.get_device_name())
-    return ", ".join(parts)
-
-
-def commit() -> str | None:
-    """The package's git commit, marked if files differ from it; None outside a checkout."""
-    here = Path(__file__).parents[2]
-    if not (here / ".git").exists():
-        return None
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # no git, or no commit yet
-        return None
-
-
 @contextmanager
-def _locked(out: Path):
+def _locked(out: Path) -> Iterator[None]:
     """``out``, made if need be and held against a second run; cleared of what a killed one left."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".lock", timeout=0):
-            for stray in [*out.glob(".*.tmp"), *out.glob("notebooks/.*.tmp")]:
-                stray.unlink(missing_ok=True)
+            for folder in (out, out / "notebooks"):
+                remove_strays(folder)
             yield
     except Timeout as error:
         raise InputError(

@@ -8,10 +8,8 @@ is not repeated.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -22,17 +20,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import nbformat
 
-from yoda_nb.bank import key_of, write_atomic
+from yoda_nb.bank import write_atomic
 from yoda_nb.report.parameters import read_notebook
+from yoda_nb.report.provenance import fingerprint
 
 KERNEL = "yoda-nb-report"
-VERSIONED = ("yoda-nb", "torch", "monai", "numpy", "scipy", "nibabel", "matplotlib", "papermill")
 QUIET_SECONDS = 10.0  # a long notebook reports its cells no more often than this
 
 
@@ -46,47 +43,6 @@ class Run:
     parameters: Mapping[str, Any]
     notebook: nbformat.NotebookNode = field(repr=False)  # executed, up to the failure if any
     error: str | None = None  # "cell 7: ValueError: ..."
-
-
-def versions() -> dict[str, str]:
-    """Python and the packages that results depend on, by name."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def fingerprint(source: Path, parameters: Mapping[str, Any]) -> str:
-    """A hash of all that determines a run: notebook, values, named files, package, versions."""
-    files = {
-        value: [os.stat(value).st_size, os.stat(value).st_mtime_ns]
-        for value in parameters.values()
-        if isinstance(value, str) and os.path.isfile(value)
-    }
-    return key_of(
-        {
-            "notebook": hashlib.sha256(source.read_bytes()).hexdigest(),
-            "parameters": dict(parameters),
-            "files": files,
-            "package": package_hash(),
-            "versions": versions(),
-        }
-    )
-
-
-@cache
-def package_hash() -> str:
-    """A hash of the package's code and weights; the page templates do not change a result."""
-    package = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*")):
-        parts = path.relative_to(package).parts
-        if path.is_file() and parts[0] not in ("templates", "report") and "__pycache__" not in parts:
-            digest.update("/".join(parts).encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def run_notebooks(

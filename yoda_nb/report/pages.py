@@ -166,7 +166,10 @@ def _scrolling(html: str) -> str:
 
 def _label(cell: nbformat.NotebookNode) -> str:
     """What a folded cell says of itself: its role, its opening comment, or just that it is code."""
-    for tag, label in (("injected-parameters", "Parameters of this run"), ("parameters", "Defaults")):
+    for tag, label in (
+        ("injected-parameters", "Parameters of this run"),
+        ("parameters", "Defaults"),
+    ):
         if has_tag(cell, tag):
             return label
     first = cell.source.strip().split("\n", 1)[0]

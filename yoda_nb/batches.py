@@ -1,0 +1,135 @@
+"""What a step of training sees: volumes in memory, and batches that depend on (seed, step, rank)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from yoda_nb.nets import NetConfig
+from yoda_nb.slabs import gather_slabs
+from yoda_nb.volumes import InputError, Volume, roi_box
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every choice of a training run (seed 000, III-D, where the paper states one)."""
+
+    net: NetConfig = field(default_factory=NetConfig)
+    schedule: str = "linear"
+    n_train: int = 1000  # T
+    target: str = "v"
+    views: tuple[int, ...] = (0, 1, 2)
+    steps: int = 10_000
+    batch_size: int = 24  # for each process; the paper takes 96
+    window: int = 48  # side of the random in-slice crop, in voxels
+    lr: float = 1e-3  # the paper: 1e-4, constant
+    lr_end: float = 1e-5  # cosine from lr to here; equal to lr for a constant rate
+    warmup: int = 200
+    ema: float = 0.999
+    clip: float = 1.0  # largest gradient norm
+    outside: float = 0.01  # weight of voxels outside the mask
+    augment: float = 0.05  # spread of the random gain and gamma of each source
+    margin_mm: tuple[float, float, float] = (20, 10, 5)  # region of interest around the mask
+    seed: int = 0
+    half: bool = True
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slabs to train on; all tensors (N, .., A, B)."""
+
+    target: Tensor  # (N,S,A,B) in [-1,1], slabs of the acquired target
+    source: Tensor  # (N,C*S,A,B)
+    weight: Tensor  # (N,1,A,B), 1 inside the mask
+    times: Tensor  # (N,)
+    eps: Tensor  # (N,S,A,B)
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Item:
+    """What training keeps of one volume."""
+
+    images: Tensor  # (1+C,D,H,W) float16: target, then sources
+    mask: Tensor  # (1,D,H,W) bool
+    box: tuple[slice, slice, slice]
+
+
+def make_pool(volumes: Sequence[Volume], config: TrainConfig) -> list[Item]:
+    """Keep what training needs of each volume in memory, as float16, padded to the window.
+
+    Raises InputError for no volumes, for one without target or with another number of sources
+    than the net takes, and for a window that the net cannot halve often enough.
+    """
+    if not volumes:
+        raise InputError("Training needs at least one volume with a target: the list is empty.")
+    if config.window % config.net.divisor:
+        raise InputError(f"The window {config.window} must be a multiple of {config.net.divisor} for this net.")
+    items = []
+    for v in volumes:
+        if v.target is None:
+            raise InputError(f"Subject {v.subject} has no target image: give one or leave it out.")
+        if len(v.source) != config.net.n_sources:
+            raise InputError(
+                f"Subject {v.subject} has {len(v.source)} sources, but the net takes "
+                f"{config.net.n_sources}: give every subject the same contrasts."
+            )
+        lack = [max(0, config.window - n) for n in v.shape]
+        pad = [p for n in reversed(lack) for p in (n // 2, n - n // 2)]
+        images = F.pad(torch.cat([v.target, v.source]), pad, value=-1.0).half()
+        mask = F.pad(v.mask, pad, value=False)
+        margin = tuple(m / s for m, s in zip(config.margin_mm, v.spacing, strict=True))
+        items.append(Item(images, mask, roi_box(mask[0].numpy(), margin)))
+    return items
+
+
+def draw_batch(pool: Sequence[Item], config: TrainConfig, step: int, rank: int = 0) -> Batch:
+    """Random volume, plane, slice inside the region of interest and window (seed 000, III-D)."""
+    rng = np.random.default_rng([config.seed, step, rank])
+    s = config.net.thickness
+    targets, sources, masks = [], [], []
+    for _ in range(config.batch_size):
+        item = pool[rng.integers(len(pool))]
+        axis = config.views[rng.integers(len(config.views))]
+        cut = [slice(None)] * 3
+        for d in range(3):
+            lo, hi = item.box[d].start, item.box[d].stop
+            if d != axis:
+                size = item.mask.shape[1 + d]
+                start = rng.integers(lo, max(lo, hi - config.window) + 1)
+                start = min(start, size - config.window)
+                cut[d] = slice(start, start + config.window)
+        centre = torch.tensor([rng.integers(item.box[axis].start, item.box[axis].stop)])
+        slab = gather_slabs(item.images[:, *cut], axis, centre, s).float()  # (1,(1+C)*S,A,B)
+        inside = gather_slabs(item.mask[:, *cut], axis, centre, 1)  # (1,1,A,B)
+        if axis != 0 and rng.random() < 0.5:  # left-right mirror: D is the first in-slice axis
+            slab, inside = slab.flip(-2), inside.flip(-2)
+        targets.append(slab[:, :s])
+        sources.append(_jitter(slab[:, s:], config, rng))
+        masks.append(inside)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    x0 = torch.cat(targets)
+    return Batch(
+        target=x0,
+        source=torch.cat(sources),
+        weight=torch.where(torch.cat(masks), 1.0, config.outside),
+        times=torch.randint(config.n_train, (len(x0),), generator=generator),
+        eps=torch.randn(x0.shape, generator=generator),
+    )
+
+
+def _jitter(source: Tensor, config: TrainConfig, rng: np.random.Generator) -> Tensor:
+    """Random gain and gamma for each source contrast, for scanners that differ: (1,C*S,A,B)."""
+    n = config.net.n_sources
+    gain, gamma = np.exp(rng.normal(0, config.augment, (2, n)))
+    shape = (1, n, 1, 1, 1)
+    magnitude = ((source + 1) / 2).unflatten(1, (n, -1))
+    changed = torch.tensor(gain).float().view(shape) * magnitude ** torch.tensor(gamma).float().view(shape)
+    return (2 * changed - 1).clamp(-1, 1).flatten(1, 2)

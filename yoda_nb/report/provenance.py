@@ -1,0 +1,89 @@
+"""Where a result comes from: code, versions, values and machine, as a hash and in words."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from yoda_nb.bank import key_of
+
+VERSIONED = ("yoda-nb", "torch", "monai", "numpy", "scipy", "nibabel", "matplotlib", "papermill")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that results depend on, by name."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def fingerprint(source: Path, parameters: Mapping[str, Any]) -> str:
+    """A hash of all that determines a run: notebook, values, named files, package, versions."""
+    files = {
+        value: [os.stat(value).st_size, os.stat(value).st_mtime_ns]
+        for value in parameters.values()
+        if isinstance(value, str) and os.path.isfile(value)
+    }
+    return key_of(
+        {
+            "notebook": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "parameters": dict(parameters),
+            "files": files,
+            "package": package_hash(),
+            "versions": versions(),
+        }
+    )
+
+
+@cache
+def package_hash() -> str:
+    """A hash of the package's code and weights; the page templates do not change a result."""
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        parts = path.relative_to(package).parts
+        if (
+            path.is_file()
+            and parts[0] not in ("templates", "report")
+            and "__pycache__" not in parts
+        ):
+            digest.update("/".join(parts).encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def machine() -> str:
+    """Processor, cores, memory and GPU in one line."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].partition(":")[2].strip() if names else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parts = [model, f"{cores} cores", platform.system()]
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    return ", ".join(parts)
+
+
+def commit() -> str | None:
+    """The package's git commit, marked if files differ from it; None outside a checkout."""
+    here = Path(__file__).parents[2]
+    if not (here / ".git").exists():
+        return None
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or no commit yet
+        return None

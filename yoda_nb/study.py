@@ -1,0 +1,157 @@
+"""What the notebooks share: profiles, subjects, and images that the bank remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from yoda_nb.bank import Bank, default_bank, recall
+from yoda_nb.diffusion import expected
+from yoda_nb.manifest import load_case, read_manifest
+from yoda_nb.models import find_model, load_model
+from yoda_nb.systems import get_system, trajectories
+from yoda_nb.volumes import InputError, Volume, load_volume
+
+MANIFEST = Path(__file__).parent.parent / "data_manifest.csv"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much a notebook computes."""
+
+    subjects: int
+    n_steps: int  # of one diffusion trajectory, the first step included
+    n_ex: tuple[int, ...]  # ExpA averages to look at; the largest is sampled, the others reuse it
+    ddim: tuple[int, ...]
+    noised: tuple[float, ...]  # Rician noise on regression, as a share of the acquisition's
+
+
+PROFILES = {
+    # the tests: everything runs, nothing is worth looking at
+    "tiny": Profile(subjects=2, n_steps=3, n_ex=(2,), ddim=(2,), noised=(1.0,)),
+    # two CPU cores, minutes
+    "quick": Profile(subjects=4, n_steps=16, n_ex=(2, 4, 10), ddim=(4, 8, 16), noised=(0.5, 1.0)),
+    # seed 000: T = 1000 truncated at 250, which are 252 evaluations; Fig. 2's DDIM steps
+    "full": Profile(subjects=12, n_steps=252, n_ex=(4, 10), ddim=(8, 16, 32, 64),
+                    noised=(0.25, 0.5, 0.75, 1.0)),
+}  # fmt: skip
+
+
+def get_profile(name: str) -> Profile:
+    if name not in PROFILES:
+        raise InputError(f"Profile {name!r} is unknown: choose one of {', '.join(PROFILES)}.")
+    return PROFILES[name]
+
+
+def load_subjects(
+    n: int,
+    *,
+    dataset: str = "phantom",
+    split: str = "test",
+    subject: str = "",
+    own_files: str = "",
+    sources: tuple[str, ...] = ("T1w", "T2w"),
+    target: str = "FLAIR",
+    manifest: Path = MANIFEST,
+    mirror: str | None = None,
+) -> list[Volume]:
+    """The first ``n`` subjects of a dataset, or the one named, or your own files.
+
+    ``own_files`` reads "T1w=a.nii.gz,T2w=b.nii.gz[,FLAIR=c.nii.gz][,mask=m.nii.gz]". Raises
+    InputError where a subject or a contrast is not there.
+    """
+    if own_files:
+        return [_own(own_files, sources, target)]
+    cases = read_manifest(manifest, dataset=dataset, split=split)
+    if subject:
+        cases = [c for c in cases if c.subject == subject]
+        if not cases:
+            raise InputError(f"Subject {subject!r} is not in {dataset} {split} of {manifest}.")
+    load = partial(load_case, sources=sources, target=target, mirror=mirror)
+    return [load(case) for case in cases[:n]]
+
+
+def _own(own_files: str, sources: tuple[str, ...], target: str) -> Volume:
+    pairs = [item.split("=", 1) for item in own_files.split(",") if item.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise InputError('own_files must read "T1w=a.nii.gz,T2w=b.nii.gz", contrast = file, comma between.')
+    files = {name.strip(): Path(path.strip()).expanduser() for name, path in pairs}
+    if lacking := [name for name in sources if name not in files]:
+        raise InputError(f"own_files lacks {', '.join(lacking)}: add {lacking[0]}=FILE.")
+    acquired = (target, files[target]) if target in files else None
+    subject = files[sources[0]].name.split(".")[0]
+    return load_volume({name: files[name] for name in sources}, target=acquired,
+                       mask=files.get("mask"), subject=subject)  # fmt: skip
+
+
+def samples(
+    volume: Volume,
+    system: str,
+    *,
+    seed: int = 0,
+    device: str | None = None,
+    model: str | None = None,
+    bank: Bank | None = None,
+    progress: bool = False,
+    **overrides,
+) -> Tensor:
+    """All trajectories of a system, from the bank if it has them: (n_ex,1,D,H,W) in [-1,1].
+
+    ``expected`` of the first k is what ``translate`` gives with ``n_ex=k``.
+    """
+    spec = get_system(system, **overrides)
+    name = model or find_model(volume.sources, None, min(volume.spacing))
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    key = {
+        "what": "samples",
+        "source": volume.source,
+        "mask": volume.mask,
+        "affine": volume.affine,
+        "sources": volume.sources,
+        "subject": volume.subject,
+        "system": replace(spec, name="", summary="", reference=""),
+        "seed": seed,
+        "model": load_model(name).sha256,
+        "device": torch.device(device).type,
+    }
+    draw = partial(trajectories, volume, system, seed=seed, device=device, model=name,
+                   progress=progress, **overrides)  # fmt: skip
+    return recall(bank or default_bank(), key, lambda: {"x": torch.stack(list(draw()))})["x"]
+
+
+def all_samplers(
+    volumes: Iterable[Volume], profile: Profile, *, seed: int = 0, device: str | None = None,
+    bank: Bank | None = None,
+) -> dict[str, list[Tensor]]:  # fmt: skip
+    """Every sampler of seed 000 on every subject: label -> images (1,D,H,W) in [-1,1].
+
+    ExpA averages the first trajectories of one set, whose first is the diffusion sample; the
+    noised images take the acquisition's noise, where it is known, times the profile's shares.
+    """
+    volumes = list(volumes)
+    get = partial(samples, seed=seed, device=device, bank=bank)
+    images: dict[str, list[Tensor]] = {}
+
+    def add(label: str, image: Tensor) -> None:
+        images.setdefault(label, []).append(image)
+
+    with tqdm(volumes, desc="subjects", mininterval=1) as bar:
+        for v in bar:
+            bar.set_postfix_str("regression, DDIM")
+            add("regression", get(v, "yoda-regression")[0])
+            for share in profile.noised:
+                add(f"noised {share:g}", get(v, "yoda-noised", noise=share * (v.sigma or 0.04))[0])
+            for steps in profile.ddim:
+                add(f"DDIM {steps}", get(v, "yoda-ddim", n_steps=steps)[0])
+            bar.set_postfix_str(f"{max(profile.n_ex)} diffusion samples")
+            drawn = get(v, "yoda-diffusion", n_ex=max(profile.n_ex), n_steps=profile.n_steps)
+            add("diffusion", drawn[0])
+            for n in profile.n_ex:
+                add(f"ExpA {n}", expected(drawn[:n]))
+    return images
