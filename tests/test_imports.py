@@ -30,9 +30,11 @@ ORDER = (
     "nets",
     "models",
     "denoise",
+    "batches",
     "train",
     "recipes",
     "systems",
+    "tables",
     "bank",
     "study",
     "plots",
@@ -40,6 +42,7 @@ ORDER = (
     "report",
     "bench",
     "cli",
+    "__main__",
 )
 PACKAGE = Path(yoda_nb.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -342,7 +342,7 @@ def test_a_fingerprint_covers_what_decides_a_result(declared, tmp_path, monkeypa
     assert len(marks) == 6
 
 
-def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path):
+def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path, monkeypatch):
     """R10, R11: after SIGKILL nothing is partial, no process stays, finished work is kept."""
     quick = write(tmp_path, "01_quick", code(f"open({str(tmp_path / 'ran')!r}, 'a').write('x')"))
     slow = write(
@@ -358,9 +358,11 @@ def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path):
     )
     out = tmp_path / "out"
     program = (
-        "import sys; from pathlib import Path; from yoda_nb.report import run_report\n"
+        "import sys; from pathlib import Path; from yoda_nb.report import provenance, run_report\n"
+        "provenance.package_hash = lambda: 'fixed'\n"
         "run_report([Path(p) for p in sys.argv[2:]], Path(sys.argv[1]))"
     )
+    monkeypatch.setattr(provenance, "package_hash", lambda: "fixed")
     parent = subprocess.Popen(
         [sys.executable, "-c", program, str(out), str(quick), str(slow)], stderr=subprocess.DEVNULL
     )

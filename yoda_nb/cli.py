@@ -208,7 +208,7 @@ def train(
         volumes, validation = (
             [load_case(c, sources=wanted, target=target, mirror=mirror, spacing=spacing)
              for c in read_manifest(manifest, dataset=dataset) if c.split == split]
-            for split in ("train", "validation")
+            for split in ("train", "val")
         )  # fmt: skip
         described = f"dataset {dataset} of {manifest.name}, {len(volumes)} subjects"
     else:

@@ -92,10 +92,11 @@ def phantom_case(
     (seed 000, eq. 1). ``spacing`` in mm. ``anatomy`` is the path of a FreeSurfer-coded label map,
     None the MNI152 maps. ``bias`` is the standard deviation of the receive field that all
     contrasts of one session share, ``bias_own`` that of a field of each contrast alone, which no
-    model can predict. Raises InputError for an unknown protocol or contrast.
+    model can predict. Raises InputError for an unknown protocol or contrast, a spacing that is
+    none, and a field of view without brain.
     """
     contrasts = (*sources, target)
-    _check_contrasts(protocol, contrasts)
+    _check(protocol, sources, target, spacing)
     shape = tuple(int(n) for n in shape)
     warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)
@@ -135,10 +136,14 @@ def phantom_case(
     )
 
 
-def _check_contrasts(protocol: str, contrasts: tuple[str, ...]) -> None:
+def _check(protocol: str, sources: tuple[str, ...], target: str, spacing: float) -> None:
+    if not sources:
+        raise InputError("A phantom needs at least one source contrast, such as T1w.")
+    if not spacing > 0:
+        raise InputError(f"Phantom spacing {spacing} is not a voxel size: give millimetres above 0.")
     if protocol not in PROTOCOLS:
         raise InputError(f"Phantom protocol {protocol!r} is unknown: choose one of {sorted(PROTOCOLS)}.")
-    if unknown := set(contrasts) - set(PROTOCOLS[protocol]):
+    if unknown := {*sources, target} - set(PROTOCOLS[protocol]):
         raise InputError(
             f"Phantoms have no contrast {sorted(unknown)}: choose among {list(PROTOCOLS[protocol])}."
         )

@@ -106,11 +106,20 @@ def rician_table(snrs: Sequence[float], *, seed: int, n: int = 200_000) -> pd.Da
 
 
 def noise_table(volumes: Iterable[Volume]) -> pd.DataFrame:
-    """Known and estimated noise of each acquired target; columns subject, known, estimated, voxels."""
+    """Known and estimated noise of each acquired target, on the [0,1] scale.
+
+    Columns subject, known, estimated, voxels; where the truth is known also structure, what the
+    estimate reads on the noise-free image, and corrected, the estimate with that taken out.
+    """
     rows = []
     for v in volumes:
-        estimated, n = white_matter_noise((v.target + 1) / 2, white_matter(v), return_n=True)
-        rows.append({"subject": v.subject, "known": v.sigma, "estimated": estimated, "voxels": n})
+        inside = white_matter(v)
+        estimated, n = white_matter_noise((v.target + 1) / 2, inside, return_n=True)
+        row = {"subject": v.subject, "known": v.sigma, "estimated": estimated, "voxels": n}
+        if v.clean is not None:
+            structure = white_matter_noise((v.clean + 1) / 2, inside)
+            row |= {"structure": structure, "corrected": max(estimated**2 - structure**2, 0) ** 0.5}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 

@@ -55,7 +55,7 @@ def fit(
     volumes: Sequence[Volume],
     config: TrainConfig,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     validation: Sequence[Volume] = (),
     device: torch.device | str | None = None,
     checkpoint_every: int = 500,
@@ -77,6 +77,7 @@ def fit(
     """
     with _process_group() as rank, _stop_requests() as requests:
         device = torch.device(device or _default_device())
+        out = None if out is None else Path(out)
         state, first, seconds = _start(config, device, initial, out)
         net, ema = state["net"], state["ema"]
         wrapped = nn.parallel.DistributedDataParallel(net) if dist.is_initialized() else net
@@ -85,7 +86,7 @@ def fit(
         noise = schedule(config.schedule, config.n_train)
         last = config.steps if stop_after is None else min(config.steps, first + stop_after)
 
-        begun, losses = time.monotonic() - seconds, []
+        begun, losses, done, stopped = time.monotonic() - seconds, [], first, False
         bar = tqdm(range(first, last), initial=first, total=config.steps, desc="train",
                    mininterval=5, disable=rank != 0)  # fmt: skip
         for step in bar:
@@ -107,8 +108,10 @@ def fit(
                 if on_log is not None:
                     on_log(entry)
             if stopped:
-                bar.close()
-                raise KeyboardInterrupt(_advice(done, out))
+                break
+        bar.close()
+        if stopped or requests:  # also where the request came during the last validation
+            raise KeyboardInterrupt(_advice(done, out))
         return ema.module.eval()
 
 
@@ -239,11 +242,13 @@ def _save_checkpoint(out: Path | None, state: dict, config: TrainConfig, entry: 
 
 def _load_checkpoint(out: Path | None, state: dict, config: TrainConfig) -> tuple[int, float]:
     """Restore a run in place; the step to go on with and the seconds so far, zeros for a new run."""
-    path = None if out is None else Path(out) / "checkpoint.pt"
-    if path is None or not path.exists():
+    if out is None:
         return 0, 0.0
-    for stray in path.parent.glob(f".*-{path.name}"):  # left by a run killed while writing
+    path = out / "checkpoint.pt"
+    for stray in out.glob(f".*-{path.name}"):  # left by a run killed while writing
         stray.unlink(missing_ok=True)
+    if not path.exists():
+        return 0, 0.0
     try:
         blob = torch.load(path, map_location="cpu", weights_only=True)
         step, seconds, settings = int(blob["step"]), blob.get("seconds", 0.0), blob["config"]
