@@ -14,7 +14,7 @@ PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report test lab clean
+.PHONY: help report test lab figure clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(VENV)/.installed-test ## Run the test suite
 
 lab: $(VENV)/.installed ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks $(ARGS)
+
+figure: $(VENV)/.installed ## Make the README's figure again
+	@$(BIN)/python docs/make_figure.py
 
 clean: ## Remove the report and caches (the environment: rm -r .venv)
 	rm -rf report build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -54,7 +54,7 @@ def world():
     return torch.where(mask, truth, -1.0), mask
 
 
-def with_gains(truth: torch.Tensor, mask: torch.Tensor, axis: int, spread: float = 0.05) -> torch.Tensor:
+def with_gains(truth: torch.Tensor, mask: torch.Tensor, axis: int, spread: float) -> torch.Tensor:
     n = truth.shape[1 + axis]
     gain = torch.exp(spread * torch.randn(n, generator=rng(1))).view([-1 if a == axis else 1 for a in range(3)])
     return torch.where(mask, ((truth + 1) / 2 * gain).clamp(0, 1) * 2 - 1, truth)
@@ -68,28 +68,31 @@ def test_inconsistency_by_hand():
     x = torch.tensor([0.0, 1.0, 1.0, 3.0]).view(1, 4, 1, 1).expand(1, 4, 2, 2)
     mask = torch.ones_like(x, dtype=torch.bool)
     assert slice_inconsistency(x, mask, 0) == pytest.approx(1.0)  # jumps 1, 0, 2
-    assert slice_inconsistency(x, mask, 1) == 0
+    assert slice_inconsistency(x.movedim(1, 2), mask.movedim(1, 2), 1) == pytest.approx(1.0)
     assert slice_inconsistency(2 * x + 5, mask, 0) == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize("spread", [0.03, 0.1])
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_homogenising_takes_known_gains_away(world, axis):
+def test_homogenising_takes_known_gains_away(world, axis, spread):
     truth, mask = world
-    broken = with_gains(truth, mask, axis)
+    broken = with_gains(truth, mask, axis, spread)
     fixed = homogenise_slices(broken, mask, axis)
-    before, after = (slice_inconsistency(x, mask, axis) for x in (broken, fixed))
-    assert after < 0.5 * before
-    assert rms(fixed, truth, mask) < 0.8 * rms(broken, truth, mask)
+    before, after, own = (slice_inconsistency(x, mask, axis) for x in (broken, fixed, truth))
+    assert after < before
+    assert (after - own) < 0.6 * (before - own)
+    assert rms(fixed, truth, mask) < rms(broken, truth, mask)
 
 
 def test_homogenising_leaves_a_coherent_volume_nearly_alone(world):
+    """Neighbours differ by anatomy, which a strong correction would flatten."""
     truth, mask = world
-    assert rms(homogenise_slices(truth, mask, 2), truth, mask) < 0.05
+    assert rms(homogenise_slices(truth, mask, 2), truth, mask) < 0.015
 
 
 def test_homogenising_changes_nothing_outside_and_no_input(world):
     truth, mask = world
-    broken = with_gains(truth, mask, 2)
+    broken = with_gains(truth, mask, 2, 0.05)
     broken[~mask] = 0.123
     kept, kept_mask = broken.clone(), mask.clone()
     fixed = homogenise_slices(broken, mask, 2, steps=20)
@@ -101,7 +104,7 @@ def test_homogenising_changes_nothing_outside_and_no_input(world):
 @torch.no_grad()
 def test_homogenising_works_where_gradients_are_off(world):
     truth, mask = world
-    broken = with_gains(truth, mask, 0)
+    broken = with_gains(truth, mask, 0, 0.05)
     assert not torch.equal(homogenise_slices(broken, mask, 0, steps=3), broken)
 
 

@@ -22,6 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 UNIMPORTED = {  # declared, though nothing here imports them
     "einops": "MONAI's attention layers import it and do not declare it",
     "ipykernel": "the kernel that runs the notebooks",
+    "ipywidgets": "tqdm's progress bars in notebooks are widgets",
     "jupyterlab": "make lab",
     "pytest-timeout": "pytest's option timeout",
     "pytest-xdist": "pytest's option -n",

@@ -38,7 +38,6 @@ ORDER = (
     "bank",
     "study",
     "plots",
-    "explorers",
     "report",
     "bench",
     "cli",

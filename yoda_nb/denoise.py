@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from yoda_nb.diffusion import Denoiser, Schedule, to_x0
 from yoda_nb.nets import autocast_dtype
-from yoda_nb.slabs import from_slices, to_slabs
+from yoda_nb.slabs import from_slices, gather_slabs
 
 
 def volume_denoiser(
@@ -31,32 +31,44 @@ def volume_denoiser(
     net: (N, (1 + C) * thickness, A, B), times (N,) -> (N, 1, A, B), predicting ``target``.
     source (C,D,H,W) in [-1,1]; x (1,D,H,W) at noise level t -> x0 (1,D,H,W). Step i looks through
     ``views[i % len(views)]`` (orthogonal denoising, seed 000, III-B.1b). With ``mask`` (1,D,H,W)
-    x0 is background, -1, outside it. ``half`` runs the net in the device's half precision.
+    x0 is background, -1, outside it, and slices wholly outside do not run. ``half`` runs the net
+    in the device's half precision.
     """
     device = next((p.device for p in net.parameters()), source.device)
     source = source.to(device)
     if mask is not None:
         mask = mask.to(device)
     dtype = autocast_dtype(device) if half else None
-    # the source never changes, so its slabs are cut once for each view
-    slabs: dict[int, Tensor] = {}
+    # neither source nor mask ever changes, so each view's slices are chosen and cut once
+    cut: dict[int, tuple[Tensor, Tensor]] = {}
 
     @torch.inference_mode()
     def denoise(x: Tensor, t: int, i: int) -> Tensor:
         axis = views[i % len(views)]
-        if axis not in slabs:
-            slabs[axis] = to_slabs(source, axis, thickness)  # (N,C*S,A,B)
-        latent = to_slabs(x.to(device), axis, thickness)  # (N,S,A,B)
-        outputs = []
+        if axis not in cut:
+            index = _slices_to_run(source, mask, axis)  # (K,)
+            cut[axis] = index, gather_slabs(source, axis, index, thickness)  # (K,C*S,A,B)
+        centres, sources = cut[axis]
+        latent = x.to(device)
+        output = torch.zeros_like(latent).movedim(1 + axis, 0)  # (N,1,A,B)
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            for a, b in zip(latent.split(batch_size), slabs[axis].split(batch_size), strict=True):
-                times = torch.full((len(a),), t, device=device)
-                outputs.append(_padded(net, torch.cat([a, b], 1), times, divisor).float())
-        output = from_slices(torch.cat(outputs), axis).to(x.device)  # (1,D,H,W)
-        x0 = to_x0(x, output, schedule.at(t), target)
+            for first in range(0, len(centres), batch_size):
+                k = centres[first : first + batch_size]
+                fixed = sources[first : first + batch_size]
+                slabs = torch.cat([gather_slabs(latent, axis, k, thickness), fixed], 1)
+                times = torch.full((len(k),), t, device=device)
+                output[k] = _padded(net, slabs, times, divisor).float()
+        x0 = to_x0(x, from_slices(output, axis).to(x.device), schedule.at(t), target)  # (1,D,H,W)
         return x0 if mask is None else torch.where(mask.to(x.device), x0, -1.0)
 
     return denoise
+
+
+def _slices_to_run(source: Tensor, mask: Tensor | None, axis: int) -> Tensor:
+    """Indices of the slices of a view that hold mask, all of them without one."""
+    if mask is None:
+        return torch.arange(source.shape[1 + axis])
+    return mask.movedim(1 + axis, 0).flatten(1).any(1).nonzero()[:, 0].cpu()
 
 
 def _padded(net: nn.Module, slabs: Tensor, times: Tensor, divisor: int) -> Tensor:

@@ -169,8 +169,9 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, 
 
 
 def summary(table: pd.DataFrame, by: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-    """Mean +- standard deviation over subjects, as text, in the order of first appearance."""
-    groups = table.groupby(list(by), sort=False)[list(columns)]
+    """Mean and standard deviation over subjects, as text; the first of ``by`` sorted, the rest in
+    the order of their appearance."""
+    groups = table.sort_values(by[0], kind="stable").groupby(list(by), sort=False)[list(columns)]
     mean, std = groups.mean(), groups.std().fillna(0)
     text = {c: [f"{m:.4g} ± {s:.2g}" for m, s in zip(mean[c], std[c], strict=True)] for c in columns}
     return pd.DataFrame(text, index=mean.index).assign(n=groups.size().to_numpy())
