@@ -94,6 +94,17 @@ def test_background_is_minus_one_and_inputs_stay():
     assert torch.equal(x, X) and torch.equal(source, SOURCE) and torch.equal(mask, kept)
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_without_mask_do_not_run_and_the_others_do_not_notice(axis):
+    mask = torch.zeros((1, *SHAPE), dtype=torch.bool)
+    mask[:, 2:5, 1:3, 4:6] = True
+    net, full = pick(0), pick(0)
+    some = volume_denoiser(net, SOURCE, NOISE, mask=mask, half=False, batch_size=2)(X, 500, axis)
+    every = volume_denoiser(full, SOURCE, NOISE, half=False)(X, 500, axis)
+    assert torch.equal(some, torch.where(mask, every, -1.0))
+    assert [sum(map(len, n.seen)) for n in (net, full)] == [(3, 2, 2)[axis], SHAPE[axis]]
+
+
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)

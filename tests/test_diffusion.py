@@ -67,6 +67,11 @@ def test_to_x0_inverts_target(kind, t):
     assert torch.allclose(to_x0(x_t, target(x0, eps, ab, kind), ab, kind), x0, atol=1e-9)
 
 
+def test_an_unknown_target_is_not_taken_for_another():
+    with pytest.raises(ValueError, match="'velocity' is unknown"):
+        to_x0(normal(3), normal(3), 0.5, "velocity")
+
+
 def test_v_is_a_rotation():
     """(x_t, v) is (x0, eps) turned by an angle, so their squares have one sum."""
     x0, eps, ab = normal(50), normal(50, seed=1), LINEAR.at(300)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -231,7 +230,7 @@ def test_another_configuration_is_refused_and_nothing_lost(unbroken):
     assert (unbroken / "checkpoint.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"\x80\x04K\x01." ])
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"\x80\x02K\x01."])
 def test_a_damaged_checkpoint_is_refused(unbroken, tmp_path, damage):
     (tmp_path / "checkpoint.pt").write_bytes(damage((unbroken / "checkpoint.pt").read_bytes()))
     with pytest.raises(InputError, match=r"checkpoint.pt is damaged"):
@@ -257,51 +256,52 @@ def test_another_net_to_start_from():
 # --- interrupted
 
 
-SCRIPT = """
+HERE = Path(__file__).parent
+INTERRUPTED = """
 import sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
+sys.path[:0] = {path}
 from dataclasses import replace
+from pathlib import Path
 import torch
 from test_train import TINY, VOLUMES, fit
 torch.set_num_threads(1)
+
+def run(every):
+    fit(VOLUMES, replace(TINY, steps=100_000), out=Path({out!r}), checkpoint_every=every,
+        on_log=lambda entry: print(entry["step"], flush=True))
+
 try:
-    fit(VOLUMES, replace(TINY, steps={steps}), out=Path({out!r}), checkpoint_every={every},
-        on_log=lambda e: print(e["step"], flush=True))
+    print("begin", flush=True)
+    run(every=100_000)
 except KeyboardInterrupt as stop:
-    print(stop)
-    sys.exit(130)
+    print(stop, flush=True)
+run(every=1)
 """
 
 
-def start(out: Path, steps: int, every: int) -> subprocess.Popen:
-    script = SCRIPT.format(tests=str(Path(__file__).parent), steps=steps, every=every, out=str(out))
-    return subprocess.Popen(
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(tmp_path):
+    """Ctrl-C keeps every step, a kill all up to the last checkpoint; both end as an unbroken run."""
+    script = INTERRUPTED.format(path=[str(HERE), str(HERE.parent)], out=str(tmp_path))
+    run = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-
-
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_goes_on_as_if_nothing_had_been(sent, tmp_path):
-    """Ctrl-C keeps every step, a kill all up to the last checkpoint; both end as an unbroken run."""
-    config = replace(TINY, steps=400)
-    run = start(tmp_path, 400, 1 if sent == signal.SIGKILL else 10_000)
-    if sent == signal.SIGKILL:
-        assert run.stdout.readline() == "1\n"
-    else:  # no checkpoint to wait for: the handlers are there when the bar is
-        seen = ""
-        while "train:" not in seen:
-            seen += run.stderr.read(1)
-        time.sleep(0.3)
-    run.send_signal(sent)
-    said, trouble = run.communicate(timeout=60)
-    if sent == signal.SIGINT:
-        assert run.returncode == 130, trouble
-        assert "Training was stopped after step" in said and "run the same command to go on" in said
+    assert run.stdout.readline() == "begin\n"
+    seen = ""
+    while "train:" not in seen:  # the bar appears when the handlers are there
+        seen += run.stderr.read(1) or pytest.fail(seen)
+    run.send_signal(signal.SIGINT)
+    stopped = int(run.stdout.readline())  # the step it logged, then the advice
+    advice = run.stdout.readline()
+    assert f"stopped after step {stopped}, kept in {tmp_path}: run the same command" in advice
+    assert int(run.stdout.readline()) == stopped + 1
+    run.kill()
+    run.communicate(timeout=300)
     done = everything(tmp_path)["step"]
-    assert 0 < done < 400
+    assert stopped < done < 100_000
+
     (tmp_path / ".0123-checkpoint.pt").write_bytes(b"cut short")  # what a kill while writing leaves
+    config = replace(TINY, steps=100_000)
     fit(VOLUMES, config, out=tmp_path, stop_after=2)
     assert not list(tmp_path.glob(".*"))
     fit(VOLUMES, config, out=tmp_path / "whole", stop_after=done + 2)
@@ -311,12 +311,11 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(sent, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_in_hand(number, tmp_path, monkeypatch):
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
-    steps = []
+    sent = []
 
     def rate(config, step):
-        if step == 3 and not steps:
-            os.kill(os.getpid(), number)  # the handler runs in this very step
-        steps.append(step)
+        if step == 3 and not sent:
+            sent.append(os.kill(os.getpid(), number))  # the handler runs in this very step
         return 1e-3
 
     monkeypatch.setattr("yoda_nb.train.learning_rate", rate)
@@ -361,26 +360,44 @@ def test_training_in_a_thread_sets_no_handler():
 # --- two processes
 
 
-def test_two_processes_average_their_gradients(tmp_path):
-    """After one step Adam's first moment is a tenth of the (clipped) gradient."""
-    config = replace(TINY, steps=1, clip=1e9, half=False)
+TWO = """
+import os, shutil, signal, sys
+sys.path[:0] = {path}
+from dataclasses import replace
+from pathlib import Path
+from test_train import TINY, VOLUMES, fit
+out = Path({out!r})
+
+def after(entry):  # only rank 0 logs: the other must stop with it
+    if entry["step"] == 1:
+        shutil.copy(out / "checkpoint.pt", out / "first.pt")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+try:
+    fit(VOLUMES, replace(TINY, clip=1e9, half=False), out=out, checkpoint_every=1, on_log=after)
+except KeyboardInterrupt as stop:
+    (out / ("said" + os.environ["RANK"])).write_text(str(stop))
+"""
+
+
+def test_two_processes_average_their_gradients_and_stop_together(tmp_path):
     script = tmp_path / "train.py"
-    script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from dataclasses import replace; from pathlib import Path\n"
-        "from test_train import TINY, VOLUMES, fit\n"
-        f"fit(VOLUMES, replace(TINY, steps=1, clip=1e9, half=False), out=Path({str(tmp_path)!r}))\n"
-    )
+    script.write_text(TWO.format(path=[str(HERE), str(HERE.parent)], out=str(tmp_path)))
     run = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)],
-        capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
+    said = [(tmp_path / f"said{rank}").read_text() for rank in range(2)]
+    assert said[0] == said[1] and "stopped after step 2" in said[0]
+
+    # after one step Adam's first moment is a tenth of the gradient
+    config = replace(TINY, clip=1e9, half=False)
     state, *_ = _start(config, torch.device("cpu"), None, None)
     pool, noise = make_pool(VOLUMES, config), schedule()
     for rank in range(2):
         (diffusion_loss(state["net"], draw_batch(pool, config, 0, rank), config, noise) / 2).backward()
-    moments = everything(tmp_path)["optimiser"]["state"]
+    moments = torch.load(tmp_path / "first.pt", weights_only=True)["optimiser"]["state"]
     for i, p in enumerate(state["net"].parameters()):
         assert torch.allclose(moments[i]["exp_avg"], 0.1 * p.grad, atol=1e-6)
     assert sum(float(p.grad.abs().sum()) for p in state["net"].parameters()) > 0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -23,13 +24,18 @@ CSF_OUTSIDE = (24,)  # around the brain, in the SynthSeg maps as far as the neck
 EXTRACEREBRAL = 500  # codes 500..999 are skull, face and neck in the SynthSeg maps
 
 
-@lru_cache(maxsize=24)
 def tissue_fractions(path: str | None, spacing: float) -> tuple[np.ndarray, np.ndarray]:
     """CSF, GM and WM fractions (3,D,H,W) in [0,1], blurred for a voxel size in mm to come, and
     their affine to mm from the middle of the brain. ``path`` None is the MNI152 average.
 
     Raises InputError for a file that is no label map.
     """
+    file = Path(path) if path else None
+    return _tissue_fractions(path, spacing, file.stat().st_mtime_ns if file and file.exists() else 0)
+
+
+@lru_cache(maxsize=24)
+def _tissue_fractions(path: str | None, spacing: float, modified: int) -> tuple[np.ndarray, np.ndarray]:
     fractions, affine = _mni152() if path is None else _label_map(path)
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
     sigma = 0.35 * spacing / voxel  # about the width of the voxel's box

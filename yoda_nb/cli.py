@@ -46,8 +46,8 @@ def guarded(command):
         except InputError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            typer.echo("Interrupted.", err=True)
+        except KeyboardInterrupt as error:
+            typer.echo(str(error) or "Interrupted.", err=True)
             raise typer.Exit(130) from None
 
     return run
@@ -86,6 +86,7 @@ def translate(
     n_ex: Annotated[int | None, Option(help="Samples to average (ExpA).")] = None,
     n_steps: Annotated[int | None, Option(help="Function evaluations of one sample.")] = None,
     jump_to: Annotated[int | None, Option(help="Truncation: after the first step go on from this t; -1 for none.")] = None,
+    times: Annotated[str | None, Option(help="Where the steps lie: even, or quadratic (denser near the end).")] = None,
     sigma: Annotated[str | None, Option(help="Noise of a step: posterior, fresh or zero.")] = None,
     combine: Annotated[str | None, Option(help="How to average samples: rms or mean.")] = None,
     noise: Annotated[float | None, Option(help="Rician noise to add to the result, on the [0,1] scale.")] = None,
@@ -113,7 +114,7 @@ def translate(
 
     files = {k: v for k, v in (("T1w", t1), ("T2w", t2), ("FLAIR", flair)) if v}
     files |= {k: Path(v) for k, v in named(source or [], "--source").items()}
-    given = {"n_ex": n_ex, "n_steps": n_steps, "jump_to": jump_to, "sigma": sigma, "combine": combine,
+    given = {"n_ex": n_ex, "n_steps": n_steps, "jump_to": jump_to, "times": times, "sigma": sigma, "combine": combine,
              "noise": noise, "homogenise": homogenise or None}  # fmt: skip
     overrides = {k: v for k, v in given.items() if v is not None}
     if overrides.get("jump_to") == -1:

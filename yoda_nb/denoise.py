@@ -21,7 +21,7 @@ def volume_denoiser(
     thickness: int = 5,
     views: Sequence[int] = (0, 1, 2),
     mask: Tensor | None = None,
-    batch_size: int = 32,
+    batch_size: int = 16,
     target: str = "v",
     divisor: int = 8,
     half: bool = True,

@@ -19,6 +19,7 @@ Step = Callable[[Tensor, Tensor, int, int, Tensor], Tensor]  # (x_t, x0, t, s, n
 
 TARGETS = ("v", "eps", "x0")
 SIGMAS = ("posterior", "fresh", "zero")
+TIMES = ("even", "quadratic")
 
 
 @dataclass(frozen=True)
@@ -69,29 +70,39 @@ def to_x0(x: Tensor, output: Tensor, alpha_bar: Tensor | float, kind: str = "v")
         return ab.sqrt() * x - (1 - ab).sqrt() * output
     if kind == "eps":
         return (x - (1 - ab).sqrt() * output) / ab.sqrt()
-    return output
+    if kind == "x0":
+        return output
+    raise ValueError(f"target {kind!r} is unknown: choose among {', '.join(TARGETS)}")
 
 
-def time_pairs(n_train: int, n_steps: int, *, jump_to: int | None = None) -> list[Pair]:
+def time_pairs(
+    n_train: int, n_steps: int, *, jump_to: int | None = None, times: str = "even"
+) -> list[Pair]:
     """The reverse process as (from, to) pairs: [(T-1, ..), .., (t, -1)], ``n_steps`` of them.
 
-    Even spacing from T-1 to -1, so one step is regression and T steps are every time. With
-    ``jump_to`` the first pair is (T-1, jump_to) and the other steps are spread from there
-    (truncation, seed 000, III-B.2). Raises ValueError where the steps do not fit.
+    "even" times run from T-1 to -1, so one step is regression and T steps are every time; times
+    "quadratic" in the step lie denser near the clean image, where noise of the acquisition's size
+    is made. With ``jump_to`` the first pair is (T-1, jump_to) and the other steps are spread from
+    there (truncation, seed 000, III-B.2). Raises ValueError where the steps do not fit.
     """
+    if times not in TIMES:
+        raise ValueError(f"times must be {' or '.join(TIMES)}, got {times!r}")
     if not 1 <= n_steps <= n_train:
         raise ValueError(f"n_steps must lie in 1..{n_train}, got {n_steps}")
     if jump_to is None:
-        times = np.linspace(n_train - 1, -1, n_steps + 1)
+        head, top, n = [], n_train - 1, n_steps
     else:
         if not 0 <= jump_to < n_train - 1 or not 2 <= n_steps <= jump_to + 2:
             raise ValueError(
                 f"jump_to must lie in 0..{n_train - 2} and n_steps in 2..jump_to+2, "
                 f"got jump_to={jump_to} and n_steps={n_steps}"
             )
-        times = np.append(n_train - 1, np.linspace(jump_to, -1, n_steps))
-    times = [int(t) for t in np.rint(times)]
-    return list(zip(times[:-1], times[1:], strict=True))
+        head, top, n = [n_train - 1], jump_to, n_steps - 1
+    share = np.linspace(1, 0, n + 1) ** (2 if times == "quadratic" else 1)
+    # rounding must leave a time of its own to every step that follows
+    spread = np.maximum(np.rint((top + 1) * share - 1), np.arange(n, -1, -1) - 1)
+    ordered = [*head, *(int(t) for t in spread)]
+    return list(zip(ordered[:-1], ordered[1:], strict=True))
 
 
 def step_sigma(schedule: Schedule, t: int, s: int, kind: str) -> float:

@@ -19,6 +19,7 @@ from yoda_nb.nets import NetConfig, build, config_from_dict, config_to_dict
 from yoda_nb.nifti import InputError, atomic
 
 WEIGHTS = Path(__file__).parent / "weights"
+FIELDS = ("sources", "target", "spacing_mm", "schedule", "n_train", "prediction", "training")  # of a card
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,10 @@ class Model:
 def save_model(net: nn.Module, path: Path, *, config: NetConfig, card: dict) -> None:
     """Write ``path`` (.safetensors, fp16) and its card (.json), each whole or not at all.
 
-    ``card`` must name sources, target, spacing_mm, schedule, n_train, prediction and training.
+    ``card`` must name sources, target, spacing_mm, schedule, n_train, prediction and training;
+    InputError if it does not.
     """
+    _check_fields(path, card, FIELDS)
     blob = save_tensors({k: v.detach().cpu().half().contiguous() for k, v in net.state_dict().items()})
     full = {**card, "net": config_to_dict(config), "sha256": hashlib.sha256(blob).hexdigest()}
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -106,16 +109,17 @@ def _load(path: Path, modified: int, size: int) -> Model:
     if path.suffix != ".safetensors":
         raise InputError(f"{path} is not a .safetensors file: pickled weights are never opened.")
     card = _read_card(path)
+    _check_fields(path, card, (*FIELDS, "net", "sha256"))
     blob = path.read_bytes()
     digest = hashlib.sha256(blob).hexdigest()
-    if digest != card.get("sha256"):
+    if digest != card["sha256"]:
         raise InputError(f"{path} does not match the checksum in its card: it is damaged, get it again.")
     try:
         state = load_tensors(blob)
         config = config_from_dict(card["net"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        net = build(config)
+    except (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a model ({error}): get it again.") from error
-    net = build(config)
     wanted = net.state_dict()
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     wrong = [k for k in wanted if k in state and wanted[k].shape != state[k].shape]
@@ -131,11 +135,20 @@ def _load(path: Path, modified: int, size: int) -> Model:
 def _read_card(path: Path) -> dict:
     card = path.with_suffix(".json")
     try:
-        return json.loads(card.read_text())
+        values = json.loads(card.read_text())
     except FileNotFoundError:
         raise InputError(f"{card} is missing: a model needs its card beside its weights.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{card} is not valid JSON ({error}): get the card again.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{card} holds no model card but {type(values).__name__}: get the card again.")
+    return values
+
+
+def _check_fields(path: Path, card: dict, fields: tuple[str, ...]) -> None:
+    if lacking := [name for name in fields if name not in card]:
+        card_path = Path(path).with_suffix(".json")
+        raise InputError(f"The card {card_path} lacks {', '.join(lacking)}: a model cannot run without.")
 
 
 def describe_machine() -> str:

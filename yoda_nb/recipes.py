@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -71,8 +71,9 @@ def train_model(
     ``out`` holds the run and resumes it; ``data`` and ``command`` are for the card. All volumes
     must share their contrasts and be of one isotropic spacing.
     """
-    begun, log = time.time(), []
-    net = fit(volumes, config, out=out, validation=validation, device=device, on_log=log.append)
+    net = fit(volumes, config, out=out, validation=validation, device=device)
+    # what the run wrote, for this call may only have resumed the end of it
+    last = json.loads((Path(out) / "log.jsonl").read_text().splitlines()[-1])
     first = volumes[0]
     card = {
         "title": f"YODA denoiser, {'+'.join(first.sources)} to {first.contrast}, {first.spacing[0]:g} mm",
@@ -96,8 +97,8 @@ def train_model(
             "window": config.window,
             "lr": config.lr,
             "ema": config.ema,
-            "last_log": log[-1] if log else {},
-            "seconds": round(time.time() - begun),
+            "last_log": last,
+            "seconds": round(last["seconds"]),
             "machine": describe_machine(),
             "torch": torch.__version__,
         },

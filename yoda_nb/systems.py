@@ -32,6 +32,7 @@ class System:
     reference: str
     n_steps: int = 1  # function evaluations of one trajectory (times 3 where views are aggregated)
     jump_to: int | None = None  # truncation: after the first step go on from this t
+    times: str = "even"  # where the steps lie: "even" | "quadratic" (denser near the clean image)
     sigma: str = "posterior"  # noise of a step: "posterior" | "fresh" | "zero"
     n_ex: int = 1  # trajectories to average
     combine: str = "rms"  # how: "rms" | "mean"
@@ -47,7 +48,7 @@ class System:
 
 _DIFFUSION = System(
     "yoda-diffusion", "one sample: orthogonal denoising, truncated", "seed 000, III-B.1-2, Alg. 2",
-    n_steps=50, jump_to=250,
+    n_steps=50, jump_to=250, times="quadratic",
 )  # fmt: skip
 _REGRESSION = System(
     "yoda-regression", "the first x0, averaged over three views", "seed 000, III-B.4-5", aggregate=True
@@ -75,10 +76,13 @@ def get_system(name: str, **overrides) -> System:
     if unknown := sorted(set(overrides) - known):
         raise InputError(f"{name} has no setting {', '.join(unknown)}: choose among {', '.join(sorted(known))}.")
     system = replace(SYSTEMS[name], **overrides)
-    if system.sigma not in SIGMAS or system.combine not in ("rms", "mean") or system.n_ex < 1:
+    if (
+        system.sigma not in SIGMAS or system.combine not in ("rms", "mean")
+        or system.n_ex < 1 or not 0 <= system.noise < float("inf")
+    ):  # fmt: skip
         raise InputError(
-            f"{name} takes sigma {' | '.join(SIGMAS)}, combine rms | mean and n_ex of at least 1, "
-            f"got {system.sigma}, {system.combine} and {system.n_ex}."
+            f"{name} takes sigma {' | '.join(SIGMAS)}, combine rms | mean, n_ex of at least 1 and "
+            f"noise of at least 0, got {system.sigma}, {system.combine}, {system.n_ex} and {system.noise}."
         )
     return system
 
@@ -154,6 +158,8 @@ class _Job:
 
 def _prepare(volume: Volume, spec: System, seed: int, device, model, contrast) -> _Job:
     chosen = load_model(model or find_model(volume.sources, contrast, min(volume.spacing)))
+    if contrast not in (None, chosen.contrast):
+        raise InputError(f"Model {chosen.name} makes {chosen.contrast}, not {contrast}: choose another model.")
     inner = conform(_with_sources_of(volume, chosen), chosen.spacing)
     margin = tuple(mm / chosen.spacing for mm in (20, 10, 5))  # the paper's voxels are of 1 mm
     box = roi_box(inner.mask, margin, multiple=chosen.config.divisor)
@@ -167,7 +173,7 @@ def _trajectories(job: _Job, batch_size, half, views, progress, on_step) -> Iter
     spec, model, cut = job.spec, job.model, crop_volume(job.inner, job.box)
     noise = schedule(model.card["schedule"], model.card["n_train"])
     try:
-        pairs = time_pairs(len(noise), spec.n_steps, jump_to=spec.jump_to)
+        pairs = time_pairs(len(noise), spec.n_steps, jump_to=spec.jump_to, times=spec.times)
     except ValueError as error:
         raise InputError(f"{spec.name} cannot run these steps: {error}.") from error
     denoise = volume_denoiser(
@@ -176,7 +182,7 @@ def _trajectories(job: _Job, batch_size, half, views, progress, on_step) -> Iter
         divisor=model.config.divisor, half=half,
     )  # fmt: skip
     if spec.aggregate:
-        denoise = aggregate_views(denoise)
+        denoise = aggregate_views(denoise, len(views))
     step = partial(vp_step, schedule=noise, sigma=spec.sigma, jump_to=spec.jump_to)
     total = spec.n_ex * len(pairs)
     with tqdm(total=total, desc=spec.name, unit="step", mininterval=1, disable=not progress) as bar:
@@ -203,9 +209,9 @@ def _finish(image: Tensor, job: _Job) -> Tensor:
 
 def _restore(image: Tensor, job: _Job, volume: Volume) -> Tensor:
     """From the region of interest back onto the volume's own grid."""
-    full = uncrop(image, job.box, job.inner.shape)
+    full = uncrop(image.clamp(-1, 1), job.box, job.inner.shape)
     full = resample_like(full, job.inner.affine, volume.affine, volume.shape, order=3)
-    return torch.where(volume.mask, full.clamp(-1, 1), -1.0)
+    return torch.where(volume.mask, full, -1.0)
 
 
 def subject_seed(subject: str, seed: int) -> int:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from yoda_nb.denoise import volume_denoiser
 from yoda_nb.diffusion import Denoiser, Schedule, sample, schedule, time_pairs, vp_step
-from yoda_nb.nets import NetConfig, build
+from yoda_nb.nets import NetConfig, autocast_dtype, build
 
 # the paper's margins around the brain, 20/10/5 mm (III-C), as shares of its example at 3 mm
 MARGINS = (20 / 3 / 61, 10 / 3 / 54, 5 / 3 / 51)
@@ -29,7 +29,7 @@ def baseline_denoiser(
     """The plain way from a net to (x, t, i) -> x0, written apart from ours so that it checks it.
 
     source (C,D,H,W) in [-1,1], x (1,D,H,W), sides multiples of the net's divisor. Every slice
-    runs, in float32; its slab and the batch are assembled in Python lists. The net predicts v.
+    runs; its slab and the batch are assembled in Python lists. The net predicts v.
     """
     reach = thickness // 2
 
@@ -44,7 +44,7 @@ def baseline_denoiser(
                 near = [min(max(j, 0), n - 1) for j in range(k - reach, k + reach + 1)]
                 slabs.append(torch.stack([v.select(axis, j) for v in volumes for j in near]))
             times = torch.full((len(slabs),), t, device=x.device)
-            outputs += list(net(torch.stack(slabs), times)[:, 0])
+            outputs += list(net(torch.stack(slabs), times)[:, 0].float())
         v, signal = torch.stack(outputs, axis)[None], noise_schedule.at(t)
         x0 = signal**0.5 * x - (1 - signal) ** 0.5 * v
         return x0 if mask is None else torch.where(mask, x0, -1.0)
@@ -59,7 +59,7 @@ def random_net(config: NetConfig, seed: int) -> nn.Module:
         net = build(config).eval().requires_grad_(False)
         for p in net.parameters():
             if p.ndim > 1 and not p.any():
-                nn.init.kaiming_uniform_(p)
+                nn.init.kaiming_uniform_(p, a=5**0.5)  # as torch starts every other layer
     return net
 
 
@@ -85,8 +85,9 @@ def contenders(
 ) -> dict[str, Callable[[], Tensor]]:
     """Name -> run, from the baseline to ours in single changes; each gives x0 (1,D,H,W) of the ROI.
 
-    source (C,D,H,W), mask (1,D,H,W); noise (1,S,S,S) is x_T on the padded cube. "ours_on_cube"
-    stands apart: it sees what the baseline sees, so the two must give the same image.
+    source (C,D,H,W), mask (1,D,H,W); noise (1,S,S,S) is x_T on the padded cube. Two runs stand
+    apart: "ours_on_cube" sees what the baseline sees and so must give its image, but for what half
+    precision does to it, which "baseline_half" tells.
     """
     roi = source.shape[1:]
     grow = [n for size, side in zip(reversed(roi), noise.shape[1:]) for n in (0, side - size)]
@@ -99,12 +100,17 @@ def contenders(
     def run(denoise: Denoiser, x: Tensor) -> Tensor:
         return _cut(sample(denoise, x, pairs, step, generator=torch.Generator()), roi)
 
+    def run_half(denoise: Denoiser, x: Tensor) -> Tensor:
+        dtype = autocast_dtype(x.device)
+        with torch.autocast(x.device.type, dtype, enabled=dtype is not None):
+            return run(denoise, x)
+
     def masked_after(denoise: Denoiser, inside: Tensor) -> Denoiser:
         return lambda x, t, i: torch.where(inside, denoise(x, t, i), -1.0)
 
     def ours(source: Tensor, **settings) -> Denoiser:
-        return volume_denoiser(net, source, plan, thickness=config.thickness,
-                               divisor=config.divisor, batch_size=batch_size, **settings)  # fmt: skip
+        settings |= {"thickness": config.thickness, "divisor": config.divisor}
+        return volume_denoiser(net, source, plan, batch_size=batch_size, **settings)
 
     baseline = baseline_denoiser(net, cube, plan, thickness=config.thickness, mask=cube_mask)
     batched = masked_after(ours(cube, half=False), cube_mask)
@@ -116,6 +122,7 @@ def contenders(
         "masked": partial(run, ours(source, mask=mask, half=False), on_roi),
         "ours": partial(run, ours(source, mask=mask), on_roi),
         "ours_on_cube": partial(run, ours(cube, mask=cube_mask), on_cube),
+        "baseline_half": partial(run_half, baseline, on_cube),
     }
 
 

@@ -1,4 +1,4 @@
-"""Peak memory of ``translate`` for different numbers of samples and steps, each in a new process."""
+"""Peak memory of ``translate`` for several numbers of samples and steps, each in a new process."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from yoda_nb.nifti import InputError
 from yoda_nb.systems import translate
 from yoda_nb.volumes import Volume
 
-# (n_ex, n_steps, batch size): the first as used; the others one slab at a time, so that the net
-# takes little and any volume kept for each sample or step would show
-RUNS = ((1, 3, 32), (1, 3, 1), (6, 3, 1), (1, 18, 1))
+# (n_ex, n_steps, batch size): the first as used; the others in batches so small that the net takes
+# little and any volume kept for each sample or step would show
+RUNS = ((1, 3, 16), (1, 3, 2), (6, 3, 2), (1, 18, 2))
 
 
 def memory_use(
@@ -57,15 +57,18 @@ def memory_use(
 
 
 def peak_growth(
-    *, model: str, roi: Sequence[int], seed: int, device: str, n_ex: int, n_steps: int, batch_size: int
+    *, model: str, roi: Sequence[int], seed: int, device: str, batch_size: int, **steps: int
 ) -> float:
-    """MB by which one ``translate`` raises the peak of this process, which must be a new one."""
+    """MB by which one ``translate`` raises the peak of this process, which must be a new one.
+
+    ``steps`` are ``n_ex`` and ``n_steps``; ``model`` is the path of its .safetensors file.
+    """
     sources = load_model(model).sources
     source, mask = ellipsoid(roi, len(sources), seed)
     volume = Volume(source, mask, np.diag([3.0, 3.0, 3.0, 1.0]), sources, subject="bench")
     before = _peak_mb(device)
     translate(volume, "yoda-expa", seed=seed, device=device, model=model, batch_size=batch_size,
-              n_ex=n_ex, n_steps=n_steps, jump_to=None)  # fmt: skip
+              jump_to=None, **steps)  # fmt: skip
     return _peak_mb(device) - before
 
 
@@ -84,7 +87,7 @@ def _in_new_process(**settings) -> float:
     )  # fmt: skip
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"The memory run stopped with code {done.returncode} ({last}): free memory and retry.")
+        raise InputError(f"The memory run stopped with code {done.returncode}: {last}")
     return float(done.stdout)
 
 
