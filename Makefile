@@ -28,7 +28,7 @@ report: $(VENV)/.installed ## Run the notebooks and write report/index.html
 	@$(BIN)/yoda-nb report --profile $(PROFILE) -o report $(ARGS)
 
 test: $(VENV)/.installed-test ## Run the test suite
-	@$(BIN)/python -m pytest $(if $(MIRROR),--mirror $(MIRROR)) $(ARGS)
+	@$(BIN)/python -m pytest $(if $(MIRROR),--mirror=$(MIRROR)) $(ARGS)
 
 lab: $(VENV)/.installed ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks $(ARGS)

@@ -94,7 +94,7 @@ def translate(
     mask: Annotated[Path | None, Option(help="Brain mask on the same grid; default: estimated.")] = None,
     target: Annotated[Path | None, Option(help="Acquired image of the contrast to make: scores the result.")] = None,
     model: Annotated[str | None, Option(help="A shipped model, or a .safetensors file of your own.")] = None,
-    batch_size: Annotated[int, Option(help="Slices at once; lower it if memory is short.")] = 32,
+    batch_size: Annotated[int, Option(help="Slices at once: raise it on a GPU, lower it if memory is short.")] = 16,
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,
@@ -257,12 +257,13 @@ def bench(
     threads: Annotated[int | None, Option(help="CPU threads; default: all cores.")] = None,
     device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",
     repeats: Annotated[int, Option(help="Measurements of each kind, taken in turn.")] = 3,
+    model: Annotated[str, Option(help="A shipped model, or a .safetensors file of your own.")] = "tiny-t1w-t2w-flair",
     json: Json = False,
 ) -> None:
     """Measure speed and memory against a straightforward baseline, as ratios in one run."""
     from yoda_nb.bench import format_bench, run_bench
 
-    result = run_bench(threads=threads, device=device, repeats=repeats, progress=not json)
+    result = run_bench(model=model, threads=threads, device=device, repeats=repeats, progress=not json)
     emit(result, json, format_bench(result))
 
 

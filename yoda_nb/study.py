@@ -127,12 +127,13 @@ def samples(
 
 def all_samplers(
     volumes: Iterable[Volume], profile: Profile, *, seed: int = 0, device: str | None = None,
-    bank: Bank | None = None,
+    bank: Bank | None = None, extra: str = "",
 ) -> dict[str, list[Tensor]]:  # fmt: skip
     """Every sampler of seed 000 on every subject: label -> images (1,D,H,W) in [-1,1].
 
     ExpA averages the first trajectories of one set, whose first is the diffusion sample; the
     noised images take the acquisition's noise, where it is known, times the profile's shares.
+    ``extra`` names one more system, run with its defaults.
     """
     volumes = list(volumes)
     get = partial(samples, seed=seed, device=device, bank=bank)
@@ -154,4 +155,6 @@ def all_samplers(
             add("diffusion", drawn[0])
             for n in profile.n_ex:
                 add(f"ExpA {n}", expected(drawn[:n]))
+            if extra:
+                add(extra, expected(get(v, extra)))
     return images

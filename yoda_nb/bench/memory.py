@@ -21,7 +21,8 @@ from yoda_nb.systems import translate
 from yoda_nb.volumes import Volume
 
 # (n_ex, n_steps, batch size): the first as used; the others in batches so small that the net takes
-# little and any volume kept for each sample or step would show
+# little and any volume kept for each sample or step would show (several samples need a running sum,
+# two volumes, that one alone does not)
 RUNS = ((1, 3, 16), (1, 3, 2), (6, 3, 2), (1, 18, 2))
 
 
