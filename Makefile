@@ -14,14 +14,14 @@ PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report test lab figure clean
+.PHONY: help report test lab figure measure clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PROFILE=full     the paper's setting instead of two CPU cores for minutes"
 	@echo "  ARGS='...'       more options for yoda-nb report or pytest"
-	@echo "  MIRROR=DIR       a local copy of the public data, for make test"
+	@echo "  MIRROR=DIR       a local copy of the public data, for make test and make measure"
 	@echo "  PYTHON=path      the Python to make $(VENV) with"
 
 report: $(VENV)/.installed ## Run the notebooks and write report/index.html
@@ -35,6 +35,10 @@ lab: $(VENV)/.installed ## Open the notebooks in JupyterLab
 
 figure: $(VENV)/.installed ## Make the README's figure again
 	@$(BIN)/python docs/make_figure.py
+
+measure: $(VENV)/.installed ## Measure the README's numbers again (MIRROR=DIR without internet)
+	@$(BIN)/python docs/measure.py $(if $(MIRROR),--mirror $(MIRROR)) $(ARGS)
+	@$(BIN)/yoda-nb bench
 
 clean: ## Remove the report and caches (the environment: rm -r .venv)
 	rm -rf report build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -107,6 +107,20 @@ def test_truncated_pairs_form_one_chain(n_train):
             assert pairs[0] == (n_train - 1, jump)
 
 
+@pytest.mark.parametrize("n_train", [3, 10, 100])
+def test_quadratic_times_form_one_chain_and_lie_denser_near_the_end(n_train):
+    for jump in (None, *range(0, n_train - 1, 7)):
+        most = n_train if jump is None else jump + 2
+        for n in range(1 if jump is None else 2, most + 1):
+            pairs = time_pairs(n_train, n, jump_to=jump, times="quadratic")
+            check_chain(pairs, n_train, n)
+            assert jump is None or pairs[0] == (n_train - 1, jump)
+        assert pairs == time_pairs(n_train, most, jump_to=jump)  # every step: nothing left to choose
+    assert time_pairs(100, 4, times="quadratic") == [(99, 55), (55, 24), (24, 5), (5, -1)]
+    with pytest.raises(ValueError, match="even or quadratic"):
+        time_pairs(10, 5, times="cubic")
+
+
 def test_a_thousand_steps_in_any_number():
     for n in range(1, 1001):
         check_chain(time_pairs(1000, n), 1000, n)

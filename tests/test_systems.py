@@ -102,7 +102,7 @@ def test_what_the_table_says_is_what_the_paper_does():
 
 def test_overrides_reach_the_sampler(model, runs):
     seen = []
-    settings = {"n_steps": 4, "jump_to": 100, "n_ex": 2, "batch_size": 1000}
+    settings = {"n_steps": 4, "jump_to": 100, "times": "even", "n_ex": 2, "batch_size": 1000}
     translate(case(), "yoda-expa", model=model, on_step=lambda i, pair, *_: seen.append((i, pair)), **settings)
     pairs = [(999, 100), (100, 66), (66, 33), (33, -1)]
     assert seen == list(enumerate(pairs)) * 2 and len(runs) == 8
