@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm as std_tqdm
 from tqdm.auto import tqdm
 
 from yoda_nb.bank import Bank, default_bank, recall
@@ -136,25 +139,38 @@ def all_samplers(
     ``extra`` names one more system, run with its defaults.
     """
     volumes = list(volumes)
-    get = partial(samples, seed=seed, device=device, bank=bank)
     images: dict[str, list[Tensor]] = {}
-
-    def add(label: str, image: Tensor) -> None:
-        images.setdefault(label, []).append(image)
-
-    with tqdm(volumes, desc="subjects", mininterval=1) as bar:
-        for v in bar:
-            bar.set_postfix_str("regression, DDIM")
-            add("regression", get(v, "yoda-regression")[0])
-            for share in profile.noised:
-                add(f"noised {share:g}", get(v, "yoda-noised", noise=share * (v.sigma or 0.04))[0])
-            for steps in profile.ddim:
-                add(f"DDIM {steps}", get(v, "yoda-ddim", n_steps=steps)[0])
-            bar.set_postfix_str(f"{max(profile.n_ex)} diffusion samples")
-            drawn = get(v, "yoda-diffusion", n_ex=max(profile.n_ex), n_steps=profile.n_steps)
-            add("diffusion", drawn[0])
-            for n in profile.n_ex:
-                add(f"ExpA {n}", expected(drawn[:n]))
-            if extra:
-                add(extra, expected(get(v, extra)))
+    todo = [(v, label, system, settings) for v in volumes for label, system, settings in _plan(v, profile, extra)]
+    total = sum(get_system(system, **settings).evaluations for _, _, system, settings in todo)
+    with progress_bar(total=total, desc="evaluations") as bar:
+        for v, label, system, settings in todo:
+            drawn = samples(v, system, seed=seed, device=device, bank=bank, **settings)
+            alone = label == "diffusion" or len(drawn) == 1
+            images.setdefault(label, []).append(drawn[0] if alone else expected(drawn))
+            if label == "diffusion":
+                for n in profile.n_ex:
+                    images.setdefault(f"ExpA {n}", []).append(expected(drawn[:n]))
+            bar.update(get_system(system, **settings).evaluations)
     return images
+
+
+def _plan(volume: Volume, profile: Profile, extra: str) -> list[tuple[str, str, dict]]:
+    """What to sample of one subject: label, system, settings."""
+    sigma = volume.sigma or 0.04
+    noised = [(f"noised {s:g}", "yoda-noised", {"noise": s * sigma}) for s in profile.noised]
+    ddim = [(f"DDIM {n}", "yoda-ddim", {"n_steps": n}) for n in profile.ddim]
+    drawn = {"n_ex": max(profile.n_ex), "n_steps": profile.n_steps}
+    return [
+        ("regression", "yoda-regression", {}),
+        *noised,
+        *ddim,
+        ("diffusion", "yoda-diffusion", drawn),
+        *([(extra, extra, {})] if extra else []),
+    ]
+
+
+def progress_bar(**settings) -> std_tqdm:
+    """tqdm's bar; in a report a plain one every ten seconds, which the runner passes on."""
+    if "YODA_NB_REPORT" in os.environ:
+        return std_tqdm(**settings, mininterval=10, disable=False, file=sys.stderr)
+    return tqdm(**settings, mininterval=1)

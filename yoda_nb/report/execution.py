@@ -137,7 +137,9 @@ def _execute(
         started = told = time.monotonic()
         for line in worker.stdout:
             message = json.loads(line)
-            if "cell" not in message:
+            if "bar" in message:
+                progress(f"{source.stem}: {message['bar']}")
+            elif "cell" not in message:
                 outcome = message
             elif (now := time.monotonic()) - told >= QUIET_SECONDS:
                 told = now
@@ -205,7 +207,7 @@ def _kernel_environment(folder: Path, jobs: int) -> Iterator[dict[str, str]]:
             "JUPYTER_RUNTIME_DIR": str(scratch / "run"),
             "IPYTHONDIR": str(scratch / "ipython"),  # no user's start-up files, no history
             "YODA_NB_REPORT": "1",  # explorers show their static twin
-            "TQDM_DISABLE": "1",  # a progress bar is noise on a page
+            "TQDM_DISABLE": "1",  # bars are noise on a page; study.progress_bar has one that we pass on
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         if jobs > 1:

@@ -127,6 +127,8 @@ class _Renderer(IPythonRenderer):
 
 
 def _output_html(output: Mapping[str, Any]) -> Markup | None:
+    if output.output_type == "stream" and output.name == "stderr" and "\r" in output.text:
+        return None  # a progress bar: it was for whoever waited
     if output.output_type == "stream":
         return Markup(f'<pre class="{output.name}">{_plain(output.text)}</pre>')
     if output.output_type == "error":

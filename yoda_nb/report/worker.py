@@ -2,7 +2,7 @@
 
 ``python -P worker.py JOB`` takes a JSON object with source, output, parameters, kernel (its
 name) and manager (settings of the kernel manager). It prints one JSON object per line on standard
-output: the cells as they finish, then the outcome. It ends when its standard input closes, so a
+output: the cells as they finish, the bars of long cells as they move, then the outcome. It ends when its standard input closes, so a
 killed parent leaves no kernel behind.
 """
 
@@ -29,6 +29,7 @@ def main(job: dict[str, Any]) -> None:
             language="python",
             progress_bar=False,
             start_timeout=120,
+            stderr_file=Bars(),
             on_cell_executed=lambda cell, cell_index, execute_reply: say(cell=cell_index + 1),
             config=Config({"KernelManager": job["manager"]}),
         )
@@ -40,6 +41,17 @@ def main(job: dict[str, Any]) -> None:
         say(error=f"{type(error).__name__}: {error}", failed_cell=None)
     else:
         say(error=None)
+
+
+class Bars:
+    """A file for the notebook's standard error that passes the latest progress bar on."""
+
+    def write(self, text: str) -> None:
+        if "\r" in text and (bar := text.rsplit("\r", 1)[1].strip()):
+            say(bar=bar)
+
+    def flush(self) -> None:
+        pass
 
 
 def say(**message: Any) -> None:
