@@ -1,79 +1,19 @@
-"""``yoda-nb``: the package in the shell. Parsing and printing only; the work is elsewhere.
-
-Everything heavy is imported inside the commands, so that ``--help`` is quick.
-"""
+"""``yoda-nb translate`` and ``train``: from images to images, and from images to models."""
 
 from __future__ import annotations
 
-import json as json_module
 import shlex
 import sys
 import time
-from functools import wraps
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from typer import Argument, Option
+from typer import Option
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Medical image translation with 2.5D diffusion and regression: a living paper.",
-)  # fmt: skip
-data_app = typer.Typer(no_args_is_help=True, help="The data manifest: list, check, fetch.")
-bank_app = typer.Typer(no_args_is_help=True, help="Stored samples: list, clear.")
-app.add_typer(data_app, name="data")
-app.add_typer(bank_app, name="bank")
-
-ROOT = Path(__file__).parent.parent
-
-Json = Annotated[bool, Option("--json", help="Print one JSON document on standard output and nothing else.")]
-Mirror = Annotated[Path | None, Option(help="Folder with copies of the public files, for machines without internet.")]
-Manifest = Annotated[Path, Option(help="The data manifest (CSV).")]
-Seed = Annotated[int, Option(help="Seed of this run; the same seed gives the same bytes.")]
-Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1; default: the GPU if there is one.")]
+from yoda_nb.cli.common import MANIFEST, Device, Json, Manifest, Mirror, Seed, emit, guarded, named
 
 
-def guarded(command):
-    """Turn an InputError into its one sentence and exit code 2, Ctrl-C into exit code 130."""
-
-    @wraps(command)
-    def run(*args, **kwargs):
-        from yoda_nb.volumes import InputError
-
-        try:
-            return command(*args, **kwargs)
-        except InputError as error:
-            typer.echo(f"Error: {error}", err=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt as error:
-            typer.echo(str(error) or "Interrupted.", err=True)
-            raise typer.Exit(130) from None
-
-    return run
-
-
-def emit(document, as_json: bool, text: str) -> None:
-    """One JSON document on standard output, or the text for people."""
-    typer.echo(json_module.dumps(document, indent=2, allow_nan=False) if as_json else text)
-
-
-def table(rows: list[dict]) -> str:
-    import pandas as pd
-
-    return pd.DataFrame(rows).to_string(index=False) if rows else "nothing"
-
-
-def named(pairs: list[str], what: str) -> dict[str, str]:
-    """["T1w=a.nii.gz", ..] -> {"T1w": "a.nii.gz", ..}."""
-    from yoda_nb.volumes import InputError
-
-    if bad := [p for p in pairs if "=" not in p]:
-        raise InputError(f"{what} {bad[0]!r} has no '=': write NAME=VALUE.")
-    return dict(p.split("=", 1) for p in pairs)
-
-
-@app.command()
 @guarded
 def translate(
     out: Annotated[Path, Option("-o", "--out", help="Where to write the result (.nii, .nii.gz or .mgz).")],
@@ -143,18 +83,6 @@ def translate(
     emit(document, json, text)
 
 
-@app.command()
-@guarded
-def systems(json: Json = False) -> None:
-    """List the systems: what each does, where it is defined, what it costs."""
-    from yoda_nb.systems import SYSTEMS
-
-    rows = [{"name": s.name, "does": s.summary, "reference": s.reference, "evaluations": s.evaluations}
-            for s in SYSTEMS.values()]  # fmt: skip
-    emit(rows, json, table(rows))
-
-
-@app.command()
 @guarded
 def train(
     save: Annotated[Path, Option(help="Where to write the model (.safetensors; the card goes beside it).")],
@@ -164,7 +92,7 @@ def train(
     preset: Annotated[str, Option(help="Size of the net: tiny, small or paper.")] = "tiny",
     phantoms: Annotated[int, Option(help="Phantoms to generate.")] = 384,
     dataset: Annotated[str | None, Option(help="Train on this dataset of the manifest instead of phantoms.")] = None,
-    manifest: Manifest = ROOT / "data_manifest.csv",
+    manifest: Manifest = MANIFEST,
     mirror: Mirror = None,
     label_maps: Annotated[bool, Option(help="Two thirds of the phantoms from the manifest's label maps.")] = True,
     spacing: Annotated[float, Option(help="Voxel size in mm.")] = 3.0,
@@ -200,8 +128,6 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     wanted = tuple(s.strip() for s in sources.split(","))
-    from dataclasses import replace
-
     net = replace(PRESETS[preset], n_sources=len(wanted))
     config = TrainConfig(net=net, steps=steps, batch_size=batch_size, window=window, lr=lr, schedule=schedule,
                          target=predict, seed=seed)  # fmt: skip
@@ -225,115 +151,3 @@ def train(
     card = recipes.train_model(save, config, volumes, validation=validation, out=out, data=described,
                                device=device, command=shlex.join(["yoda-nb", *words]))  # fmt: skip
     emit(card, json, f"{save}: {steps} steps in {card['training']['seconds']} s")
-
-
-@app.command()
-@guarded
-def report(
-    notebooks: Annotated[list[str] | None, Option(help="Notebooks by name or path; default: all.")] = None,
-    profile: Annotated[str, Option(help="quick: two CPU cores; full: the paper's setting.")] = "quick",
-    set_: Annotated[list[str] | None, Option("--set", help="A notebook parameter as NAME=VALUE; repeat it.")] = None,
-    jobs: Annotated[int, Option(help="Notebooks at a time.")] = 1,
-    out: Annotated[Path, Option("-o", "--out", help="Folder for the site.")] = Path("report"),
-) -> None:
-    """Execute the notebooks and write a self-contained site with a page for each."""
-    from yoda_nb.report import run_report
-    from yoda_nb.volumes import InputError
-
-    folder = ROOT / "notebooks"
-    paths = [p if (p := Path(n)).suffix == ".ipynb" else folder / f"{n}.ipynb" for n in notebooks or []]
-    paths = paths or sorted(folder.glob("*.ipynb"))
-    if lacking := [p for p in paths if not p.is_file()]:
-        raise InputError(f"Notebook {lacking[0]} does not exist: look in {folder}.")
-    done = run_report(paths, out, parameters=named(set_ or [], "--set"), profile=profile, jobs=jobs)
-    typer.echo(f"{done.index} in {done.seconds:.0f} s")
-    if done.failed:
-        raise typer.Exit(1)
-
-
-@app.command()
-@guarded
-def bench(
-    threads: Annotated[int | None, Option(help="CPU threads; default: all cores.")] = None,
-    device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",
-    repeats: Annotated[int, Option(help="Measurements of each kind, taken in turn.")] = 3,
-    model: Annotated[str, Option(help="A shipped model, or a .safetensors file of your own.")] = "tiny-t1w-t2w-flair",
-    json: Json = False,
-) -> None:
-    """Measure speed and memory against a straightforward baseline, as ratios in one run."""
-    from yoda_nb.bench import format_bench, run_bench
-
-    result = run_bench(model=model, threads=threads, device=device, repeats=repeats, progress=not json)
-    emit(result, json, format_bench(result))
-
-
-@data_app.command("list")
-@guarded
-def data_list(dataset: Annotated[str | None, Argument()] = None, manifest: Manifest = ROOT / "data_manifest.csv",
-              json: Json = False) -> None:  # fmt: skip
-    """Show the manifest's datasets, or the volumes of one."""
-    from yoda_nb.manifest import read_manifest
-
-    cases = read_manifest(manifest, dataset=dataset)
-    if dataset:
-        rows = [{"subject": c.subject, "split": c.split, "contrast": k, "uri": i.uri, "licence": i.licence}
-                for c in cases for k, i in c.images.items()]  # fmt: skip
-    else:
-        counts: dict[tuple[str, str], int] = {}
-        for c in cases:
-            counts[c.dataset, c.split] = counts.get((c.dataset, c.split), 0) + 1
-        rows = [{"dataset": d, "split": s, "subjects": n} for (d, s), n in counts.items()]
-    emit(rows, json, table(rows))
-
-
-@data_app.command("check")
-@guarded
-def data_check(dataset: Annotated[str | None, Argument()] = None, manifest: Manifest = ROOT / "data_manifest.csv",
-               mirror: Mirror = None, json: Json = False) -> None:  # fmt: skip
-    """Verify files and checksums without downloading; exit code 1 if a checksum is wrong."""
-    from yoda_nb.manifest import check, read_manifest
-
-    rows = check(read_manifest(manifest, dataset=dataset), mirror=mirror)
-    emit(rows, json, table(rows))
-    if any(row["status"] == "wrong checksum" for row in rows):
-        raise typer.Exit(1)
-
-
-@data_app.command("fetch")
-@guarded
-def data_fetch(dataset: Annotated[str | None, Argument()] = None, manifest: Manifest = ROOT / "data_manifest.csv",
-               mirror: Mirror = None, json: Json = False) -> None:  # fmt: skip
-    """Download what the manifest lists (or find it below --mirror), checksums verified."""
-    from tqdm.auto import tqdm
-
-    from yoda_nb.manifest import fetch, read_manifest
-
-    images = [(c, k, i) for c in read_manifest(manifest, dataset=dataset) for k, i in c.images.items()
-              if not i.uri.startswith("phantom:")]  # fmt: skip
-    rows = [{"subject": c.subject, "contrast": k, "path": str(fetch(i, root=c.root, mirror=mirror))}
-            for c, k, i in tqdm(images, desc="fetch", disable=json)]  # fmt: skip
-    emit(rows, json, table(rows))
-
-
-@bank_app.command("list")
-@guarded
-def bank_list(json: Json = False) -> None:
-    """Show what is stored and how large it is."""
-    from yoda_nb.bank import default_bank, entries
-
-    bank = default_bank()
-    rows = [{"key": e.key[:12], "MB": round(e.size / 1e6, 2), "modified": time.strftime("%Y-%m-%d %H:%M", time.localtime(e.modified)),
-             "subject": (e.description or {}).get("subject", "damaged")} for e in entries(bank)]  # fmt: skip
-    text = f"{table(rows)}\n{len(rows)} entries, {sum(r['MB'] for r in rows):.1f} MB in {bank.root}"
-    emit(rows, json, text)
-
-
-@bank_app.command("clear")
-@guarded
-def bank_clear(older_than_days: Annotated[float, Option(help="Only entries older than this.")] = 0.0,
-               json: Json = False) -> None:  # fmt: skip
-    """Remove stored samples; they are computed again when needed."""
-    from yoda_nb.bank import clear, default_bank
-
-    removed = clear(default_bank(), older_than=older_than_days * 86400)
-    emit({"removed": removed}, json, f"{removed} entries removed")

@@ -1,0 +1,78 @@
+"""``yoda-nb``: the package in the shell. Parsing and printing only; the work is elsewhere.
+
+Everything heavy is imported inside the commands, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from yoda_nb.cli.common import ROOT, Json, emit, guarded, named, table
+from yoda_nb.cli.images import train, translate
+from yoda_nb.cli.stores import bank_app, data_app
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Medical image translation with 2.5D diffusion and regression: a living paper.",
+)  # fmt: skip
+app.command()(translate)
+app.command()(train)
+
+
+@app.command()
+@guarded
+def systems(json: Json = False) -> None:
+    """List the systems: what each does, where it is defined, what it costs."""
+    from yoda_nb.systems import SYSTEMS
+
+    rows = [{"name": s.name, "does": s.summary, "reference": s.reference, "evaluations": s.evaluations}
+            for s in SYSTEMS.values()]  # fmt: skip
+    emit(rows, json, table(rows))
+
+
+@app.command()
+@guarded
+def report(
+    notebooks: Annotated[list[str] | None, Option(help="Notebooks by name or path; default: all.")] = None,
+    profile: Annotated[str, Option(help="quick: two CPU cores; full: the paper's setting.")] = "quick",
+    set_: Annotated[list[str] | None, Option("--set", help="A notebook parameter as NAME=VALUE; repeat it.")] = None,
+    jobs: Annotated[int, Option(help="Notebooks at a time.")] = 1,
+    out: Annotated[Path, Option("-o", "--out", help="Folder for the site.")] = Path("report"),
+) -> None:
+    """Execute the notebooks and write a self-contained site with a page for each."""
+    from yoda_nb.report import run_report
+    from yoda_nb.volumes import InputError
+
+    folder = ROOT / "notebooks"
+    paths = [p if (p := Path(n)).suffix == ".ipynb" else folder / f"{n}.ipynb" for n in notebooks or []]
+    paths = paths or sorted(folder.glob("*.ipynb"))
+    if lacking := [p for p in paths if not p.is_file()]:
+        raise InputError(f"Notebook {lacking[0]} does not exist: look in {folder}.")
+    done = run_report(paths, out, parameters=named(set_ or [], "--set"), profile=profile, jobs=jobs)
+    typer.echo(f"{done.index} in {done.seconds:.0f} s")
+    if done.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+@guarded
+def bench(
+    threads: Annotated[int | None, Option(help="CPU threads; default: all cores.")] = None,
+    device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",
+    repeats: Annotated[int, Option(help="Measurements of each kind, taken in turn.")] = 3,
+    model: Annotated[str, Option(help="A shipped model, or a .safetensors file of your own.")] = "tiny-t1w-t2w-flair",
+    json: Json = False,
+) -> None:
+    """Measure speed and memory against a straightforward baseline, as ratios in one run."""
+    from yoda_nb.bench import format_bench, run_bench
+
+    result = run_bench(model=model, threads=threads, device=device, repeats=repeats, progress=not json)
+    emit(result, json, format_bench(result))
+
+
+app.add_typer(data_app, name="data")
+app.add_typer(bank_app, name="bank")

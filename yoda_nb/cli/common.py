@@ -1,0 +1,59 @@
+"""What the commands share: options, output, and errors as one sentence."""
+
+from __future__ import annotations
+
+import json as json_module
+from functools import wraps
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+ROOT = Path(__file__).parents[2]
+
+Json = Annotated[bool, Option("--json", help="Print one JSON document on standard output and nothing else.")]
+Mirror = Annotated[Path | None, Option(help="Folder with copies of the public files, for machines without internet.")]
+Manifest = Annotated[Path, Option(help="The data manifest (CSV).")]
+Seed = Annotated[int, Option(help="Seed of this run; the same seed gives the same bytes.")]
+Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1; default: the GPU if there is one.")]
+MANIFEST = ROOT / "data_manifest.csv"
+
+
+def guarded(command):
+    """Turn an InputError into its one sentence and exit code 2, Ctrl-C into exit code 130."""
+
+    @wraps(command)
+    def run(*args, **kwargs):
+        from yoda_nb.volumes import InputError
+
+        try:
+            return command(*args, **kwargs)
+        except InputError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt as error:
+            typer.echo(str(error) or "Interrupted.", err=True)
+            raise typer.Exit(130) from None
+
+    return run
+
+
+def emit(document, as_json: bool, text: str) -> None:
+    """One JSON document on standard output, or the text for people."""
+    typer.echo(json_module.dumps(document, indent=2, allow_nan=False) if as_json else text)
+
+
+def table(rows: list[dict]) -> str:
+    import pandas as pd
+
+    return pd.DataFrame(rows).to_string(index=False) if rows else "nothing"
+
+
+def named(pairs: list[str], what: str) -> dict[str, str]:
+    """["T1w=a.nii.gz", ..] -> {"T1w": "a.nii.gz", ..}."""
+    from yoda_nb.volumes import InputError
+
+    if bad := [p for p in pairs if "=" not in p]:
+        raise InputError(f"{what} {bad[0]!r} has no '=': write NAME=VALUE.")
+    return dict(p.split("=", 1) for p in pairs)
