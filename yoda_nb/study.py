@@ -39,7 +39,7 @@ PROFILES = {
     # the tests: everything runs, nothing is worth looking at
     "tiny": Profile(subjects=2, n_steps=3, n_ex=(2,), ddim=(2,), noised=(1.0,)),
     # two CPU cores, minutes
-    "quick": Profile(subjects=4, n_steps=16, n_ex=(2, 4, 10), ddim=(4, 8, 16), noised=(0.5, 1.0)),
+    "quick": Profile(subjects=3, n_steps=20, n_ex=(2, 4, 10), ddim=(4, 8, 16), noised=(0.5, 1.0)),
     # seed 000: T = 1000 truncated at 250, which are 252 evaluations; Fig. 2's DDIM steps
     "full": Profile(subjects=12, n_steps=252, n_ex=(4, 10), ddim=(8, 16, 32, 64),
                     noised=(0.25, 0.5, 0.75, 1.0)),
