@@ -42,7 +42,7 @@ def test_translate_writes_the_grid_it_read_and_scores_against_a_target(subject, 
     assert document["scores"]["data_range"] == 1 and document["scores"]["ssim"] > 0.7
     made, source = nib.load(out), nib.load(subject / "t1.nii.gz")
     assert made.shape == source.shape and np.allclose(made.affine, source.affine)
-    assert 0 <= made.get_fdata().min() and made.get_fdata().max() <= 1
+    assert made.get_fdata().min() >= 0 and made.get_fdata().max() <= 1
     assert [p.name for p in tmp_path.iterdir()] == ["made.nii.gz"]
 
 

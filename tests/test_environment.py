@@ -122,6 +122,7 @@ def test_make_help_tells_of_every_target():
 
 def test_commands_in_the_readme_exist():
     import typer
+
     from yoda_nb.cli import app
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

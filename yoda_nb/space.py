@@ -41,7 +41,7 @@ def resample_like(
     coarser = np.linalg.norm(step[:3, :3], axis=1)  # new voxel size over old, along the old axes
     blur = np.sqrt(np.maximum(coarser**2 - 1, 0)) / 2.355 if order else np.zeros(3)  # FWHM to sigma
     moved = np.full((len(array), *to_shape), fill, array.dtype)
-    for channel, out in zip(array, moved):
+    for channel, out in zip(array, moved, strict=True):
         if blur.any():
             channel = ndimage.gaussian_filter(channel, blur, mode="nearest")
         values = ndimage.affine_transform(
@@ -97,7 +97,7 @@ def _shifted(x: Tensor, shift: np.ndarray, shape: tuple[int, int, int], fill: fl
     """(C, D, H, W) -> (C, *shape) with out[i] = x[i + shift] where that exists, else ``fill``."""
     out = x.new_full((len(x), *shape), fill)
     there, here = [slice(None)], [slice(None)]
-    for by, size, new in zip(shift, x.shape[1:], shape):
+    for by, size, new in zip(shift, x.shape[1:], shape, strict=True):
         length = max(min(size - max(by, 0), new - max(-by, 0)), 0)
         there.append(slice(max(by, 0), max(by, 0) + length))
         here.append(slice(max(-by, 0), max(-by, 0) + length))

@@ -137,7 +137,8 @@ def trajectories(
     """The ``n_ex`` samples that ``translate`` would average, one by one: each (1,D,H,W) in [-1,1].
 
     Sample k does not depend on how many follow, so ExpA of the first k is what ``translate``
-    gives with ``n_ex=k`` (up to resampling, where the volume is not on the model's grid).
+    gives with ``n_ex=k`` (for systems that add no noise afterwards, and up to resampling where
+    the volume is not on the model's grid).
     """
     job = _prepare(volume, get_system(system, **overrides), seed, device, model, contrast)
     for image in _trajectories(job, batch_size, half, views, progress, on_step):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from copy import deepcopy
 from collections.abc import Callable
+from copy import deepcopy
 from math import ceil
 from pathlib import Path
 

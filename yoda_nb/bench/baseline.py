@@ -90,7 +90,7 @@ def contenders(
     precision does to it, which "baseline_half" tells.
     """
     roi = source.shape[1:]
-    grow = [n for size, side in zip(reversed(roi), noise.shape[1:]) for n in (0, side - size)]
+    grow = [n for size, side in zip(reversed(roi), noise.shape[1:], strict=True) for n in (0, side - size)]
     cube, cube_mask = F.pad(source, grow, value=-1.0), F.pad(mask, grow)  # -1 is zero intensity
     plan = schedule()
     pairs = time_pairs(len(plan), n_steps)

@@ -25,7 +25,7 @@ def translate(
     system: Annotated[str, Option(help="One of 'yoda-nb systems'.")] = "yoda-regression",
     n_ex: Annotated[int | None, Option(help="Samples to average (ExpA).")] = None,
     n_steps: Annotated[int | None, Option(help="Function evaluations of one sample.")] = None,
-    jump_to: Annotated[int | None, Option(help="Truncation: after the first step go on from this t; -1 for none.")] = None,
+    jump_to: Annotated[int | None, Option(help="Truncation: go on from this t after step one; -1: none.")] = None,
     times: Annotated[str | None, Option(help="Where the steps lie: even, or quadratic (denser near the end).")] = None,
     sigma: Annotated[str | None, Option(help="Noise of a step: posterior, fresh or zero.")] = None,
     combine: Annotated[str | None, Option(help="How to average samples: rms or mean.")] = None,

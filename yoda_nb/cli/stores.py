@@ -69,8 +69,11 @@ def bank_list(json: Json = False) -> None:
     from yoda_nb.bank import default_bank, entries
 
     bank = default_bank()
-    rows = [{"key": e.key[:12], "MB": round(e.size / 1e6, 2), "modified": time.strftime("%Y-%m-%d %H:%M", time.localtime(e.modified)),
-             "subject": (e.description or {}).get("subject", "damaged")} for e in entries(bank)]  # fmt: skip
+    rows = []
+    for e in entries(bank):
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(e.modified))
+        subject = (e.description or {}).get("subject", "damaged")
+        rows.append({"key": e.key[:12], "MB": round(e.size / 1e6, 2), "modified": made, "subject": subject})
     text = f"{table(rows)}\n{len(rows)} entries, {sum(r['MB'] for r in rows):.1f} MB in {bank.root}"
     emit(rows, json, text)
 

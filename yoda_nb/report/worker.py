@@ -2,8 +2,8 @@
 
 ``python -P worker.py JOB`` takes a JSON object with source, output, parameters, kernel (its
 name) and manager (settings of the kernel manager). It prints one JSON object per line on standard
-output: the cells as they finish, the bars of long cells as they move, then the outcome. It ends when its standard input closes, so a
-killed parent leaves no kernel behind.
+output: the cells as they finish, the bars of long cells as they move, then the outcome. It ends
+when its standard input closes, so a killed parent leaves no kernel behind.
 """
 
 from __future__ import annotations
