@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -151,12 +152,17 @@ def _check_fields(path: Path, card: dict, fields: tuple[str, ...]) -> None:
         raise InputError(f"The card {card_path} lacks {', '.join(lacking)}: a model cannot run without.")
 
 
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    if (info := Path("/proc/cpuinfo")).exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        if names:
+            return names[0].partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def describe_machine() -> str:
     """Processor and threads, or the GPU's name: for cards and tables that report seconds."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    model = ""
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    return f"CPU {model}, {torch.get_num_threads()} threads".replace("  ", " ")
+    return f"CPU {processor()}, {torch.get_num_threads()} threads"

@@ -116,7 +116,7 @@ def train(
     import torch
 
     from yoda_nb import recipes
-    from yoda_nb.manifest import fetch, load_case, read_manifest
+    from yoda_nb.manifest import FIELD_OF_VIEW, fetch, load_case, read_manifest
     from yoda_nb.nets import PRESETS
     from yoda_nb.train import TrainConfig
     from yoda_nb.volumes import InputError
@@ -141,7 +141,7 @@ def train(
     else:
         maps = read_manifest(manifest, dataset="synthseg", split="train") if label_maps else []
         anatomies = [fetch(c.images["labels"], root=c.root, mirror=mirror) for c in maps]
-        side = round(192 / spacing)
+        side = round(FIELD_OF_VIEW / spacing)
         make = {"anatomies": anatomies, "sources": wanted, "target": target, "spacing": spacing,
                 "shape": (side,) * 3, "workers": workers}  # fmt: skip
         volumes = recipes.training_phantoms(phantoms, **make)

@@ -66,12 +66,10 @@ def machine() -> str:
     """Processor, cores, memory and GPU in one line."""
     import torch
 
-    model = platform.processor() or platform.machine()
-    if (info := Path("/proc/cpuinfo")).exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = names[0].partition(":")[2].strip() if names else model
+    from yoda_nb.models import processor
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = [model, f"{cores} cores", platform.system()]
+    parts = [processor(), f"{cores} cores", platform.system()]
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(parts)
