@@ -37,6 +37,7 @@ class TrainConfig:
     margin_mm: tuple[float, float, float] = (20, 10, 5)  # region of interest around the mask
     seed: int = 0
     half: bool = True
+    regression: bool = False  # train at t = T-1 only: a dedicated regression model (III-B.4)
 
 
 @dataclass(frozen=True)
@@ -116,11 +117,12 @@ def draw_batch(pool: Sequence[Item], config: TrainConfig, step: int, rank: int =
         masks.append(inside)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     x0 = torch.cat(targets)
+    first = config.n_train - 1 if config.regression else 0
     return Batch(
         target=x0,
         source=torch.cat(sources),
         weight=torch.where(torch.cat(masks), 1.0, config.outside),
-        times=torch.randint(config.n_train, (len(x0),), generator=generator),
+        times=torch.randint(first, config.n_train, (len(x0),), generator=generator),
         eps=torch.randn(x0.shape, generator=generator),
     )
 

@@ -64,13 +64,13 @@ def save_model(net: nn.Module, path: Path, *, config: NetConfig, card: dict) -> 
 
 
 def load_model(name: str | os.PathLike) -> Model:
-    """A shipped model by name, or one of your own by the path of its .safetensors file.
+    """A shipped model by name ("ablations/base-0" for one in a folder), or a .safetensors file.
 
     Raises InputError, naming the file, for weights that are missing, truncated, changed since
     they were saved, pickled, or made for another architecture (the keys at fault are listed).
     """
     path = Path(name)
-    if path.suffix == "" and path.parent == Path("."):
+    if path.suffix == "" and not path.is_absolute():
         path = WEIGHTS / f"{name}.safetensors"
         if not path.exists():
             raise InputError(f"Model {str(name)!r} is not shipped: choose one of {shipped_models()} or give a path.")

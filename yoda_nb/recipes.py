@@ -83,6 +83,7 @@ def train_model(
         "schedule": config.schedule,
         "n_train": config.n_train,
         "prediction": config.target,
+        "regression_only": config.regression,
         "intended_use": "Research and teaching; not for diagnosis.",
         "limits": "Knows what its training data held: other scanners, ages and diseases are not "
         "translated faithfully. Phantoms hold no tumours, surgery or motion.",
