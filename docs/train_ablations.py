@@ -1,6 +1,6 @@
 """Train the ablation models again: ``python docs/train_ablations.py [--only NAME ...]``.
 
-About seven minutes a model on one core of an AMD EPYC; a stopped run goes on where it was.
+About eight minutes a model on one core of an AMD EPYC; a stopped run goes on where it was.
 """
 
 import argparse

@@ -20,7 +20,7 @@ N_PHANTOMS = 128
 SEEDS = (0, 1)
 FOLDER = "ablations"  # below the shipped weights: never chosen unless named
 
-_BASE = TrainConfig(net=PRESETS["micro"], steps=2000, batch_size=16, lr=2e-3, ema=0.998)
+_BASE = TrainConfig(net=PRESETS["micro"], steps=2500, batch_size=16, lr=2e-3, ema=0.998)
 ABLATIONS: dict[str, TrainConfig] = {
     "base": _BASE,  # five slices, three views, v, linear: what the others differ from
     "single-slice": replace(_BASE, net=replace(_BASE.net, thickness=1)),  # Table IV
