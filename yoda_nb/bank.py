@@ -28,8 +28,7 @@ from torch import Tensor
 
 from yoda_nb.nifti import InputError, atomic
 
-# Their source, and the shipped weights, are part of every key: a changed sampler must never be
-# answered from the bank.
+# Their source is part of every key: a changed sampler must never be answered from the bank.
 SAMPLING_MODULES = (
     "nifti",
     "brain",
@@ -98,8 +97,8 @@ def recall(
     """The tensors of ``description``: read if the bank holds them whole, else computed and stored.
 
     Returns contiguous CPU tensors of the dtype that ``compute`` gave, the same bits either way.
-    The version of torch, of the sampling code and of the shipped weights is added to the
-    description; own weights belong in it as a hash. A bank that cannot be written to (read-only,
+    The version of torch and of the sampling code is added to the description; weights belong in
+    it as a hash. A bank that cannot be written to (read-only,
     full) gives a warning, not an error: the result is never lost.
     """
     text = canonical_json({"code": code_version(), **description})
@@ -141,9 +140,9 @@ def clear(bank: Bank, *, older_than: float = 0.0) -> int:
 
 @cache
 def code_version() -> str:
-    """A hash of torch's version, the modules that shape a sample, and the shipped weights."""
+    """A hash of torch's version and of the modules that shape a sample."""
     package = Path(__file__).parent
-    patterns = ["weights/**/*.*", *(f"{name}{end}" for name in SAMPLING_MODULES for end in _ENDS)]
+    patterns = [f"{name}{end}" for name in SAMPLING_MODULES for end in _ENDS]
     digest = hashlib.sha256(torch.__version__.encode())
     for path in sorted({path for pattern in patterns for path in package.glob(pattern)}):
         digest.update(path.relative_to(package).as_posix().encode())

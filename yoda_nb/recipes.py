@@ -30,6 +30,7 @@ def training_phantoms(
     target: str = "FLAIR",
     spacing: float = 3.0,
     shape: tuple[int, int, int] = (64, 64, 64),
+    sigma: float = 0.04,
     first_seed: int = TRAIN_SEEDS,
     workers: int = 1,
 ) -> list[Volume]:
@@ -38,7 +39,7 @@ def training_phantoms(
     Without label maps all come from MNI152. Only what training needs is kept of each.
     """
     make = partial(_training_phantom, anatomies=tuple(anatomies), sources=sources, target=target,
-                   spacing=spacing, shape=shape)  # fmt: skip
+                   spacing=spacing, shape=shape, sigma=sigma)  # fmt: skip
     # seeds of one anatomy follow one another, so that each worker reads few label maps
     seeds = sorted(range(first_seed, first_seed + n), key=lambda seed: _anatomy_of(seed, len(anatomies)))
     progress = partial(tqdm, total=n, desc="phantoms", mininterval=5)

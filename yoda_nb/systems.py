@@ -161,6 +161,8 @@ def _prepare(volume: Volume, spec: System, seed: int, device, model, contrast) -
     chosen = load_model(model or find_model(volume.sources, contrast, min(volume.spacing)))
     if contrast not in (None, chosen.contrast):
         raise InputError(f"Model {chosen.name} makes {chosen.contrast}, not {contrast}: choose another model.")
+    if chosen.card.get("regression_only") and spec.n_steps > 1:
+        raise InputError(f"Model {chosen.name} was trained for regression alone: {spec.name} needs another model.")
     inner = conform(_with_sources_of(volume, chosen), chosen.spacing)
     margin = tuple(mm / chosen.spacing for mm in (20, 10, 5))  # the paper's voxels are of 1 mm
     box = roi_box(inner.mask, margin, multiple=chosen.config.divisor)
