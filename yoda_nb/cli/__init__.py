@@ -37,10 +37,11 @@ def systems(json: Json = False) -> None:
 @app.command()
 @guarded
 def report(
-    notebooks: Annotated[list[str] | None, Option(help="Notebooks by name or path; default: all.")] = None,
+    notebooks: Annotated[list[str] | None, Option(help="Names or paths, comma between, or repeat it; all.")] = None,
     profile: Annotated[str, Option(help="quick: two CPU cores; full: the paper's setting.")] = "quick",
     set_: Annotated[list[str] | None, Option("--set", help="A notebook parameter as NAME=VALUE; repeat it.")] = None,
-    jobs: Annotated[int, Option(help="Notebooks at a time.")] = 1,
+    subjects: Annotated[list[str] | None, Option(help="A page for each of these, comma between.")] = None,
+    jobs: Annotated[int | None, Option(help="Notebooks at a time; default: one for two cores.")] = None,
     out: Annotated[Path, Option("-o", "--out", help="Folder for the site.")] = Path("report"),
 ) -> None:
     """Execute the notebooks and write a self-contained site with a page for each."""
@@ -48,11 +49,12 @@ def report(
     from yoda_nb.volumes import InputError
 
     folder = ROOT / "notebooks"
-    paths = [p if (p := Path(n)).suffix == ".ipynb" else folder / f"{n}.ipynb" for n in notebooks or []]
+    paths = [p if (p := Path(n)).suffix == ".ipynb" else folder / f"{n}.ipynb" for n in listed(notebooks)]
     paths = paths or sorted(folder.glob("*.ipynb"))
     if lacking := [p for p in paths if not p.is_file()]:
         raise InputError(f"Notebook {lacking[0]} does not exist: look in {folder}.")
-    done = run_report(paths, out, parameters=named(set_ or [], "--set"), profile=profile, jobs=jobs)
+    done = run_report(paths, out, parameters=named(set_ or [], "--set"), profile=profile,
+                      subjects=listed(subjects), jobs=jobs)  # fmt: skip
     typer.echo(f"{done.index} in {done.seconds:.0f} s")
     if done.failed:
         raise typer.Exit(1)
@@ -72,6 +74,11 @@ def bench(
 
     result = run_bench(model=model, threads=threads, device=device, repeats=repeats, progress=not json)
     emit(result, json, format_bench(result))
+
+
+def listed(values: list[str] | None) -> list[str]:
+    """["a,b", "c"] -> ["a", "b", "c"]."""
+    return [item for value in values or [] for part in value.split(",") if (item := part.strip())]
 
 
 app.add_typer(data_app, name="data")

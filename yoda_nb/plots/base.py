@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import html
 import io
+import os
+import re
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -38,20 +40,47 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
+FIGURE_MIME = "application/vnd.yoda-nb.figure+json"  # the files of a figure, for the report
 ENDS = {0: ("P", "A"), 1: ("R", "L"), 2: ("R", "L")}  # what is left and right in each view
 
 
-def show_figure(fig: Figure, *, alt: str, caption: str = "") -> None:
-    """Display a figure with real alternative text and a caption, in Jupyter and in reports."""
+def show_figure(fig: Figure, *, alt: str, caption: str = "", name: str = "", table: pd.DataFrame | None = None) -> None:
+    """Display a figure with real alternative text and a caption, in Jupyter and in reports.
+
+    A report also keeps it as SVG and PNG under ``name``, and ``table``, the plotted numbers, as CSV.
+    """
     from IPython.display import display
 
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png")
-    plt.close(fig)
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(_rendered(fig, "png")).decode()
     picture = f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" style="max-width:100%">'
     note = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    display({"text/html": f"<figure>{picture}{note}</figure>", "text/plain": alt}, raw=True)
+    shown = {"text/html": f"<figure>{picture}{note}</figure>", "text/plain": alt}
+    if "YODA_NB_REPORT" in os.environ:
+        shown[FIGURE_MIME] = _files(fig, alt, name, table)
+    plt.close(fig)
+    display(shown, raw=True)
+
+
+def _files(fig: Figure, alt: str, name: str, table: pd.DataFrame | None) -> dict[str, str | None]:
+    """The figure for print and reuse, stamped with what made it; no clock, so that bytes repeat."""
+    stamp = os.environ.get("YODA_NB_STAMP", "yoda-nb")
+    about = {"Title": name or alt, "Description": alt}
+    with plt.rc_context({"svg.hashsalt": "yoda-nb"}):
+        svg = _rendered(fig, "svg", metadata={**about, "Creator": stamp, "Date": None}).decode()
+    png = _rendered(fig, "png", dpi=200, metadata={**about, "Software": stamp})
+    indexed = table is not None and any(label is not None for label in table.index.names)
+    return {
+        "name": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "figure",
+        "svg": svg,
+        "png": base64.b64encode(png).decode(),
+        "csv": None if table is None else table.to_csv(index=indexed, lineterminator="\n"),
+    }
+
+
+def _rendered(fig: Figure, kind: str, **settings) -> bytes:
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format=kind, **settings)
+    return buffer.getvalue()
 
 
 def slice_of(image: Tensor, view: int = 2, index: int | None = None) -> np.ndarray:

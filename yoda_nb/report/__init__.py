@@ -1,7 +1,7 @@
 """Notebooks -> one self-contained site: checked parameters, papermill, then plain HTML.
 
-``run_report`` is what ``make report`` calls; the three steps are in ``parameters``,
-``execution`` and ``pages``.
+``run_report`` is what ``make report`` calls; the steps are in ``parameters``, ``tasks``,
+``execution`` and ``site``.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from yoda_nb.bank import remove_strays, write_atomic
+from yoda_nb.bank import remove_strays
 from yoda_nb.report.execution import Run, run_notebooks
-from yoda_nb.report.pages import has_tag, notebook_title, outputs_html, page_cells, render_page
+from yoda_nb.report.figures import FOLDER
+from yoda_nb.report.kernels import cores
 from yoda_nb.report.parameters import Parameter, read_parameters, resolve_parameters
-from yoda_nb.report.provenance import commit, machine, versions
+from yoda_nb.report.site import write_site
+from yoda_nb.report.tasks import plan
+from yoda_nb.study import MANIFEST
 from yoda_nb.volumes import InputError
 
 __all__ = [
@@ -53,87 +55,36 @@ def run_report(
     *,
     parameters: Mapping[str, Any] | None = None,
     profile: str = "quick",
-    jobs: int = 1,
+    subjects: Sequence[str] = (),
+    manifest: Path = MANIFEST,
+    jobs: int | None = None,
     progress: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> ReportResult:
     """Execute the notebooks and write ``out/index.html`` with a page for each.
 
-    ``parameters`` go to every notebook that declares them. Unchanged notebooks are reused from
-    ``out/notebooks``; a failing one is shown with its error and stops no other. Raises InputError
-    before any kernel starts if a parameter is unknown or ill-typed, a notebook cannot be read, or
-    ``out`` cannot be written or belongs to a run in progress.
+    ``parameters`` go to every notebook that declares them; with ``subjects`` a notebook that
+    declares ``subject`` gets a page for each. ``jobs`` notebooks run at a time, by default one for
+    two cores. Unchanged notebooks are reused from ``out/notebooks``; a failing one is shown with
+    its error and stops no other. Raises InputError before any kernel starts if a parameter or
+    subject is unknown or ill-typed, a notebook cannot be read, or ``out`` cannot be written or
+    belongs to a run in progress.
     """
     started = time.monotonic()
     notebooks = [Path(path) for path in notebooks]
     if not notebooks:
         raise InputError("there is no notebook to run; name at least one .ipynb file.")
-    if len({path.stem for path in notebooks} | {"index"}) <= len(notebooks):
-        raise InputError("two notebooks have the same name, or one is called index; rename one.")
+    if len({path.stem for path in notebooks}) < len(notebooks):
+        raise InputError("two notebooks have the same name; rename one or name it once.")
+    if jobs is None:  # sampling uses the threads it is given; one more notebook fills what it leaves
+        jobs = max(1, cores() // 2)
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; give 1 or more.")
     values = resolve_parameters(notebooks, parameters or {}, profile=profile)
+    tasks = plan(values, subjects, manifest=manifest)
     with _locked(out):
-        runs = run_notebooks(values, out / "notebooks", jobs=jobs, progress=progress)
-        _write_site(runs, out, started)
+        runs = run_notebooks(tasks, out / "notebooks", jobs=jobs, progress=progress)
+        write_site(runs, out, started)
     return ReportResult(out / "index.html", tuple(runs), time.monotonic() - started)
-
-
-def _write_site(runs: Sequence[Run], out: Path, started: float) -> None:
-    """All pages, the index last: when it is there, everything it links to is."""
-    titles = {run.name: notebook_title(run.notebook, run.name) for run in runs}
-    headlines = [
-        {"run": run, "html": html}
-        for run in runs
-        for cell in run.notebook.cells
-        if cell.cell_type == "code" and has_tag(cell, "headline") and (html := outputs_html(cell))
-    ]
-    common = {"titles": titles, "pages": [run.name for run in runs]}
-    for position, run in enumerate(runs):
-        cells, sections = page_cells(run.notebook)
-        page = render_page(
-            "notebook.html.j2",
-            **common,
-            run=run,
-            title=titles[run.name],
-            cells=cells,
-            sections=sections,
-            before=runs[position - 1].name if position else None,
-            after=runs[position + 1].name if position + 1 < len(runs) else None,
-        )
-        write_atomic(out / f"{run.name}.html", page)
-    page = render_page(
-        "index.html.j2",
-        **common,
-        title="Regression is all you need for medical image translation",
-        runs=runs,
-        headlines=headlines,
-        shared=_shared_parameters(runs),
-        facts=_facts(runs, time.monotonic() - started),
-        versions=versions(),
-    )
-    write_atomic(out / "index.html", page)
-
-
-def _shared_parameters(runs: Sequence[Run]) -> dict[str, list[tuple[Any, list[str]]]]:
-    """Each parameter's values and the notebooks that used each."""
-    table: dict[str, dict[str, tuple[Any, list[str]]]] = {}
-    for run in runs:
-        for name, value in run.parameters.items():
-            table.setdefault(name, {}).setdefault(repr(value), (value, []))[1].append(run.name)
-    return {name: list(uses.values()) for name, uses in sorted(table.items())}
-
-
-def _facts(runs: Sequence[Run], seconds: float) -> dict[str, Any]:
-    """When, on what and how long: the figures of the index's last section."""
-    seeds = sorted({str(run.parameters["seed"]) for run in runs if "seed" in run.parameters})
-    return {
-        "seed": ", ".join(seeds) or "none declared",
-        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "seconds": seconds,
-        "compute": sum(run.seconds for run in runs),
-        "machine": machine(),
-        "commit": commit() or "not a git checkout",
-    }
 
 
 @contextmanager
@@ -142,7 +93,7 @@ def _locked(out: Path) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / ".lock", timeout=0):
-            for folder in (out, out / "notebooks"):
+            for folder in (out, out / "notebooks", out / FOLDER):
                 remove_strays(folder)
             yield
     except Timeout as error:

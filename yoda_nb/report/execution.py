@@ -7,37 +7,38 @@ is not repeated.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
+import re
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import nbformat
 
 from yoda_nb.bank import write_atomic
+from yoda_nb.report.kernels import KERNEL, kernel_environment, transport
 from yoda_nb.report.parameters import read_notebook
 from yoda_nb.report.provenance import fingerprint
+from yoda_nb.report.tasks import Task
 
-KERNEL = "yoda-nb-report"
 QUIET_SECONDS = 10.0  # a long notebook reports its cells no more often than this
+TITLE = re.compile(r"^# +.+?(?=[ #]*$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Run:
     """What became of one notebook."""
 
-    name: str  # the file name without suffix
+    name: str  # of its page and of the executed notebook, without suffix
+    source: str  # the notebook's name; several runs share it where each is for one subject
+    subject: str  # "" where the notebook is executed once
     status: Literal["done", "reused", "failed"]
     seconds: float  # of execution, also where the result was reused
     parameters: Mapping[str, Any]
@@ -46,25 +47,26 @@ class Run:
 
 
 def run_notebooks(
-    parameters: Mapping[Path, Mapping[str, Any]],
+    tasks: Sequence[Task],
     folder: Path,
     *,
     jobs: int = 1,
     progress: Callable[[str], None] = print,
 ) -> list[Run]:
-    """Execute each notebook with its parameters into ``folder``; a failure stops no other.
+    """Execute each task into ``folder``; a failure stops no other.
 
-    Results come in the order of ``parameters``. On any interruption the workers are ended.
+    Results come in the order of ``tasks``. On any interruption the workers are ended.
     """
     workers: list[subprocess.Popen] = []
-    with _kernel_environment(folder, jobs) as environment:
+    tell = _narrator(progress, tasks)
+    with kernel_environment(folder, jobs) as environment:
 
-        def execute(source: Path) -> Run:
-            return _run(source, parameters[source], folder, environment, workers, progress)
+        def execute(task: Task) -> Run:
+            return _run(task, folder, environment, workers, partial(tell, task.name))
 
         with ThreadPoolExecutor(jobs) as pool:
             try:
-                return list(pool.map(execute, parameters))
+                return list(pool.map(execute, tasks))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for worker in workers:
@@ -72,56 +74,81 @@ def run_notebooks(
                 raise
 
 
+def _narrator(progress: Callable[[str], None], tasks: Sequence[Task]) -> Callable[..., None]:
+    """``tell(name, event, last=False)``: one whole line an event, for a terminal and a log alike.
+
+    It begins with the time since the start and how many notebooks are not finished.
+    """
+    started, lock, left = time.monotonic(), Lock(), {task.name for task in tasks}
+
+    def tell(name: str, event: str, *, last: bool = False) -> None:
+        with lock:  # notebooks run side by side
+            left.difference_update({name} if last else ())
+            minutes, seconds = divmod(int(time.monotonic() - started), 60)
+            progress(f"[{minutes}:{seconds:02} · {len(left)} left] {name}: {event}")
+
+    return tell
+
+
 def _run(
-    source: Path,
-    parameters: Mapping[str, Any],
+    task: Task,
     folder: Path,
     environment: Mapping[str, str],
     workers: list[subprocess.Popen],
-    progress: Callable[[str], None],
+    tell: Callable[..., None],
 ) -> Run:
-    name, mark, stored = source.stem, fingerprint(source, parameters), folder / source.name
+    mark, stored = fingerprint(task.source, task.parameters), folder / f"{task.name}.ipynb"
+    run = partial(Run, task.name, task.source.stem, task.subject)
     if (record := _record(stored)).get("fingerprint") == mark:
-        progress(f"{name}: unchanged, reused")
-        return Run(name, "reused", record["seconds"], parameters, read_notebook(stored))
+        tell("unchanged, reused", last=True)
+        return run("reused", record["seconds"], task.parameters, read_notebook(stored))
 
-    progress(f"{name}: started")
+    tell("started")
     started = time.monotonic()
-    output = Path(environment["JUPYTER_PATH"]) / source.name
-    error = _execute(source, output, parameters, environment, workers, progress)
+    output = Path(environment["JUPYTER_PATH"]) / stored.name
+    error = _execute(task, output, environment, workers, tell)
     seconds = round(time.monotonic() - started, 2)
 
-    notebook = read_notebook(output if output.exists() else source)
+    notebook = read_notebook(output if output.exists() else task.source)
     notebook.cells = [
         cell
         for cell in notebook.cells
         if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
     ]
+    if task.subject:
+        _entitle(notebook, task.subject)
     if not error:  # without a record, a failed notebook runs again next time
         notebook.metadata["yoda_nb"] = {"fingerprint": mark, "seconds": seconds}
     write_atomic(stored, nbformat.writes(notebook).encode())
     if error:
-        progress(f"{name}: FAILED at {error}")
-        return Run(name, "failed", seconds, parameters, notebook, error)
-    progress(f"{name}: done in {seconds:.0f} s")
-    return Run(name, "done", seconds, parameters, notebook)
+        tell(f"FAILED at {error}", last=True)
+        return run("failed", seconds, task.parameters, notebook, error)
+    tell(f"done in {seconds:.0f} s", last=True)
+    return run("done", seconds, task.parameters, notebook)
+
+
+def _entitle(notebook: nbformat.NotebookNode, subject: str) -> None:
+    """Name the subject in the first level-one heading, in place."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := TITLE.search(cell.source)):
+            cell.source = f"{cell.source[: found.end()]} · {subject}{cell.source[found.end() :]}"
+            return
 
 
 def _execute(
-    source: Path,
+    task: Task,
     output: Path,
-    parameters: Mapping[str, Any],
     environment: Mapping[str, str],
     workers: list[subprocess.Popen],
-    progress: Callable[[str], None],
+    tell: Callable[..., None],
 ) -> str | None:
     """Run the worker; None if all cells passed, else where and how it failed."""
     job = {
-        "source": str(source.resolve()),
+        "source": str(task.source.resolve()),
         "output": str(output),
-        "parameters": dict(parameters),
+        "parameters": dict(task.parameters),
         "kernel": KERNEL,
-        "manager": _transport(output.parent / "run"),
+        "manager": transport(output.parent / "run"),
     }
     # -P: the folder of worker.py must not shadow modules. The open stdin ends it with us.
     command = [sys.executable, "-P", str(Path(__file__).with_name("worker.py")), json.dumps(job)]
@@ -132,35 +159,25 @@ def _execute(
         subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=log) as worker,
     ):
         workers.append(worker)
-        total = len(read_notebook(source).cells)
+        total = len(read_notebook(task.source).cells)
         outcome = None
         started = told = time.monotonic()
         for line in worker.stdout:
             message = json.loads(line)
             if "bar" in message:
-                progress(f"{source.stem}: {message['bar']}")
+                tell(message["bar"])
             elif "cell" not in message:
                 outcome = message
             elif (now := time.monotonic()) - told >= QUIET_SECONDS:
                 told = now
                 cells = min(message["cell"], total)
-                progress(f"{source.stem}: cell {cells} of {total}, {now - started:.0f} s")
+                tell(f"cell {cells} of {total}, {now - started:.0f} s")
     if outcome is None:
         tail = log_path.read_text(errors="replace").strip().splitlines()[-1:]
         return f"start: the worker ended early ({''.join(tail) or worker.returncode})"
     if outcome["error"] is None:
         return None
     return f"{_where(output, outcome['failed_cell'])}: {outcome['error']}"
-
-
-def _transport(folder: Path) -> dict[str, str]:
-    """How a kernel is reached: by its own sockets in a private folder, as ports can collide.
-
-    Without a name of its own, every kernel would listen at ``kernel-ipc`` in the working folder.
-    """
-    if os.name == "nt":
-        return {}
-    return {"transport": "ipc", "ip": str(folder / uuid.uuid4().hex[:8])}
 
 
 def _where(output: Path, failed: int | None) -> str:
@@ -183,52 +200,3 @@ def _record(stored: Path) -> Mapping[str, Any]:
         return json.loads(stored.read_bytes())["metadata"]["yoda_nb"]
     except (OSError, ValueError, KeyError, TypeError):  # absent, or not a whole notebook of ours
         return {}
-
-
-@contextmanager
-def _kernel_environment(folder: Path, jobs: int) -> Iterator[dict[str, str]]:
-    """The environment of the workers: our own kernel, quiet, with a fair share of the threads.
-
-    A kernelspec for this very interpreter is written for the run, so that none needs to be
-    installed and none installed elsewhere can take its place.
-    """
-    scratch = _scratch(folder)
-    try:
-        spec = scratch / "kernels" / KERNEL
-        spec.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        (spec / "kernel.json").write_text(
-            json.dumps({"argv": argv, "display_name": "yoda-nb", "language": "python"})
-        )
-        (scratch / "run").mkdir()
-        environment = {
-            **os.environ,
-            "JUPYTER_PATH": str(scratch),
-            "JUPYTER_RUNTIME_DIR": str(scratch / "run"),
-            "IPYTHONDIR": str(scratch / "ipython"),  # no user's start-up files, no history
-            "YODA_NB_REPORT": "1",  # explorers show their static twin
-            "TQDM_DISABLE": "1",  # bars are noise on a page; study.progress_bar has one that we pass on
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        }
-        if jobs > 1:
-            share = str(max(1, (os.cpu_count() or 1) // jobs))
-            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-                environment.setdefault(name, share)
-        yield environment
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _scratch(folder: Path) -> Path:
-    """A fresh private folder for a run into ``folder``, removing what a killed run left there.
-
-    The name follows from ``folder`` (which its caller has locked), and is short: an IPC socket's
-    path may have about 100 characters, more than macOS's own temporary folder leaves.
-    """
-    base = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:10]
-    scratch = base / f"ynb-{user}-{mark}"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
-    return scratch

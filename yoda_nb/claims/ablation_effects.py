@@ -1,0 +1,121 @@
+"""Effects of the ablations (seed 000, IV-C); seeds of a training are averaged for each subject."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from yoda_nb.claims.verdicts import Effect, bootstrap_effect, mean_effect, paired_effect
+from yoda_nb.diffusion import schedule
+from yoda_nb.evidence import Study
+
+EQUAL_SSIM, EQUAL_PSNR = 0.005, 0.1  # "no measurable difference"; PSNR in dB
+
+
+def _acquired(study: Study, name: str) -> pd.DataFrame:
+    table = study.table(name)
+    return table[table.reference == "acquired"]
+
+
+def _both(table: pd.DataFrame, a: str, b: str, by: str, what: str = "") -> list[Effect]:
+    """a over b in SSIM and PSNR."""
+    return [
+        paired_effect(table, metric, a, b, ">", by=by, unit=unit, name=f"{what}{metric.upper()}, {a} less {b}")
+        for metric, unit in (("ssim", ""), ("psnr", "dB"))
+    ]
+
+
+def _equal(table: pd.DataFrame, a: str, b: str, by: str) -> list[Effect]:
+    return [
+        paired_effect(table, "ssim", a, b, "within", EQUAL_SSIM, by=by),
+        paired_effect(table, "psnr", a, b, "within", EQUAL_PSNR, by=by, unit="dB"),
+    ]
+
+
+def samples_carry_noise(study: Study) -> list[Effect]:
+    """Y10: generated over acquired noise, for acquisitions of three noise levels."""
+    t = study.table("levels")
+    t = t[t.sampler == "diffusion"]
+    return [
+        mean_effect(f"generated / acquired noise at sigma {sigma:g}, less 1", rows.noise / rows.acquired - 1, "within", 0.2)
+        for sigma, rows in t.groupby("sigma")
+    ]
+
+
+def _named_slabs(study: Study) -> pd.DataFrame:
+    t = _acquired(study, "slabs")
+    slices = t.slices.map({1: "one slice", 5: "five slices"})
+    return t.assign(design=slices + " in " + t.views + " view" + t.views.map({"one": "", "three": "s"}))
+
+
+def slabs_help_diffusion(study: Study) -> list[Effect]:
+    """Y13: each alone over neither, and both over each."""
+    t = _named_slabs(study)
+    t = t[t.sampler == "diffusion"]
+    none, slab = "one slice in one view", "five slices in one view"
+    views, both = "one slice in three views", "five slices in three views"
+    pairs = ((slab, none), (views, none), (both, slab), (both, views))
+    return [effect for a, b in pairs for effect in _both(t, a, b, "design")]
+
+
+def slabs_help_regression(study: Study) -> list[Effect]:
+    """Y14."""
+    t = _named_slabs(study)
+    return _both(t[t.sampler == "regression"], "five slices in three views", "one slice in three views", "design")
+
+
+def slice_artefacts(study: Study) -> list[Effect]:
+    """Y15: jumps between axial slices of 2D sampling against 2.5D sampling."""
+    t = _named_slabs(study).assign(inconsistency=lambda t: 1e3 * t.inconsistency)
+    t = t[t.sampler == "diffusion"]
+    pair = ("one slice in one view", "five slices in three views")
+    return [paired_effect(t, "inconsistency", *pair, ">", by="design", unit="x 0.001")]
+
+
+def truncation_is_free(study: Study) -> list[Effect]:
+    """Y16: an equivalence, so the interval must lie inside the margin."""
+    return _equal(_acquired(study, "truncation"), "truncated", "full", "path")
+
+
+def _targets(study: Study, sampler: str) -> pd.DataFrame:
+    t = _acquired(study, "targets")
+    return t[t.sampler == sampler].replace({"model": {"v": "linear v"}})
+
+
+def cosine_trades(study: Study) -> list[Effect]:
+    """Y17: distortion of both samplers, and FD."""
+    effects = []
+    fd = study.table("schedules")
+    for sampler in ("diffusion", "regression"):
+        effects += _both(_targets(study, sampler), "linear v", "cosine", "model", f"{sampler}: ")
+        mean = fd[fd.sampler == sampler].groupby(["draw", "model"]).fd.mean().unstack()
+        gain = mean["v"] - mean["cosine"]
+        name = f"{sampler}: FD, linear less cosine"
+        effects.append(bootstrap_effect(name, gain.iloc[0], gain.iloc[1:], study.settings.evidence, ">"))
+    return effects
+
+
+def schedules_agree_on_average(study: Study) -> list[Effect]:
+    """Y18: an equivalence at N_Ex = 4."""
+    return _equal(_targets(study, "ExpA 4"), "linear v", "cosine", "model")
+
+
+def v_is_best(study: Study) -> list[Effect]:
+    """Y19: v over x0 in all samplers, over eps in those that eps can run."""
+    pairs = [(s, "x0") for s in ("diffusion", "ExpA 4", "regression")] + [(s, "eps") for s in ("diffusion", "ExpA 4")]
+    return [e for s, other in pairs for e in _both(_targets(study, s), "linear v", other, "model", f"{s}: ")]
+
+
+def eps_cannot_regress(study: Study) -> list[Effect]:
+    """Y20: x0 from eps at t = T multiplies every error by 1 / sqrt(alpha_bar_T)."""
+    factor = float(np.sqrt(1 / schedule("linear").alpha_bar[-1]))
+    t = _targets(study, "regression")
+    return [
+        Effect("error amplification at t = T", factor, factor, factor, 1, ">", 100.0, "times", "closed form"),
+        paired_effect(t, "ssim", "linear v", "eps", ">", 0.3, by="model"),
+    ]
+
+
+def dedicated_regression(study: Study) -> list[Effect]:
+    """Y27: "almost nothing" is less than the margins of an equivalence."""
+    return _equal(_targets(study, "regression"), "T = 1", "linear v", "model")

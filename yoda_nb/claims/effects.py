@@ -1,0 +1,53 @@
+"""One function for each claim: evidence -> effects. The rule and its margin stand with each effect.
+
+Margins were set before the verdicts were looked at: 0.005 SSIM and 0.1 dB for "no measurable
+difference", a tenth to a fifth of what the samplers differ by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from yoda_nb.claims import ablation_effects as ablation
+from yoda_nb.claims import lesion_effects as lesion
+from yoda_nb.claims import sampler_effects as sampler
+from yoda_nb.claims.verdicts import Effect
+from yoda_nb.evidence import Study
+
+EFFECTS: dict[str, Callable[[Study], list[Effect]]] = {
+    "Y01": sampler.error_split,
+    "Y02": sampler.rician_is_gaussian,
+    "Y03": sampler.regression_over_diffusion,
+    "Y04": sampler.expa_over_diffusion,
+    "Y05": sampler.expa_is_regression,
+    "Y06": sampler.steps_trade,
+    "Y07": sampler.noise_explains_fd,
+    "Y08": sampler.noising_improves_fd,
+    "Y09": sampler.noised_trade_is_worse,
+    "Y10": ablation.samples_carry_noise,
+    "Y11": sampler.detail_averages_out,
+    "Y12": sampler.spread_is_noise,
+    "Y13": ablation.slabs_help_diffusion,
+    "Y14": ablation.slabs_help_regression,
+    "Y15": ablation.slice_artefacts,
+    "Y16": ablation.truncation_is_free,
+    "Y17": ablation.cosine_trades,
+    "Y18": ablation.schedules_agree_on_average,
+    "Y19": ablation.v_is_best,
+    "Y20": ablation.eps_cannot_regress,
+    "Y21": sampler.views_help,
+    "Y22": sampler.homogenised,
+    "Y23": lesion.smooth_segments_better,
+    "Y24": lesion.contrast_kept,
+    "Y25": lesion.as_good_as_acquired,
+    "Y26": lesion.volumes_agree,
+    "Y27": ablation.dedicated_regression,
+    "Y28": sampler.cost_ratio,
+    "Y29": lambda study: [],
+    "Y30": sampler.other_protocol,
+}
+
+NOTES = {
+    "Y29": "Not tested yet: the systems it names (SelfRDB, SynDiff, ALDM, ResViT, Ea-GAN) are not in this project so "
+    "far, and without them there is no effect to judge.",
+}

@@ -1,0 +1,82 @@
+// The image panels of an explorer, linked by one cursor, and the read-outs.
+
+/** What a click or drag means: the voxel of the current slice under the pointer. */
+function pointed(event, canvas, shape, { view, cursor }) {
+  const box = canvas.getBoundingClientRect(), size = extent(shape, view);
+  const spot = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  return toVoxel(spot.map((f, k) => clamp(Math.floor(f * size[k]), 0, size[k] - 1)), cursor, shape, view);
+}
+
+/** The cursor after a key: arrows move it on the slice, Page Up and Page Down through slices; null for other keys. */
+function moved(key, shape, { view, cursor }) {
+  const through = { PageUp: 1, PageDown: -1 }[key];
+  if (through) return cursor.map((v, k) => (k === view ? v + through : v));
+  const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
+  return step ? toVoxel(onSlice(cursor, shape, view).map((v, k) => v + step[k]), cursor, shape, view) : null;
+}
+
+function imagePanel(panel, spec, change) {
+  const canvas = h("canvas"), name = h("span", { class: "yx-name" }), value = h("span", { class: "yx-value" });
+  const move = (event) => change((s) => ({ cursor: pointed(event, canvas, spec.shape, s) }));
+  canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); move(event); });
+  canvas.addEventListener("pointermove", (event) => { if (event.buttons & 1) move(event); });
+  return { panel, canvas, name, value, node: h("div", { class: "yx-panel" }, h("div", { class: "yx-head" }, name, value), canvas) };
+}
+
+/** All panels; they are one tab stop. */
+function images(spec, frames, change) {
+  const columns = spec.columns.map((column) => column.map((panel) => imagePanel(panel, spec, change)));
+  const scratch = document.createElement("canvas"), signed = differences(spec.limit);
+  const keys = "Arrow keys move the cursor, Page Up and Page Down the slice.";
+  const grid = h("div", { class: "yx-images", tabindex: 0, role: "application", "aria-label": `Images. ${keys}` },
+    ...columns.map((column) => h("div", { class: "yx-column" }, ...column.map((item) => item.node))));
+  grid.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || !moved(event.key, spec.shape, spec.initial)) return;
+    event.preventDefault();
+    change((s) => ({ cursor: moved(event.key, spec.shape, s) }));
+  });
+  const scale = h("div", { class: "yx-scale" }, h("span", {}, `−${spec.limit}`), h("i"), h("span", {}, `+${spec.limit}`),
+    h("span", {}, "difference; beyond the limits it keeps their colour"));
+  scale.querySelector("i").style.background = PUOR_CSS;
+  const place = h("p", { class: "yx-note" });
+
+  function update(state) {
+    const { view, cursor } = state, here = offset(cursor, spec.shape), grey = greys(state.window, state.level);
+    const offsets = sliceOffsets(spec.shape, view, cursor[view]), outline = frames[at(spec.outline, state)];
+    let signs = false;
+    for (const { panel, canvas, name, value, node } of columns.flat()) {
+      const frame = frames[at(panel.image, state)], minus = frames[at(panel.minus, state)];
+      node.hidden = !frame || ("minus" in panel && !minus);
+      if (node.hidden) continue;
+      signs ||= Boolean(minus);
+      const found = (frame[here] - (minus ? minus[here] : 0)) / 255;
+      say(name, at(panel.title, state));
+      say(value, (minus ? (found < 0 ? "−" : "+") : "") + Math.abs(found).toFixed(2));
+      paint(canvas, scratch, {
+        shape: spec.shape, spacing: spec.spacing, offsets, view, frame, minus, outline,
+        lut: minus ? signed : grey, cursor: state.cross ? cursor : null,
+      });
+    }
+    scale.hidden = !signs;
+    const voxel = cursor.map((v, k) => spec.origin[k] + v * spec.factor);
+    say(place, `Cursor at voxel ${voxel.join(", ")}; beside each name the intensity there, on the [0,1] scale.`);
+  }
+  return { node: h("div", { class: "yx-view" }, grid, scale, place), update };
+}
+
+function readouts(spec) {
+  const values = spec.readouts.map(() => h("dd"));
+  const list = h("dl", { class: "yx-readouts" }, ...spec.readouts.map(({ label }, k) => h("div", {}, h("dt", {}, label), values[k])));
+  const live = h("p", { class: "yx-hidden", role: "status" });  // told when the reader pauses, not at every step
+  let timer, before = null;
+  function update(state) {
+    const words = spec.readouts.map(({ value }) => at(value, state));
+    values.forEach((node, k) => say(node, words[k]));
+    const told = spec.readouts.map(({ label }, k) => `${label} ${words[k]}`).join(", ");
+    if (told === before) return;
+    clearTimeout(timer);
+    if (before !== null) timer = setTimeout(() => say(live, told), 400);
+    before = told;
+  }
+  return { node: h("div", {}, list, live), update, stop: () => clearTimeout(timer) };
+}
