@@ -14,13 +14,13 @@ PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report test lab figure measure clean
+.PHONY: help report test lab class figure measure clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PROFILE=full     the paper's setting instead of two CPU cores for minutes"
-	@echo "  ARGS='...'       more options for yoda-nb report or pytest"
+	@echo "  ARGS='...'       more options for yoda-nb report, pytest or the classroom"
 	@echo "  MIRROR=DIR       a local copy of the public data, for make test and make measure"
 	@echo "  PYTHON=path      the Python to make $(VENV) with"
 
@@ -32,6 +32,9 @@ test: $(VENV)/.installed-test ## Run the test suite
 
 lab: $(VENV)/.installed ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks $(ARGS)
+
+class: $(VENV)/.installed ## Serve the notebooks to a class with Voilà
+	@$(BIN)/python docs/classroom.py $(ARGS)
 
 figure: $(VENV)/.installed ## Make the README's figure again
 	@$(BIN)/python docs/make_figure.py

@@ -13,7 +13,6 @@ from reports import PARAMETERS, PIXEL, Page, assert_self_contained, code, write
 from yoda_nb.report import provenance, run_report
 from yoda_nb.report.pages import NO_ALT, math_html, outputs_html
 
-
 FIGURE = f"""\
 # The figure
 from IPython.display import display

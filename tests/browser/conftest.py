@@ -7,20 +7,17 @@ loopback and files, nothing else.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from servers import serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -31,14 +28,6 @@ OFFLINE = ("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disabl
            "--no-first-run", "--disable-background-networking", "--disable-component-update",
            "--disable-sync")  # fmt: skip
 LOCAL = ("file:", "data:", "blob:", "about:")
-LAB_SETTINGS = {
-    "labconfig/page_config.json": {  # it would ask the network for updates
-        "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}
-    },
-    "lab/user-settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {
-        "windowingMode": "none"  # else cells out of sight are not in the page
-    },
-}
 # the open notebook, which must be named, is shown and has its kernel
 READY = """async name => {
     const pause = () => new Promise(done => setTimeout(done, 100))
@@ -142,64 +131,6 @@ def lab(tmp_path_factory) -> Iterator[Callable[[Path], str]]:
             return urls[folder]
 
         yield start
-
-
-@contextmanager
-def serving(folder: Path, home: Path) -> Iterator[str]:
-    """JupyterLab on loopback for as long as the context lasts, then it and its kernels are gone."""
-    for name, settings in LAB_SETTINGS.items():
-        path = home / "config" / name
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
-               "--LabApp.expose_app_in_browser=True", f"--ServerApp.root_dir={folder}"]  # fmt: skip
-    with run_server(command, home) as server:
-        [record] = wait_for(lambda: list((home / "runtime").glob("jpserver-*.json")), server, home)
-        told = wait_for(lambda: _json(record), server, home)
-        yield f"{told['url']}lab?token={told['token']}"
-
-
-@contextmanager
-def run_server(command: list[str], home: Path) -> Iterator[subprocess.Popen]:
-    """A Jupyter server with its own home, configuration and runtime folder; ended and reaped."""
-    own = {
-        "HOME": home,
-        "IPYTHONDIR": home / "ipython",
-        "JUPYTER_CONFIG_DIR": home / "config",
-        "JUPYTER_DATA_DIR": home / "data",
-        "JUPYTER_RUNTIME_DIR": home / "runtime",
-        "JUPYTER_PREFER_ENV_PATH": "1",
-    }
-    environment = {**os.environ, **{name: str(value) for name, value in own.items()}}
-    with (
-        open(home / "server.log", "wb") as log,
-        subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log) as server,
-    ):
-        try:
-            yield server
-        finally:
-            server.terminate()
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                server.kill()  # its kernels end with it: they watch their parent
-
-
-def wait_for(condition: Callable, server: subprocess.Popen, home: Path, seconds: float = 90):
-    """The condition's first true value; fails with the server's log if it ends or takes too long."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        if server.poll() is not None or time.monotonic() > end:
-            pytest.fail("the server did not start:\n" + (home / "server.log").read_text()[-3000:])
-        time.sleep(0.1)
-    return found
-
-
-def _json(path: Path):
-    try:
-        return json.loads(path.read_text())
-    except ValueError:  # being written
-        return None
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typer import Option
 
 from yoda_nb.cli.common import ROOT, Json, emit, guarded, named, table
 from yoda_nb.cli.images import train, translate
+from yoda_nb.cli.ledger import claims
 from yoda_nb.cli.stores import bank_app, data_app
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.command()(translate)
 app.command()(train)
+app.command()(claims)
 
 
 @app.command()

@@ -57,7 +57,8 @@ function placeLabels(points, right) {
 
 /** The frame of a chart: axes with their ticks and labels, horizontal rules. */
 function scaffold(spec, edge, x, y) {
-  const text = (words, attributes) => svg("text", attributes, words), middle = { "text-anchor": "middle" }, end = { "text-anchor": "end" };
+  const text = (words, attributes) => svg("text", attributes, words);
+  const middle = { "text-anchor": "middle" }, end = { "text-anchor": "end" };
   return [
     ...ticks(x.low, x.high, 5, spec.log_x).flatMap((v) => [
       svg("path", { d: `M${x.scale(v)},${edge.bottom}v4`, class: "yx-axis" }),
@@ -75,12 +76,14 @@ function scaffold(spec, edge, x, y) {
 }
 
 const colourOf = ({ colour }) => (colour === "#000000" ? "currentColor" : colour);
-const lineOf = (series, d) => svg("path", { d, class: "yx-line", stroke: colourOf(series), "stroke-dasharray": DASHES[series.line] });
+const lineOf = (series, d) =>
+  svg("path", { d, class: "yx-line", stroke: colourOf(series), "stroke-dasharray": DASHES[series.line] });
 const markerOf = (series) => svg("path", { d: MARKERS[series.marker] ?? MARKERS.o, fill: colourOf(series) });
 
 function legendOf(series) {
-  return h("p", { class: "yx-legend" }, ...series.map((s) => h("span", {}, svg("svg", { viewBox: "-14 -8 28 16", "aria-hidden": true },
-    ...(s.line ? [lineOf(s, "M-14,0H14")] : []), ...(s.marker ? [markerOf(s)] : [])), s.name)));
+  const key = (s) => svg("svg", { viewBox: "-14 -8 28 16", "aria-hidden": true },
+    ...(s.line ? [lineOf(s, "M-14,0H14")] : []), ...(s.marker ? [markerOf(s)] : []));
+  return h("p", { class: "yx-legend" }, ...series.map((s) => h("span", {}, key(s), s.name)));
 }
 
 const KEYS = {
@@ -94,8 +97,8 @@ function chart(spec, pick) {
   const all = spec.series.flatMap((s) => s.points);
   const x = axis(all.map((p) => p[0]), edge.left, edge.right, spec.log_x);
   const y = axis([...all.map((p) => p[1]), ...spec.rules.map((r) => r.y)], edge.bottom, edge.top, false);
-  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "radiogroup", "aria-label": spec.title, class: "yx-chart" },
-    ...scaffold(spec, edge, x, y));
+  const group = { viewBox: `0 0 ${width} ${height}`, role: "radiogroup", "aria-label": spec.title, class: "yx-chart" };
+  const root = svg("svg", group, ...scaffold(spec, edge, x, y));
   const guide = root.appendChild(svg("path", { class: "yx-guide" })), rings = root.appendChild(svg("g"));
 
   const points = [];  // those that stand for a value of the control
@@ -107,7 +110,7 @@ function chart(spec, pick) {
     placed.forEach(([px, py], i) => {
       const index = series.picks[i], radio = !taken.has(index), name = series.names[i];
       taken.add(index);
-      const role = radio ? { role: "radio", "aria-checked": false, "aria-label": name, "data-pick": index } : { "aria-hidden": true };
+      const role = radio ? { role: "radio", "aria-label": name, "data-pick": index } : { "aria-hidden": true };
       const node = svg("g", { transform: `translate(${px} ${py})`, class: "yx-point", ...role },
         svg("circle", { r: 11, class: "yx-target" }), markerOf(series));
       root.append(node);
@@ -115,7 +118,8 @@ function chart(spec, pick) {
     });
   }
   const labelled = points.filter((p) => p.label);
-  placeLabels(labelled, width - 2).forEach(([px, py], i) => root.append(svg("text", { x: px, y: py, class: "yx-label" }, labelled[i].label)));
+  placeLabels(labelled, width - 2).forEach(([px, py], i) =>
+    root.append(svg("text", { x: px, y: py, class: "yx-label" }, labelled[i].label)));
 
   const radios = points.filter((p) => p.radio);
   root.addEventListener("click", (event) => {
@@ -147,6 +151,7 @@ function chart(spec, pick) {
     }
   }
   const named = spec.series.filter((s) => s.name);
-  const node = h("div", { class: "yx-plot" }, h("p", { class: "yx-name" }, spec.title), root, ...(named.length ? [legendOf(named)] : []));
+  const legend = named.length ? [legendOf(named)] : [];
+  const node = h("div", { class: "yx-plot" }, h("p", { class: "yx-name" }, spec.title), root, ...legend);
   return { node, update };
 }

@@ -143,21 +143,20 @@ def noise(
     stage = make_stage(mask, spacing=spacing)
     images = [_noised(regression, s, seed) for s in sigmas]
     current = by("sigma", [stage.add(x, f"noise {s:g}") for x, s in zip(images, sigmas, strict=True)])
-    found = {f"{what} to {name}": values for name, other in (("acquired", target), ("truth", clean)) if other is not None
-             for what, values in _scores(images, other, stage)}  # fmt: skip
+    others = {name: x for name, x in (("acquired", target), ("truth", clean)) if x is not None}
+    found = {f"{what} to {name}": values for name, x in others.items() for what, values in _scores(images, x, stage)}
     if fd:
         found["Fréchet distance"] = [_near(fd, s) for s in sigmas]
     measured = [] if white_matter is None else [white_matter_noise((x + 1) / 2, white_matter) for x in images]
 
     columns = [[panel(by("sigma", [f"regression + σ = {s:g}" for s in sigmas]), current)]]
-    for name, other in (("acquired", target), ("truth", clean)):
-        if other is not None:
-            frame = stage.add(other, f"The {name} image")
-            columns += [[panel(name, frame), difference(f"image − {name}", current, frame)]]
+    for name, other in others.items():
+        frame = stage.add(other, f"The {name} image")
+        columns += [[panel(name, frame)], [difference(f"image − {name}", current, frame)]]
     readouts = [("σ added", by("sigma", [f"{s:g}" for s in sigmas]))]
     if measured:
         readouts.append(("Noise in white matter", by("sigma", [f"{m:.4f}" for m in measured])))
-    readouts += [(name, by("sigma", ["–" if np.isnan(v) else f"{v:.4g}" for v in values])) for name, values in found.items()]
+    readouts += [(name, by("sigma", ["–" if np.isnan(v) else f"{v:.4g}" for v in found[name]])) for name in found]
     charts = [_dose(what, {n: v for n, v in found.items() if n.startswith(what)}, sigmas)
               for what in ("SSIM", "PSNR", "Fréchet distance") if any(n.startswith(what) for n in found)]  # fmt: skip
     spec = make_spec(
@@ -175,7 +174,7 @@ def noise(
 def _counts(n: int) -> list[int]:
     if n <= MOST:
         return list(range(1, n + 1))
-    return sorted({int(round(k)) for k in np.geomspace(1, n, MOST)})
+    return sorted({round(k) for k in np.geomspace(1, n, MOST)})
 
 
 def _noised(image: Tensor, sigma: float, seed: int) -> Tensor:

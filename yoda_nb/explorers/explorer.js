@@ -18,9 +18,10 @@ export function mount(el, spec, frames, { state = {}, onChange = () => {} } = {}
   const row = (name, items) => (items.length ? [h("div", { class: name }, ...items.map((item) => item.node))] : []);
   const words = (name, texts) => texts.filter(Boolean).map((text) => h("p", { class: name }, text));
   // a form makes a group of its own of the radio buttons; Jupyter's shortcuts must not take its arrow keys
-  const root = h("form", { class: "yx", "aria-label": spec.title || "Explorer", "data-lm-suppress-shortcuts": "true" },
-    ...words("yx-title", [spec.title]), ...row("yx-bar", controls), facts.node,
-    h("div", { class: "yx-body" }, ...row("yx-charts", charts), pictures.node), shared.node,
+  const form = { class: "yx", "aria-label": spec.title || "Explorer", "data-lm-suppress-shortcuts": "true" };
+  const root = h("form", form, ...words("yx-title", [spec.title]), ...row("yx-bar", controls), facts.node,
+    h("div", { class: charts.length > 1 ? "yx-body yx-wide" : "yx-body" }, ...row("yx-charts", charts), pictures.node),
+    shared.node,
     ...words("yx-note", [spec.note, spec.caption]));
   root.addEventListener("submit", (event) => event.preventDefault());
   el.replaceChildren(root);
@@ -39,8 +40,16 @@ async function inflate(bytes) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+function fromBase64(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
+}
+
 /** Resolve {id: promise of a Uint8Array}. */
-const settle = async (frames) => Object.fromEntries(await Promise.all(Object.entries(frames).map(async ([id, f]) => [id, await f])));
+const settle = async (frames) =>
+  Object.fromEntries(await Promise.all(Object.entries(frames).map(async ([id, frame]) => [id, await frame])));
 
 /** anywidget's entry: spec, frames (gzip by id) and state are traits of the model. */
 async function render({ model, el }) {
@@ -76,7 +85,7 @@ export async function mountPage(page) {
   const read = (id) => {
     const node = page.querySelector(`script[data-yx-frame="${id}"]`);
     if (!node) throw new Error("its images were left out to keep the page small");
-    return inflate(Uint8Array.from(atob(node.textContent), (c) => c.charCodeAt(0)));
+    return inflate(fromBase64(node.textContent));
   };
   for (const host of page.querySelectorAll(".yx-host")) {
     try {
@@ -87,7 +96,8 @@ export async function mountPage(page) {
       host.replaceWith(place);
       mount(place, spec, frames);
     } catch (error) {
-      host.append(h("p", { class: "yx-note" }, `This picture stays still: ${error.message}. It is interactive in JupyterLab.`));
+      const words = `This picture stays still: ${error.message}. It is interactive in JupyterLab.`;
+      host.append(h("p", { class: "yx-note" }, words));
     }
   }
 }

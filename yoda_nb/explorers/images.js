@@ -84,10 +84,9 @@ function paint(canvas, scratch, { shape, spacing, offsets, view, frame, minus, l
   ends.forEach((letter, right) => {
     context.textAlign = right ? "right" : "left";
     const x = right ? width - 4 * ratio : 4 * ratio, y = height - 5 * ratio;
-    context.strokeStyle = "#000";
+    [context.strokeStyle, context.fillStyle] = minus ? ["#fff", "#000"] : ["#000", "#fff"];
     context.lineWidth = 3 * ratio;
     context.strokeText(letter, x, y);
-    context.fillStyle = "#fff";
     context.fillText(letter, x, y);
   });
 }

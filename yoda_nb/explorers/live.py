@@ -121,10 +121,11 @@ def _controls(front, volume: Volume, rows: list[dict], images: Mapping[str, Tens
         ipywidgets.BoundedIntText(1, min=low, max=high, description=words, layout=layout, **wide)
         for words, low, high in (("Steps", 1, MOST_STEPS), ("N_Ex", 1, MOST_SAMPLES), ("Seed", 0, 10**6))
     )
-    start, cancel = ipywidgets.Button(description="Run", button_style="primary"), ipywidgets.Button(description="Cancel")
+    start = ipywidgets.Button(description="Run", button_style="primary")
+    cancel = ipywidgets.Button(description="Cancel", disabled=True)
     bar, said = ipywidgets.IntProgress(min=0, max=1, description="Progress"), ipywidgets.Label()
     stop, thread = threading.Event(), None
-    seed.value, cancel.disabled = 0, True
+    seed.value = 0
 
     def suit(*_) -> None:
         """The chosen system's own settings, and only those that mean something for it."""

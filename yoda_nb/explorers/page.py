@@ -32,7 +32,9 @@ PARTS = ("controls", "images", "charts", "panels", "explorer")
 SCRIPT = "\n".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in PARTS)
 CSS = (HERE / "explorer.css").read_text(encoding="utf-8")
 ON_PAGE = SCRIPT + "\nmountPage(document);\n"
-POLICY = "default-src 'none'; img-src data:; media-src data:; font-src data:; style-src 'unsafe-inline'"
+POLICY = (
+    "default-src 'none'; img-src data:; media-src data:; font-src data:; style-src 'unsafe-inline'; form-action 'none'"
+)
 FRAME = re.compile(r'<script type="text/plain" data-yx-frame="(\w+)">[^<]*</script>\n?')
 
 
@@ -41,7 +43,7 @@ class Assets:
     """What a page's explorers ask of its head and of its end; empty strings without any."""
 
     body: Markup
-    policy: str
+    policy: Markup
     css: Markup
     script: Markup
 
@@ -94,10 +96,10 @@ def assets(body: str) -> Assets:
 
     body = FRAME.sub(once, body)
     if not seen:
-        return Assets(Markup(body), POLICY, Markup(), Markup())
+        return Assets(Markup(body), Markup(POLICY), Markup(), Markup())
     digest = base64.b64encode(hashlib.sha256(ON_PAGE.encode()).digest()).decode()
     return Assets(
-        Markup(body), f"{POLICY}; script-src 'sha256-{digest}'", Markup(CSS),
+        Markup(body), Markup(f"{POLICY}; script-src 'sha256-{digest}'"), Markup(CSS),
         Markup(f'<script type="module">{ON_PAGE}</script>'),
     )  # fmt: skip
 

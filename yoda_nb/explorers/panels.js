@@ -20,7 +20,8 @@ function imagePanel(panel, spec, change) {
   const move = (event) => change((s) => ({ cursor: pointed(event, canvas, spec.shape, s) }));
   canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); move(event); });
   canvas.addEventListener("pointermove", (event) => { if (event.buttons & 1) move(event); });
-  return { panel, canvas, name, value, node: h("div", { class: "yx-panel" }, h("div", { class: "yx-head" }, name, value), canvas) };
+  const node = h("div", { class: "yx-panel" }, h("div", { class: "yx-head" }, name, value), canvas);
+  return { panel, canvas, name, value, node };
 }
 
 /** All panels; they are one tab stop. */
@@ -66,7 +67,8 @@ function images(spec, frames, change) {
 
 function readouts(spec) {
   const values = spec.readouts.map(() => h("dd"));
-  const list = h("dl", { class: "yx-readouts" }, ...spec.readouts.map(({ label }, k) => h("div", {}, h("dt", {}, label), values[k])));
+  const list = h("dl", { class: "yx-readouts" },
+    ...spec.readouts.map(({ label }, k) => h("div", {}, h("dt", {}, label), values[k])));
   const live = h("p", { class: "yx-hidden", role: "status" });  // told when the reader pauses, not at every step
   let timer, before = null;
   function update(state) {

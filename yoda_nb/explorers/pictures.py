@@ -160,16 +160,18 @@ def trajectory(
     columns = [[panel("x_t, what the net sees", states[0])], [panel("x0, what it predicts", states[1])]]
     if clean is not None:
         truth = stage.add(clean, "The noise-free truth")
-        columns += [[difference("x0 − truth", states[1], truth)], [panel("truth", truth)]]
-    levels = series("", [(k + 1, s["noise_level"]) for k, s in enumerate(steps)], colour="#0072B2", marker="o",
-                    line="solid", names=[f"t = {s['t']}, noise level {s['noise_level']:.3f}" for s in steps])  # fmt: skip
+        columns += [[panel("truth", truth), difference("x0 − truth", states[1], truth)]]
+    noise = [f"{s['noise_level']:.3f}" for s in steps]
+    names = [f"t = {s['t']}, noise level {n}" for s, n in zip(steps, noise, strict=True)]
+    points = [(k + 1, s["noise_level"]) for k, s in enumerate(steps)]
+    levels = series("", points, colour="#0072B2", marker="o", line="solid", names=names)
     where = [f"{s['t']} → {s['s'] if s['s'] >= 0 else 'image'}" for s in steps]
+    values = [f"{k + 1} of {len(steps)}: t = {s['t']}" for k, s in enumerate(steps)]
+    told = {"t": where, "Noise level √(1 − ᾱ_t)": noise, "View used": [VIEWS[s["view"]] for s in steps]}
     spec = make_spec(
-        stage, title=title, columns=columns, limit=limit,
-        controls=[slider("step", "Step", [f"{k + 1} of {len(steps)}: t = {s['t']}" for k, s in enumerate(steps)])],
+        stage, title=title, columns=columns, limit=limit, controls=[slider("step", "Step", values)],
         charts=[chart("step", "Noise level of x_t", "step", "√(1 − ᾱ_t)", [levels])],
-        readouts=[("t", by("step", where)), ("Noise level √(1 − ᾱ_t)", by("step", [f"{s['noise_level']:.3f}" for s in steps])),
-                  ("View used", by("step", [VIEWS[s["view"]] for s in steps]))],
+        readouts=[(label, by("step", each)) for label, each in told.items()],
         note="Shown inside the brain and clamped to the range of images.",
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""Executed notebooks into self-contained HTML: no script, no request, readable without either.
+"""Executed notebooks into self-contained HTML: no request, readable without any script.
 
-Outputs are shown by the first type below that they hold. A live widget has no life on a page:
-its HTML or image twin is shown, or nothing.
+Outputs are shown by the first type below that they hold. Our explorers stay alive by a script of
+their own, the only one there is; of any other widget the HTML or image twin is shown, or nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, strip_ansi
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from yoda_nb.explorers.page import MIME as EXPLORER
+from yoda_nb.explorers.page import assets, block
 
 NO_ALT = "Picture without a description"  # a test refuses it in the notebooks of this project
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -47,7 +50,8 @@ def render_page(template: str, **values: Any) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"has_tag": has_tag, "outputs_of": outputs_html, "code": code_html}
+    environment.globals |= {"has_tag": has_tag, "outputs_of": outputs_html, "code": code_html,
+                            "assets": assets}  # fmt: skip
     environment.filters |= {"duration": duration, "literal": repr}
     return environment.get_template(template).render(**values).encode()
 
@@ -137,7 +141,9 @@ def _output_html(output: Mapping[str, Any]) -> Markup | None:
 
 
 def _data_html(data: Mapping[str, Any], metadata: Mapping[str, Any]) -> Markup | None:
-    """The richest static form of one displayed object."""
+    """The richest form of one displayed object that lives on a page."""
+    if explorer := data.get(EXPLORER):
+        return block(explorer, data["text/html"])
     if html := data.get("text/html"):
         return Markup(_scrolling(html) if "<table" in html else f"<div>{html}</div>")
     if text := data.get("text/markdown"):
