@@ -1,6 +1,6 @@
 """Train the lesion segmenter again: ``python docs/train_segmenter.py``.
 
-About ten minutes on one core of an AMD EPYC, phantoms included; acquired phantom images only.
+About ten minutes on half a core of an AMD EPYC, and three for the phantoms; acquired images only.
 """
 
 import argparse

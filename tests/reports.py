@@ -29,7 +29,9 @@ def code(source: str, *tags: str):
 
 
 def write(folder: Path, name: str, *cells) -> Path:
-    nbformat.write(new_notebook(cells=list(cells)), folder / f"{name}.ipynb")
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = new_notebook(cells=list(cells), metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / f"{name}.ipynb")
     return folder / f"{name}.ipynb"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from servers import serving
+from servers import run_all, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -28,22 +27,6 @@ OFFLINE = ("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disabl
            "--no-first-run", "--disable-background-networking", "--disable-component-update",
            "--disable-sync")  # fmt: skip
 LOCAL = ("file:", "data:", "blob:", "about:")
-# the open notebook, which must be named, is shown and has its kernel
-READY = """async name => {
-    const pause = () => new Promise(done => setTimeout(done, 100))
-    const panel = () => window.jupyterapp?.shell.currentWidget
-    while (panel()?.context?.path !== name) await pause()
-    await panel().revealed
-    await panel().sessionContext.ready
-    while (panel().sessionContext.session?.kernel?.status !== 'idle') await pause()
-}"""
-# every code cell of the open notebook was executed, and the kernel has nothing left to do
-ALL_RAN = """() => {
-    const panel = jupyterapp.shell.currentWidget
-    const code = panel.content.widgets.filter(cell => cell.model.type === 'code')
-    return code.every(cell => cell.model.executionCount || !cell.model.sharedModel.source.trim())
-        && panel.sessionContext.session.kernel.status === 'idle'
-}"""
 PATIENCE = 60_000  # ms; the machine may be busy with other tests
 
 
@@ -138,11 +121,7 @@ def run_in_lab(page, lab) -> Callable[..., Page]:
     """``run_in_lab(notebook, seconds=300)``: the notebook in JupyterLab, all its cells executed."""
 
     def run(notebook: Path, seconds: float = 300) -> Page:
-        url, _, query = lab(notebook.parent).partition("?")
-        page.goto(f"{url}/workspaces/{uuid.uuid4().hex}/tree/{notebook.name}?{query}")
-        page.evaluate(READY, notebook.name)
-        page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
-        page.wait_for_function(ALL_RAN, timeout=seconds * 1000)
+        run_all(page, lab(notebook.parent), notebook, seconds)
         return page
 
     return run

@@ -7,11 +7,16 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 LAB_SETTINGS = {
     "labconfig/page_config.json": {  # it would ask the network for updates
@@ -21,6 +26,20 @@ LAB_SETTINGS = {
         "windowingMode": "none"  # else cells out of sight are not in the page
     },
 }
+
+# the open notebook, which must be named, is shown and has its kernel
+READY = """name => {
+    const panel = window.jupyterapp?.shell.currentWidget
+    return panel?.context?.path === name && panel.isRevealed && panel.sessionContext.isReady
+        && panel.sessionContext.session?.kernel?.status === 'idle'
+}"""
+# every code cell of the open notebook was executed, and the kernel has nothing left to do
+ALL_RAN = """() => {
+    const panel = jupyterapp.shell.currentWidget
+    const code = panel.content.widgets.filter(cell => cell.model.type === 'code')
+    return code.every(cell => cell.model.executionCount || !cell.model.sharedModel.source.trim())
+        && panel.sessionContext.session.kernel.status === 'idle'
+}"""
 
 
 @contextmanager
@@ -36,6 +55,15 @@ def serving(folder: Path, home: Path) -> Iterator[str]:
         [record] = wait_for(lambda: list((home / "runtime").glob("jpserver-*.json")), server, home)
         told = wait_for(lambda: _json(record), server, home)
         yield f"{told['url']}lab?token={told['token']}"
+
+
+def run_all(page: Page, url: str, notebook: Path, seconds: float = 300) -> None:
+    """Open a notebook of the served folder in a page and wait until all its cells have run."""
+    address, _, query = url.partition("?")
+    page.goto(f"{address}/workspaces/{uuid.uuid4().hex}/tree/{notebook.name}?{query}")
+    page.wait_for_function(READY, arg=notebook.name)
+    page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_function(ALL_RAN, timeout=seconds * 1000)
 
 
 @contextmanager

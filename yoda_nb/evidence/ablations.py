@@ -13,7 +13,7 @@ from yoda_nb import tables
 from yoda_nb.ablations import ABLATIONS, model_name
 from yoda_nb.coherence import slice_inconsistency
 from yoda_nb.diffusion import expected
-from yoda_nb.evidence.samplers import fd_draws, label_noise
+from yoda_nb.evidence.samplers import fd_draws, label_noise, n_draws
 from yoda_nb.phantom import phantom_case
 from yoda_nb.study import progress_bar
 from yoda_nb.volumes import Volume
@@ -111,7 +111,7 @@ def schedules(of: Study) -> pd.DataFrame:
             own = scores[(scores.model == label) & (scores.training == seed)]
             acquired = tables.score_table(of.volumes, {})  # for the acquired image's noise
             table = pd.concat([own, acquired], ignore_index=True)
-            found = fd_draws(of.volumes, images, table, seed=of.seed)
+            found = fd_draws(of.volumes, images, table, seed=of.seed, draws=n_draws(of))
             parts.append(found.assign(model=label, training=seed))
     return pd.concat(parts, ignore_index=True)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from yoda_nb.evidence.samplers import images
-from yoda_nb.segmentation import lesion_table, load_segmenter, segment
+from yoda_nb.segmentation import lesion_table, segment
 
 if TYPE_CHECKING:
     from yoda_nb.evidence import Study
 
 
 def lesions(of: Study) -> pd.DataFrame:
-    """``segmentation.lesion_table`` of all samplers and the acquired image (Table I right, Fig. 4)."""
-    return lesion_table(of.volumes, images(of), segment=segment)
+    """``segmentation.lesion_table`` of Table I's samplers and the acquired image (Table I right, Fig. 4)."""
+    return lesion_table(of.volumes, images(of, ddim=False), segment=segment)

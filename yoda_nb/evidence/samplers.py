@@ -46,9 +46,12 @@ def rician(of: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def images(of: Study) -> dict[str, list[Tensor]]:
-    """Every sampler on every subject of the evidence: label -> images (1,D,H,W) in [-1,1]."""
-    settings = replace(of.settings, ddim=of.settings.sweep[1:], noised=SHARES)
+def images(of: Study, *, ddim: bool = True) -> dict[str, list[Tensor]]:
+    """Every sampler on every subject of the evidence: label -> images (1,D,H,W) in [-1,1].
+
+    Without ``ddim`` those of Table I: regression, ExpA, diffusion, and noised regression.
+    """
+    settings = replace(of.settings, ddim=of.settings.sweep[1:] if ddim else (), noised=SHARES if ddim else (1.0,))
     return study.all_samplers(of.volumes, settings, seed=of.seed, device=of.device or None)
 
 
@@ -60,7 +63,12 @@ def scores(of: Study) -> pd.DataFrame:
 def perception(of: Study) -> pd.DataFrame:
     """Fréchet distance, SSIM to acquired and noise of each sampler, and of bootstrap draws."""
     made = {**images(of), "truth": [v.clean for v in of.volumes]}
-    return fd_draws(of.volumes, made, of.table("samplers"), seed=of.seed)
+    return fd_draws(of.volumes, made, of.table("samplers"), seed=of.seed, draws=n_draws(of))
+
+
+def n_draws(of: Study) -> int:
+    """Bootstrap draws; the tests' profile needs none that mean anything."""
+    return 10 if of.profile == "tiny" else DRAWS
 
 
 def fd_draws(volumes: Sequence[Volume], made: Mapping[str, Sequence[Tensor]], table: pd.DataFrame, *, seed: int,

@@ -6,8 +6,8 @@
 
 from yoda_nb.explorers.core import Explorer
 from yoda_nb.explorers.curves import expa, noise
-from yoda_nb.explorers.live import live
 from yoda_nb.explorers.pictures import tradeoff, trajectory, volumes
 from yoda_nb.explorers.record import record_trajectory
+from yoda_nb.explorers.runner import live
 
 __all__ = ["Explorer", "expa", "live", "noise", "record_trajectory", "tradeoff", "trajectory", "volumes"]

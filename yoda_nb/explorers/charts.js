@@ -47,8 +47,8 @@ function placeLabels(points, right) {
     && !taken.some((t) => box[0] < t[2] && box[2] > t[0] && box[1] < t[3] && box[3] > t[1]);
   return points.map(({ px, py, label }) => {
     const w = 6.3 * label.length;
-    const spots = [[px + 9, py + 4], [px - 9 - w, py + 4], [px - w / 2, py - 10], [px - w / 2, py + 19],
-      [px + 7, py - 8], [px + 7, py + 16], [px - 7 - w, py - 8], [px - 7 - w, py + 16]];
+    const spots = [[px + 13, py + 4], [px - 13 - w, py + 4], [px - w / 2, py - 13], [px - w / 2, py + 22],
+      [px + 8, py - 9], [px + 8, py + 18], [px - 8 - w, py - 9], [px - 8 - w, py + 18]];
     const boxes = spots.map(([x, y]) => [x, y - 10, x + w, y + 2]), k = Math.max(boxes.findIndex(free), 0);
     taken.push(boxes[k]);
     return spots[k];

@@ -25,12 +25,12 @@ def show(explorer: Explorer, *, alt: str, caption: str = "") -> None:
         front = explorer.widget()
         front.spec = {**front.spec, "caption": caption}
         whole = explorer.around(front) if explorer.around else front
-        _remember(whole, front)
-        data |= {k: v for k, v in whole._repr_mimebundle_().items() if k != "text/plain"}
+        _remember(whole)
+        data["application/vnd.jupyter.widget-view+json"] = whole.get_view_spec()
     display(data, raw=True)
 
 
-def _remember(*widgets) -> None:
+def _remember(widget) -> None:
     """Close what this cell showed when it ran before; a front end that names no cells keeps all."""
     from IPython import get_ipython
 
@@ -41,10 +41,10 @@ def _remember(*widgets) -> None:
         return
     before, old = _shown.get(cell, (run, []))
     if before != run:
-        for widget in old:
-            close(widget)
+        for gone in old:
+            close(gone)
         old = []
-    _shown[cell] = (run, [*old, *widgets])
+    _shown[cell] = (run, [*old, widget])
 
 
 def close(widget) -> None:

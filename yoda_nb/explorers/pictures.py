@@ -155,22 +155,26 @@ def trajectory(
     mask = steps[0]["mask"] if mask is None else mask
     clean = steps[0].get("clean") if clean is None else clean
     stage = make_stage(mask, spacing=spacing)
-    states = [by("step", [stage.add(s[name].clamp(-1, 1), f"{name} at t = {s['t']}") for s in steps])
-              for name in ("x", "x0")]  # fmt: skip
-    columns = [[panel("x_t, what the net sees", states[0])], [panel("x0, what it predicts", states[1])]]
+    seen, said = (
+        by("step", [stage.add(s[name].clamp(-1, 1), f"{name} at t = {s['t']}") for s in steps]) for name in ("x", "x0")
+    )
+    columns = [[panel("x_t, what the net sees", seen)], [panel("x0, what it predicts", said)]]
+    noise = [s["noise_level"] for s in steps]
+    told = {
+        "t": [f"{s['t']} → {s['s'] if s['s'] >= 0 else 'image'}" for s in steps],
+        "Noise level √(1 − ᾱ_t)": [f"{level:.3f}" for level in noise],
+        "View used": [VIEWS[s["view"]] for s in steps],
+    }
+    charts = [_by_step("Noise level of x_t", "√(1 − ᾱ_t)", steps, noise, "#0072B2", "o")]
     if clean is not None:
         truth = stage.add(clean, "The noise-free truth")
-        columns += [[panel("truth", truth), difference("x0 − truth", states[1], truth)]]
-    noise = [f"{s['noise_level']:.3f}" for s in steps]
-    names = [f"t = {s['t']}, noise level {n}" for s, n in zip(steps, noise, strict=True)]
-    points = [(k + 1, s["noise_level"]) for k, s in enumerate(steps)]
-    levels = series("", points, colour="#0072B2", marker="o", line="solid", names=names)
-    where = [f"{s['t']} → {s['s'] if s['s'] >= 0 else 'image'}" for s in steps]
+        error = [float(((s["x0"] - clean) / 2)[stage.mask].square().mean().sqrt()) for s in steps]
+        columns += [[difference("x0 − truth", said, truth)], [panel("truth", truth)]]
+        told["RMS error of x0"] = [f"{e:.4f}" for e in error]
+        charts.append(_by_step("Error of x0 to the truth", "RMS error ([0,1] scale)", steps, error, "#D55E00", "^"))
     values = [f"{k + 1} of {len(steps)}: t = {s['t']}" for k, s in enumerate(steps)]
-    told = {"t": where, "Noise level √(1 − ᾱ_t)": noise, "View used": [VIEWS[s["view"]] for s in steps]}
     spec = make_spec(
-        stage, title=title, columns=columns, limit=limit, controls=[slider("step", "Step", values)],
-        charts=[chart("step", "Noise level of x_t", "step", "√(1 − ᾱ_t)", [levels])],
+        stage, title=title, columns=columns, limit=limit, controls=[slider("step", "Step", values)], charts=charts,
         readouts=[(label, by("step", each)) for label, each in told.items()],
         note="Shown inside the brain and clamped to the range of images.",
     )  # fmt: skip
@@ -199,6 +203,15 @@ def _family(family: str, group: pd.DataFrame, x: str, y: str, index: Mapping[str
     line = "solid" if len(points) > 1 else None
     return series("", points, colour=colour, marker=marker, line=line, names=names,
                   labels=list(group.sampler), picks=[index[name] for name in group.sampler])  # fmt: skip
+
+
+def _by_step(
+    title: str, label: str, steps: Sequence[Mapping], values: Sequence[float], colour: str, marker: str
+) -> dict[str, Any]:
+    names = [f"t = {s['t']}: {label} {value:.3g}" for s, value in zip(steps, values, strict=True)]
+    points = [(k + 1, value) for k, value in enumerate(values)]
+    line = series("", points, colour=colour, marker=marker, line="solid", names=names)
+    return chart("step", title, "step", label, [line])
 
 
 def _number(value: Any) -> str:

@@ -42,7 +42,7 @@ TOOLS = {
     ),
     "synthseg": Tool(
         "mri_synthseg --i {input} --o {output} --keepgeom", labels=(2, 41),
-        note="FreeSurfer 7.4 and up; cerebral white matter left and right; it has no label for lesions.",
+        note="FreeSurfer 8; cerebral white matter left and right; it has no label for lesions.",
     ),
     "totalsegmentator": Tool(
         "TotalSegmentator -i {input} -o {output} --ml --task total_mr --roi_subset brain", labels=(50,),

@@ -45,33 +45,39 @@ def live(
     """Choose system, steps, N_Ex and seed; run with progress and Cancel; look at what comes out.
 
     Results come from the bank where it has them. Each joins the plane of SSIM to the acquired
-    image and Fréchet distance to its slices, both on this subject alone. ``images`` (sampler ->
-    (1,D,H,W) in [-1,1]) are there from the start, beside the acquired image and, where known, the
-    truth; their rows are computed unless ``table`` (columns as of ``tradeoff``) has them: give it
-    only if it is of this subject. Raises InputError for a subject without acquired target.
+    image and Fréchet distance to its slices, on this subject alone: all points are computed here,
+    as a mean over subjects would not compare. ``images`` (sampler -> (1,D,H,W) in [-1,1]) are
+    there from the start, beside the acquired image and, where known, the truth; of ``table`` (a
+    row a sampler) only the cost is taken, columns evaluations and seconds. Raises InputError for a
+    subject without acquired target.
     """
     if volume.target is None:
         raise InputError(f"{volume.subject} has no acquired target to compare with: the live explorer needs one.")
     shown = {**(images or {}), "acquired": volume.target}
     if volume.clean is not None:
         shown["truth"] = volume.clean
-    known = set() if table is None else set(table.sampler)
-    rows = [] if table is None else table[table.sampler.isin(shown)].to_dict("records")
-    rows += [plane_row(volume, label, image) for label, image in shown.items() if label not in known]
+    rows = plane_rows(volume, shown)
+    if table is not None:
+        cost = table.set_index("sampler").reindex([row["sampler"] for row in rows])
+        for column in cost.columns.intersection(["evaluations", "seconds"]):
+            rows = [{**row, column: value} for row, value in zip(rows, cost[column], strict=True)]
     still = _plane(volume, rows, shown, note=STILL)
     return replace(still, around=lambda front: _controls(front, volume, rows, shown, device))
 
 
-def plane_row(volume: Volume, label: str, image: Tensor, **more: Any) -> dict[str, Any]:
-    """A sampler's row of the plane on one subject: sampler, ssim, psnr, fd, noise, and ``more``.
+def plane_rows(volume: Volume, images: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    """The plane on one subject, a dict an image: sampler, ssim, psnr, fd, noise.
 
-    image (1,D,H,W) in [-1,1]; scores to the acquired image have data range 1.
+    images: sampler -> (1,D,H,W) in [-1,1]; scores to the acquired image, data range 1.
     """
-    found = score((image + 1) / 2, (volume.target + 1) / 2, volume.mask, data_range=1)
-    slices = perceptual_table([replace(volume, clean=None)], {label: [image]})
-    noise = white_matter_noise((image + 1) / 2, white_matter(volume))
-    return {"sampler": label, "ssim": found["ssim"], "psnr": found["psnr"], "fd": float(slices.fd.iloc[0]),
-            "noise": noise, **more}  # fmt: skip
+    inside, acquired = white_matter(volume), (volume.target + 1) / 2
+    slices = perceptual_table([replace(volume, clean=None)], {label: [x] for label, x in images.items()})
+    rows = []
+    for (label, image), fd in zip(images.items(), slices.fd, strict=True):
+        found = score((image + 1) / 2, acquired, volume.mask, data_range=1)
+        rows.append({"sampler": label, "ssim": found["ssim"], "psnr": found["psnr"], "fd": float(fd),
+                     "noise": white_matter_noise((image + 1) / 2, inside)})  # fmt: skip
+    return rows
 
 
 def label_of(system: System, seed: int) -> str:
@@ -105,8 +111,8 @@ def run(
     image = expected(drawn, spec.combine) if len(drawn) > 1 else drawn[0]
     seconds = time.monotonic() - started if done else float("nan")  # what is remembered tells no time
     label = label_of(spec, seed)
-    row = plane_row(volume, label, image, evaluations=spec.evaluations, seconds=seconds)
-    return label, image, row
+    (row,) = plane_rows(volume, {label: image})
+    return label, image, {**row, "evaluations": spec.evaluations, "seconds": seconds}
 
 
 def _controls(front, volume: Volume, rows: list[dict], images: Mapping[str, Tensor], device):
@@ -124,7 +130,7 @@ def _controls(front, volume: Volume, rows: list[dict], images: Mapping[str, Tens
     start = ipywidgets.Button(description="Run", button_style="primary")
     cancel = ipywidgets.Button(description="Cancel", disabled=True)
     bar, said = ipywidgets.IntProgress(min=0, max=1, description="Progress"), ipywidgets.Label()
-    stop, thread = threading.Event(), None
+    stop = threading.Event()
     seed.value = 0
 
     def suit(*_) -> None:
@@ -161,13 +167,12 @@ def _controls(front, volume: Volume, rows: list[dict], images: Mapping[str, Tens
             start.disabled, cancel.disabled = False, True
 
     def begin(*_) -> None:
-        nonlocal thread
         stop.clear()
         spec = SYSTEMS[system.value]
         settings = {} if spec.aggregate else {"n_steps": steps.value, "n_ex": n_ex.value}
         start.disabled, cancel.disabled, bar.value, said.value = True, False, 0, "starting"
-        thread = threading.Thread(target=work, args=(system.value, settings, seed.value), daemon=True)
-        thread.start()
+        job = (system.value, settings, seed.value)
+        threading.Thread(target=work, args=job, daemon=True, name="yoda-nb-live").start()
 
     system.observe(suit, "value")
     start.on_click(begin)

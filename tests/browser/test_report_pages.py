@@ -1,0 +1,138 @@
+"""R19: a report opened from disk in a browser that may read nothing but the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from nbformat.v4 import new_markdown_cell
+from reports import code, write
+
+from yoda_nb.report import run_report
+from yoda_nb.report.pages import NO_ALT
+
+PROSE = """\
+# Is $x$ *noise*?
+
+An equation in a line, $\\sigma^2$, and one of its own:
+
+$$\\mathrm{FD} = \\lVert \\mu_1 - \\mu_2 \\rVert^2 + \\frac{1}{\\sqrt{N}} \\sum_{i=1}^N \\hat{X}_i$$
+
+| word | means |
+|---|---|
+| $\\hat\\sigma$ | noise |
+
+## Body"""
+FIGURE = """\
+import matplotlib.pyplot as plt, pandas as pd
+from yoda_nb.plots import show_figure
+fig, ax = plt.subplots(figsize=(5, 3))
+ax.plot([1, 4, 9], marker="o")
+show_figure(fig, alt="A curve that rises ever faster", caption="Squares.", name="squares",
+            table=pd.DataFrame({"y": [1, 4, 9]}))"""
+CLAIM = """\
+from IPython.display import display
+effect = {"name": "SSIM", "value": 0.07, "low": 0.06, "high": 0.08, "n": 12, "rule": "> 0"}
+claim = {"id": "Y03", "claim": "ExpA nears regression", "verdict": "reproduced", "effects": [effect]}
+display({"text/html": '<div id="claim-Y03"><p>Y03 reproduced</p></div>',
+         "application/vnd.yoda-nb.claims+json": [claim]}, raw=True)"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """A report of two small notebooks, the second of which fails."""
+    folder = tmp_path_factory.mktemp("site")
+    first = write(
+        folder,
+        "01_first",
+        new_markdown_cell(PROSE),
+        code('profile = "quick"  # how much\nseed = 0  # of everything', "parameters"),
+        code(FIGURE, "headline"),
+        code("import pandas as pd\npd.DataFrame({'sampler': ['DDIM'], 'ssim': [0.9]})"),
+        code("import ipywidgets\nipywidgets.IntSlider(description='level')"),
+        code(CLAIM),
+        new_markdown_cell("## Try\n\n<details><summary>Answer</summary>\n\nIt is $1/\\sqrt{N}$.\n\n</details>"),
+    )
+    second = write(folder, "02_second", new_markdown_cell("# Fails"), code("raise ValueError('no')"))
+    run_report([first, second], folder / "out", jobs=2)
+    return folder / "out"
+
+
+# pandas leaves the corner of its tables empty, as print does
+RULES = {"rules": {"empty-table-header": {"enabled": False}}}
+PAGES = ("index.html", "01_first.html", "02_second.html")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_asks_for_nothing(site, open_blocked, name):
+    page = open_blocked(site / name)
+    page.wait_for_load_state("networkidle")
+    assert page.requests_seen == [] and page.errors == []
+    assert (site / name).stat().st_size < 5e6
+
+
+def test_equations_are_drawn(site, open_blocked):
+    page = open_blocked(site / "01_first.html")
+    page.locator("summary", has_text="Answer").click()
+    equations = page.locator("math")
+    assert equations.count() == 5  # in the title, a line, a block, a table and the answer
+    for equation in equations.all():
+        assert equation.get_attribute("alttext") and equation.bounding_box()["width"] > 5
+    block, line = page.locator("math[display=block]").bounding_box(), equations.nth(1).bounding_box()
+    assert block["width"] > 200 and block["height"] > 1.5 * line["height"]
+    fraction = page.locator("mfrac").first.bounding_box()
+    assert fraction["height"] > 1.5 * page.locator("mfrac mn").first.bounding_box()["height"], "not in one line"
+    assert "$" not in page.locator("article").inner_text().replace("$YODA", "")
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("name", PAGES[:2])
+def test_pictures_are_seen_and_described_with_and_without_a_script(site, open_blocked, name, javascript):
+    page = open_blocked(site / name, java_script_enabled=javascript)
+    [picture] = page.locator("img").all()
+    assert picture.get_attribute("alt") == "A curve that rises ever faster" != NO_ALT
+    picture.scroll_into_view_if_needed()
+    box = picture.bounding_box()
+    assert box["width"] > 300 and box["height"] > 200 and picture.is_visible()
+    assert page.get_by_text("Squares.", exact=True).is_visible()
+
+
+def test_links_lead_somewhere(site, open_blocked):
+    page = open_blocked(site / "index.html")
+    page.get_by_role("link", name="Y03").click()
+    assert page.url.endswith("01_first.html#claim-Y03")
+    assert page.locator("#claim-Y03").is_visible()
+    for kind in ("SVG", "PNG", "CSV"):
+        link = page.get_by_role("link", name=kind).get_attribute("href")
+        assert (site / link).stat().st_size > 0
+    page.goto((site / link.replace(".csv", ".svg")).as_uri())
+    assert page.locator("svg").bounding_box()["width"] > 200
+
+
+def test_the_keyboard_reaches_all_there_is(site, open_blocked):
+    page = open_blocked(site / "01_first.html")
+    page.keyboard.press("Tab")
+    skip = page.locator("a.skip")
+    assert skip.evaluate("link => link === document.activeElement") and skip.bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    folded = page.locator("details.code").first
+    folded.locator("summary").focus()
+    page.keyboard.press("Space")
+    assert folded.get_attribute("open") is not None
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_a_narrow_screen(site, open_blocked, name):
+    page = open_blocked(site / name, viewport={"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_to_object_to(site, open_blocked, name, scheme):
+    page = open_blocked(site / name, color_scheme=scheme)
+    for folded in page.locator("details").all():
+        folded.evaluate("details => details.open = true")
+    found = Axe().run(page, options=RULES).response["violations"]
+    assert [(rule["id"], rule["impact"], rule["nodes"][0]["html"][:200]) for rule in found] == []
