@@ -63,7 +63,7 @@ def expa_is_regression(study: Study) -> list[Effect]:
     sample's difference that averages out.
     """
     t = study.table("expa")
-    t = t[(t.reference == "regression") & (t.combine == "rms")]
+    t = t[(t.reference == "regression") & (t["combine"] == "rms")]
     last = t[t.n_ex == t.n_ex.max()]
     shares = []
     for _, rows in t.groupby("subject"):
