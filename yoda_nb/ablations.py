@@ -41,9 +41,9 @@ ABLATIONS = {
     "cosine": Ablation(replace(_BASE, schedule="cosine")),  # Table V
     "eps": Ablation(replace(_BASE, target="eps"), seeds=(0,)),  # Table VI
     "x0": Ablation(replace(_BASE, target="x0"), seeds=(0,)),  # Table VI
-    "regression-only": Ablation(replace(_BASE, regression=True)),  # III-B.4: T = 1
-    "sigma-0.02": Ablation(_BASE, sigma=0.02, seeds=(0,)),  # quieter and noisier acquisitions (IV-A)
-    "sigma-0.06": Ablation(_BASE, sigma=0.06, seeds=(0,)),
+    "regression-only": Ablation(replace(_BASE, regression=True), seeds=(0,)),  # III-B.4: T = 1
+    "low-noise": Ablation(_BASE, sigma=0.02, seeds=(0,)),  # quieter and noisier acquisitions (IV-A)
+    "high-noise": Ablation(_BASE, sigma=0.06, seeds=(0,)),
 }
 
 

@@ -80,13 +80,13 @@ def test_explorers_live_in_a_notebook(run_in_lab, notebook):
     page.get_by_label("System").select_option("yoda-ddim")
     page.get_by_label("Steps").fill("40")
     page.get_by_label("Steps").press("Tab")
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Run", exact=True).click()
     page.get_by_text("step 3 of 40").wait_for()
-    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_text("Cancelled at step").wait_for()
     page.get_by_label("Steps").fill("2")
     page.get_by_label("Steps").press("Tab")
-    page.get_by_role("button", name="Run").click()
+    page.get_by_role("button", name="Run", exact=True).click()
     page.locator("form.yx").nth(1).get_by_role("radio", name="DDIM, 2 steps, seed 0").wait_for()
     live = page.locator("form.yx").nth(1)
     assert live.locator("select[name=sampler] option:checked").inner_text() == "DDIM, 2 steps, seed 0"
@@ -96,4 +96,5 @@ def test_explorers_live_in_a_notebook(run_in_lab, notebook):
         told = run_cell(page, index)
     assert "live: 1" in told
     page.locator("form.yx").first.locator("input[name=step]").press("End")
+    page.screenshot(path="/tmp/lab_ex2.png")
     assert page.errors == []

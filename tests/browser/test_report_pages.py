@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from nbformat.v4 import new_markdown_cell
 from reports import code, write
 
@@ -131,6 +130,8 @@ def test_a_page_fits_a_narrow_screen(site, open_blocked, name):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_to_object_to(site, open_blocked, name, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
     page = open_blocked(site / name, color_scheme=scheme)
     for folded in page.locator("details").all():
         folded.evaluate("details => details.open = true")

@@ -87,8 +87,9 @@ def show_findings(findings: Iterable[Finding]) -> None:
 def effects_table(finding: Finding) -> pd.DataFrame:
     """The effects of one finding as text."""
     rows = [
-        {"effect": e.name, "value": f"{e.value:.4g}", "95 % interval": f"[{e.low:.4g}, {e.high:.4g}]", "unit": e.unit,
-         "rule": e.stated, "n": e.n, "test": e.test, "p": "" if e.p is None else f"{e.p:.2g}", "": e.verdict}
+        {"effect": e.name, "found (95 % interval)": f"{e.value:.4g} [{e.low:.4g}, {e.high:.4g}] {e.unit}".rstrip(),
+         "expected": e.stated, "n": e.n, "test": e.test + ("" if e.p is None else f", p = {e.p:.2g}"),
+         "verdict": e.verdict}
         for e in finding.effects
     ]  # fmt: skip
     return pd.DataFrame(rows)

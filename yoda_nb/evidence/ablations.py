@@ -25,7 +25,7 @@ N_EX = 4  # Tables V and VI
 AXIAL = 2
 FULL_STEPS = 30  # without truncation, quadratic times: the cosine schedule and noise prediction
 LEVEL_STEPS = 50  # enough steps for a sample to carry all of its noise
-NOISES = ("0.02", "0.04", "0.06")  # of the acquisition
+LEVELS = {0.02: "low-noise", 0.04: "base", 0.06: "high-noise"}  # noise of the acquisition -> model
 TARGETS = {"v": "base", "x0": "x0", "eps": "eps", "cosine": "cosine", "T = 1": "regression-only"}
 
 
@@ -123,12 +123,12 @@ def noise_levels(of: Study) -> pd.DataFrame:
     taken out, [0,1] scale.
     """
     rows = []
-    for sigma in NOISES:
-        model = model_name("base" if sigma == "0.04" else f"sigma-{sigma}", 0)
+    for sigma, name in LEVELS.items():
+        model = model_name(name, 0)
         for seed in range(1001, 1001 + of.settings.evidence):
-            v = phantom_case(seed, sigma=float(sigma))
+            v = phantom_case(seed, sigma=sigma)
             images = {"regression": of.samples(v, "yoda-regression", model=model)[0],
                       "diffusion": of.samples(v, "yoda-diffusion", model=model, n_steps=_steps(of, LEVEL_STEPS))[0]}
-            rows += [{"subject": v.subject, "sigma": float(sigma), "acquired": label_noise(v, v.target),
+            rows += [{"subject": v.subject, "sigma": sigma, "acquired": label_noise(v, v.target),
                       "sampler": label, "noise": label_noise(v, image)} for label, image in images.items()]  # fmt: skip
     return pd.DataFrame(rows)

@@ -15,8 +15,8 @@ function svg(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** About n round numbers between low and high; on a log axis the 1, 2, 5 of each decade. */
-function ticks(low, high, n, log) {
+/** About n round numbers, or whole ones, between low and high; on a log axis the 1, 2, 5 of each decade. */
+function ticks({ low, high, whole }, n, log) {
   const found = [];
   if (log) {
     for (let e = Math.floor(Math.log10(low)); e <= Math.log10(high); e++)
@@ -24,7 +24,7 @@ function ticks(low, high, n, log) {
     return found;
   }
   const raw = (high - low) / n, power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * [1, 2, 5, 10].find((m) => m * power >= raw);
+  const step = Math.max(power * [1, 2, 5, 10].find((m) => m * power >= raw), whole ? 1 : 0);
   for (let k = Math.ceil(low / step); k * step <= high + 1e-9 * step; k++) found.push(k * step);
   return found;
 }
@@ -37,7 +37,7 @@ function axis(values, from, to, log, margin = 0.07) {
   const pad = (high - low) * margin || Math.abs(high) * 0.1 || 1;
   [low, high] = [low - pad, high + pad];
   const scale = (v) => from + ((f(v) - low) / (high - low)) * (to - from);
-  return { scale, low: log ? 10 ** low : low, high: log ? 10 ** high : high };
+  return { scale, low: log ? 10 ** low : low, high: log ? 10 ** high : high, whole: values.every(Number.isInteger) };
 }
 
 /** Label positions that do not cover points or one another: right, left, above, below, else right. */
@@ -60,10 +60,10 @@ function scaffold(spec, edge, x, y) {
   const text = (words, attributes) => svg("text", attributes, words);
   const middle = { "text-anchor": "middle" }, end = { "text-anchor": "end" };
   return [
-    ...ticks(x.low, x.high, 5, spec.log_x).flatMap((v) => [
+    ...ticks(x, 5, spec.log_x).flatMap((v) => [
       svg("path", { d: `M${x.scale(v)},${edge.bottom}v4`, class: "yx-axis" }),
       text(tickText(v), { x: x.scale(v), y: edge.bottom + 17, ...middle })]),
-    ...ticks(y.low, y.high, 4).flatMap((v) => [
+    ...ticks(y, 4).flatMap((v) => [
       svg("path", { d: `M${edge.left},${y.scale(v)}H${edge.right}`, class: "yx-grid" }),
       text(tickText(v), { x: edge.left - 6, y: y.scale(v) + 4, ...end })]),
     svg("path", { d: `M${edge.left},${edge.top}V${edge.bottom}H${edge.right}`, class: "yx-axis" }),

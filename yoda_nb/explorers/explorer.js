@@ -17,13 +17,16 @@ export function mount(el, spec, frames, { state = {}, onChange = () => {} } = {}
 
   const row = (name, items) => (items.length ? [h("div", { class: name }, ...items.map((item) => item.node))] : []);
   const words = (name, texts) => texts.filter(Boolean).map((text) => h("p", { class: name }, text));
-  // a form makes a group of its own of the radio buttons; Jupyter's shortcuts must not take its arrow keys
-  const form = { class: "yx", "aria-label": spec.title || "Explorer", "data-lm-suppress-shortcuts": "true" };
-  const root = h("form", form, ...words("yx-title", [spec.title]), ...row("yx-bar", controls), facts.node,
+  // a form makes a group of its own of the radio buttons
+  const root = h("form", { class: "yx", "aria-label": spec.title || "Explorer" },
+    ...words("yx-title", [spec.title]), ...row("yx-bar", controls), facts.node,
     h("div", { class: charts.length > 1 ? "yx-body yx-wide" : "yx-body" }, ...row("yx-charts", charts), pictures.node),
     shared.node,
     ...words("yx-note", [spec.note, spec.caption]));
   root.addEventListener("submit", (event) => event.preventDefault());
+  // JupyterLab's shortcuts would take the arrow keys; it asks the very element that has the focus
+  for (const node of root.querySelectorAll("input, select, button, [tabindex], [role=radio]"))
+    node.setAttribute("data-lm-suppress-shortcuts", "true");
   el.replaceChildren(root);
   const sizes = new ResizeObserver(redraw);
   sizes.observe(pictures.node);

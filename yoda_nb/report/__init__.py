@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from yoda_nb.bank import remove_strays
 from yoda_nb.report.execution import Run, run_notebooks
 from yoda_nb.report.figures import FOLDER
-from yoda_nb.report.kernels import cores
 from yoda_nb.report.parameters import Parameter, read_parameters, resolve_parameters
+from yoda_nb.report.provenance import cores
 from yoda_nb.report.site import write_site
 from yoda_nb.report.tasks import plan
 from yoda_nb.study import MANIFEST

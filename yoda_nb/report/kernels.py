@@ -14,14 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from yoda_nb.report.provenance import commit
+from yoda_nb.report.provenance import commit, cores
 
 KERNEL = "yoda-nb-report"
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

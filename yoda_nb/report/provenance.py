@@ -62,14 +62,18 @@ def package_hash() -> str:
     return digest.hexdigest()
 
 
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> str:
     """Processor, cores, memory and GPU in one line."""
     import torch
 
     from yoda_nb.models import processor
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    parts = [processor(), f"{cores} cores", platform.system()]
+    parts = [processor(), f"{cores()} cores", platform.system()]
     if torch.cuda.is_available():
         parts.append(torch.cuda.get_device_name())
     return ", ".join(parts)
