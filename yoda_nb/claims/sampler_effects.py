@@ -72,14 +72,14 @@ def expa_is_regression(study: Study) -> list[Effect]:
     n = int(t.n_ex.max())
     return [
         mean_effect(f"SSIM of ExpA {n} to regression", last.ssim, ">", 0.98),
-        mean_effect(f"SSIM that averaging {n} pure noises allows, less the one found", last.bound - last.ssim, "<", 0.01),
+        mean_effect(f"SSIM that {n} pure noises allow, less the one found", last.bound - last.ssim, "<", 0.01),
         mean_effect("share of the difference that falls as 1/N", shares, ">", 90, unit="%"),
     ]
 
 
 def _perception(study: Study, samplers: list[str]) -> tuple[pd.DataFrame, int]:
     t = study.table("perception")
-    return t[t.sampler.isin(samplers)], t.sampler.size and study.settings.evidence
+    return t[t.sampler.isin(samplers)], study.settings.evidence
 
 
 def _ranked(study: Study, name: str, order: dict[str, float], column: str, rule: str) -> Effect:

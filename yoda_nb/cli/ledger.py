@@ -12,7 +12,7 @@ from yoda_nb.cli.common import Device, Json, Seed, emit, guarded
 @guarded
 def claims(
     ids: Annotated[list[str] | None, Argument(help="Claims such as Y03; default: all that are tested here.")] = None,
-    profile: Annotated[str, Option(help="quick: shipped evidence; full: the paper's setting, hours on a GPU.")] = "quick",
+    profile: Annotated[str, Option(help="quick: shipped evidence; full: the paper's setting, for a GPU.")] = "quick",
     fresh: Annotated[bool, Option("--fresh", help="Compute the evidence instead of reading what is shipped.")] = False,
     seed: Seed = 0,
     device: Device = None,
@@ -29,8 +29,8 @@ def claims(
     lines = []
     for f in findings:
         lines.append(f"{f.claim.id}  {f.verdict.upper()}  {f.claim.claim}")
-        lines += [f"     {e.name}: {e.value:.4g} [{e.low:.4g}, {e.high:.4g}] {e.unit}, n = {e.n}; rule {e.stated}: {e.verdict}"
-                  for e in f.effects]  # fmt: skip
+        lines += [f"     {e.name}: {e.value:.4g} [{e.low:.4g}, {e.high:.4g}] {e.unit}, n = {e.n}; "
+                  f"rule {e.stated}: {e.verdict}" for e in f.effects]  # fmt: skip
         lines += [f"     {f.note}"] if f.note else []
     counts = {v: sum(f.verdict == v for f in findings) for v in dict.fromkeys(f.verdict for f in findings)}
     lines.append(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))

@@ -57,13 +57,16 @@ function differences(limit) {
   });
 }
 
-/** One slice of a frame, or of its difference to another, drawn to fill a canvas. */
-function paint(canvas, scratch, { shape, spacing, offsets, view, frame, minus, lut, outline, cursor }) {
-  const [w, h] = extent(shape, view), { cols, rows, ends } = VIEWS[view];
-  const aspect = (w * spacing[cols]) / (h * spacing[rows]);
-  canvas.style.aspectRatio = aspect;
-  const ratio = globalThis.devicePixelRatio || 1;
-  const width = Math.max(1, Math.round(canvas.clientWidth * ratio)), height = Math.max(1, Math.round(width / aspect));
+/** Width over height of a slice. */
+function aspectOf(shape, spacing, view) {
+  const [w, h] = extent(shape, view), { cols, rows } = VIEWS[view];
+  return (w * spacing[cols]) / (h * spacing[rows]);
+}
+
+/** One slice of a frame, or of its difference to another, drawn to fill a canvas of `size` pixels on the screen. */
+function paint(canvas, scratch, { shape, offsets, view, size, ratio, frame, minus, lut, outline, cursor }) {
+  const [w, h] = extent(shape, view), { ends } = VIEWS[view];
+  const [width, height] = size.map((n) => Math.max(1, Math.round(n * ratio)));
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
 
   if (scratch.width !== w || scratch.height !== h) [scratch.width, scratch.height] = [w, h];
@@ -74,8 +77,6 @@ function paint(canvas, scratch, { shape, spacing, offsets, view, frame, minus, l
   pen.putImageData(pixels, 0, 0);
 
   const context = canvas.getContext("2d");
-  context.imageSmoothingEnabled = true;
-  context.imageSmoothingQuality = "high";
   context.drawImage(scratch, 0, 0, width, height);
   const scale = [width / w, height / h];
   if (outline) strokeOutline(context, outline, offsets, [w, h], scale, ratio);

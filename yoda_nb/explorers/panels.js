@@ -44,23 +44,26 @@ function images(spec, frames, change) {
   function update(state) {
     const { view, cursor } = state, here = offset(cursor, spec.shape), grey = greys(state.window, state.level);
     const offsets = sliceOffsets(spec.shape, view, cursor[view]), outline = frames[at(spec.outline, state)];
-    let signs = false;
+    const aspect = aspectOf(spec.shape, spec.spacing, view), shown = [];
     for (const { panel, canvas, name, value, node } of columns.flat()) {
       const frame = frames[at(panel.image, state)], minus = frames[at(panel.minus, state)];
       node.hidden = !frame || ("minus" in panel && !minus);
       if (node.hidden) continue;
-      signs ||= Boolean(minus);
       const found = (frame[here] - (minus ? minus[here] : 0)) / 255;
       say(name, at(panel.title, state));
       say(value, (minus ? (found < 0 ? "−" : "+") : "") + Math.abs(found).toFixed(2));
-      paint(canvas, scratch, {
-        shape: spec.shape, spacing: spec.spacing, offsets, view, frame, minus, outline,
-        lut: minus ? signed : grey, cursor: state.cross ? cursor : null,
-      });
+      if (canvas.dataset.view !== String(view)) [canvas.dataset.view, canvas.style.aspectRatio] = [view, aspect];
+      shown.push({ canvas, frame, minus });
     }
-    scale.hidden = !signs;
+    scale.hidden = !shown.some((item) => item.minus);
     const voxel = cursor.map((v, k) => spec.origin[k] + v * spec.factor);
     say(place, `Cursor at voxel ${voxel.join(", ")}; beside each name the intensity there, on the [0,1] scale.`);
+    // all that changes the layout is done: measuring now costs one layout, not one for each panel
+    const sizes = shown.map(({ canvas }) => [canvas.clientWidth, canvas.clientWidth / aspect]);
+    const common = { shape: spec.shape, offsets, view, outline, ratio: globalThis.devicePixelRatio || 1 };
+    shown.forEach(({ canvas, frame, minus }, k) => paint(canvas, scratch, {
+      ...common, size: sizes[k], frame, minus, lut: minus ? signed : grey, cursor: state.cross ? cursor : null,
+    }));
   }
   return { node: h("div", { class: "yx-view" }, grid, scale, place), update };
 }
