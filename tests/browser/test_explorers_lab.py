@@ -96,5 +96,4 @@ def test_explorers_live_in_a_notebook(run_in_lab, notebook):
         told = run_cell(page, index)
     assert "live: 1" in told
     page.locator("form.yx").first.locator("input[name=step]").press("End")
-    page.screenshot(path="/tmp/lab_ex2.png")
     assert page.errors == []

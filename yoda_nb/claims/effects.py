@@ -47,10 +47,23 @@ EFFECTS: dict[str, Callable[[Study], list[Effect]]] = {
     "Y30": sampler.other_protocol,
 }
 
+# What a reader should know beside the numbers; none of it enters a verdict.
 NOTES = {
     "Y02": "At SNR = 2 the law itself gives a bias of 13.6 % of the signal and a deviation of 0.92 sigma: near "
     "Gaussian in shape, not yet in its mean.",
-    "Y24": "White matter within three voxels of a lesion, as the paper's 3 mm at 1 mm.",
+    "Y09": "White Rician noise is just what these phantoms' acquisitions carry. Scanner noise is correlated, which "
+    "adding white noise does not imitate; on real data the comparison may turn out otherwise.",
+    "Y13": "Each helps alone; where three views alternate, neighbouring slices add nothing at this size and budget.",
+    "Y16": "One sample each, with noise of its own: more samples would narrow the interval.",
+    "Y19": "v beats eps. The x0 model's samples carry no noise at this budget (averaging four changes nothing), so "
+    "its diffusion is regression in disguise, and less distorted for that; it also regresses better.",
+    "Y22": "These slices agree before the correction: the phantoms have no slice-wise gain to remove.",
+    "Y24": "White matter within three voxels of a lesion, as the paper's 3 mm at 1 mm. At 3 mm a lesion is a few "
+    "voxels wide.",
+    "Y25": "Smoothness is not the cause: the noise-free truth is segmented as well as the acquired image. What the "
+    "synthetic images lack is lesion contrast.",
+    "Y27": "At equal budget every step of the dedicated model trains the one time that regression uses; more training "
+    "of both may close the gap.",
     "Y28": "Timed with the ablations' small net at 252 evaluations, on the machine named in the evidence's index.",
     "Y29": "Not tested yet: the systems it names (SelfRDB, SynDiff, ALDM, ResViT, Ea-GAN) are not in this project so "
     "far, and without them there is no effect to judge.",

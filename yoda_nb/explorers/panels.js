@@ -45,33 +45,41 @@ function images(spec, frames, change) {
     const { view, cursor } = state, here = offset(cursor, spec.shape), grey = greys(state.window, state.level);
     const offsets = sliceOffsets(spec.shape, view, cursor[view]), outline = frames[at(spec.outline, state)];
     const aspect = aspectOf(spec.shape, spec.spacing, view), shown = [];
-    for (const { panel, canvas, name, value, node } of columns.flat()) {
+    for (const item of columns.flat()) {
+      const { panel, canvas, name, value, node } = item;
       const frame = frames[at(panel.image, state)], minus = frames[at(panel.minus, state)];
       node.hidden = !frame || ("minus" in panel && !minus);
       if (node.hidden) continue;
       const found = (frame[here] - (minus ? minus[here] : 0)) / 255;
       say(name, at(panel.title, state));
       say(value, (minus ? (found < 0 ? "−" : "+") : "") + Math.abs(found).toFixed(2));
-      if (canvas.dataset.view !== String(view)) [canvas.dataset.view, canvas.style.aspectRatio] = [view, aspect];
-      shown.push({ canvas, frame, minus });
+      if (item.view !== view) [item.view, canvas.style.aspectRatio] = [view, aspect];
+      shown.push({ item, frame, minus });
     }
-    scale.hidden = !shown.some((item) => item.minus);
+    scale.hidden = !shown.some(({ minus }) => minus);
     const voxel = cursor.map((v, k) => spec.origin[k] + v * spec.factor);
     say(place, `Cursor at voxel ${voxel.join(", ")}; beside each name the intensity there, on the [0,1] scale.`);
     // all that changes the layout is done: measuring now costs one layout, not one for each panel
-    const sizes = shown.map(({ canvas }) => [canvas.clientWidth, canvas.clientWidth / aspect]);
-    const common = { shape: spec.shape, offsets, view, outline, ratio: globalThis.devicePixelRatio || 1 };
-    shown.forEach(({ canvas, frame, minus }, k) => paint(canvas, scratch, {
-      ...common, size: sizes[k], frame, minus, lut: minus ? signed : grey, cursor: state.cross ? cursor : null,
-    }));
+    const sizes = shown.map(({ item }) => [item.canvas.clientWidth, item.canvas.clientWidth / aspect]);
+    const ratio = globalThis.devicePixelRatio || 1, { window, level, cross } = state;
+    shown.forEach(({ item, frame, minus }, k) => {
+      const { panel } = item, ids = [panel.image, panel.minus, spec.outline].map((value) => at(value, state));
+      const drawn = [ids, view, cursor, window, level, cross, sizes[k], ratio].join();
+      if (item.drawn === drawn) return;  // the picture is there already
+      item.drawn = drawn;
+      paint(item.canvas, scratch, {
+        shape: spec.shape, offsets, view, outline, ratio, size: sizes[k], frame, minus,
+        lut: minus ? signed : grey, cursor: cross ? cursor : null,
+      });
+    });
   }
   return { node: h("div", { class: "yx-view" }, grid, scale, place), update };
 }
 
 function readouts(spec) {
-  const values = spec.readouts.map(() => h("dd"));
-  const list = h("dl", { class: "yx-readouts" },
-    ...spec.readouts.map(({ label }, k) => h("div", {}, h("dt", {}, label), values[k])));
+  const values = spec.readouts.map(() => h("strong"));
+  const list = h("div", { class: "yx-readouts" },
+    ...spec.readouts.map(({ label }, k) => h("div", {}, h("span", {}, label), values[k])));
   const live = h("p", { class: "yx-hidden", role: "status" });  // told when the reader pauses, not at every step
   let timer, before = null;
   function update(state) {
