@@ -19,7 +19,7 @@ from yoda_nb.diffusion import expected
 from yoda_nb.manifest import load_case, read_manifest
 from yoda_nb.models import find_model, load_model
 from yoda_nb.shipped import find_shipped
-from yoda_nb.systems import get_system, trajectories
+from yoda_nb.systems import OnStep, get_system, trajectories
 from yoda_nb.volumes import InputError, Volume, load_volume
 
 MANIFEST = Path(__file__).parent.parent / "data_manifest.csv"
@@ -108,6 +108,7 @@ def samples(
     bank: Bank | None = None,
     views: tuple[int, ...] = (0, 1, 2),
     progress: bool = False,
+    on_step: OnStep | None = None,
     **overrides,
 ) -> Tensor:
     """All trajectories of a system: (n_ex,1,D,H,W) in [-1,1]; shipped, from the bank, or sampled now.
@@ -137,7 +138,7 @@ def samples(
         **({} if usual else {"views": views}),
     }
     draw = partial(trajectories, volume, system, seed=seed, device=device, model=name,
-                   views=views, progress=progress, **overrides)  # fmt: skip
+                   views=views, progress=progress, on_step=on_step, **overrides)  # fmt: skip
     return recall(bank or default_bank(), key, lambda: {"x": torch.stack(list(draw()))})["x"]
 
 
