@@ -87,6 +87,7 @@ def designs(table: pd.DataFrame, by: str, columns: Mapping[str, str], *, order: 
                 ax.errorbar(values.mean(), at, xerr=half, fmt=marker, color=colour, ms=7, mec="k", capsize=3, lw=1.5)
             ax.set(xlabel=label)
             ax.grid(axis="x", color="0.9")
+            ax.locator_params(axis="x", nbins=4)
         axes[0, 0].set_yticks(range(len(order)), order)
         axes[0, 0].set_ylim(len(order) - 0.5, -0.5)
     return fig
