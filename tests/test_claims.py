@@ -130,7 +130,7 @@ def test_thirty_verdicts_as_one_json_document():
     assert [f["id"] for f in found] == list(EFFECTS)
     for f in found:
         assert f["verdict"] in (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE)
-        assert f["effects"] or f["id"] == "Y29" and NOTES["Y29"], "a claim without effects says why"
+        assert f["effects"] or (f["id"] == "Y29" and NOTES["Y29"]), "a claim without effects says why"
         assert all(e["n"] >= 1 and e["name"] and e["rule"] for e in f["effects"])
 
 

@@ -70,7 +70,8 @@ def slice_artefacts(study: Study) -> list[Effect]:
     t = _named_slabs(study).assign(inconsistency=lambda t: 1e3 * t.inconsistency)
     t = t[t.sampler == "diffusion"]
     pair = ("one slice in one view", "five slices in three views")
-    return [paired_effect(t, "inconsistency", *pair, ">", by="design", unit="x 0.001")]
+    name = f"slice inconsistency, {pair[0]} less {pair[1]}"
+    return [paired_effect(t, "inconsistency", *pair, ">", by="design", unit="x 0.001", name=name)]
 
 
 def truncation_is_free(study: Study) -> list[Effect]:

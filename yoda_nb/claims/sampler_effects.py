@@ -105,7 +105,7 @@ def noise_explains_fd(study: Study) -> list[Effect]:
     """Y07: the missing noise and FD go together over all samplers."""
     t, n = _perception(study, [s for s in study.table("perception").sampler.unique() if s != "truth"])
     by_draw = [stats.spearmanr(rows.gap, rows.fd).statistic for _, rows in t.groupby("draw")]
-    name = f"|noise - acquired noise| and FD over {t.sampler.nunique()} samplers"
+    name = f"distance to the acquired noise, and FD, over {t.sampler.nunique()} samplers"
     return [bootstrap_effect(name, by_draw[0], by_draw[1:], n, ">", 0.5, unit="rank correlation")]
 
 

@@ -16,6 +16,7 @@ from scipy import stats
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 CONFIDENCE = 0.95
+LABELS = {"ssim": "SSIM", "psnr": "PSNR", "dice": "Dice", "alvr": "ALVR", "cnr": "CNR"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def paired_effect(table: pd.DataFrame, metric: str, a: str, b: str, rule: str, m
     wide = table.groupby(["subject", by])[metric].mean().unstack(by)
     d = (wide[a] - wide[b]).dropna().to_numpy()
     p = float(stats.wilcoxon(d).pvalue) if len(d) > 1 and d.any() else None
-    label = name or f"{metric.upper()}, {a} less {b}"
+    label = name or f"{LABELS.get(metric, metric)}, {a} less {b}"
     return Effect(label, *t_interval(d), len(d), rule, margin, unit, "paired; Wilcoxon signed-rank", p)
 
 
