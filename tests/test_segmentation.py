@@ -246,7 +246,8 @@ def test_a_command_that_goes_wrong_is_explained(stand_in, how, says):
 
 def test_a_slow_command_is_stopped_with_what_it_started(stand_in):
     v, start = blob_volume(), time.perf_counter()
-    shell = f"sh -c '{stand_in('slow').replace(chr(39), chr(34))}; true'"
+    # the sleeper is a child of the command, and must not outlive it
+    shell = f"sh -c 'sleep 60; true' {stand_in('slow')}"
     with pytest.raises(InputError, match="stopped after 0.5 s"):
         segment_with_command(v.target, v, shell, timeout=0.5)
     assert time.perf_counter() - start < 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from yoda_nb.claims.verdicts import Effect, bootstrap_effect, mean_effect, paired_effect
@@ -110,7 +109,7 @@ def v_is_best(study: Study) -> list[Effect]:
 
 def eps_cannot_regress(study: Study) -> list[Effect]:
     """Y20: x0 from eps at t = T multiplies every error by 1 / sqrt(alpha_bar_T)."""
-    factor = float(np.sqrt(1 / schedule("linear").alpha_bar[-1]))
+    factor = float(schedule("linear").alpha_bar[-1]) ** -0.5
     t = _targets(study, "regression")
     return [
         Effect("error amplification at t = T", factor, factor, factor, 1, ">", 100.0, "times", "closed form"),

@@ -35,7 +35,7 @@ def divergence(of: Study) -> pd.DataFrame:
         latents, pairs, inside, go_on = _trajectory(of, v)
         whole = latents[-1]
         for share in SHARES:
-            first = round(share * len(pairs))
+            first = min(round(share * len(pairs)), len(pairs) - 1)
             other = go_on(latents[first - 1] if first else None, first, 1 + first)
             difference = (other - whole)[inside] / 2
             rows.append({"subject": v.subject, "what": "two samples", "share": first / len(pairs), "t": pairs[first][0],
