@@ -38,7 +38,7 @@ def test_white_noise_has_the_same_power_everywhere():
     mask = torch.ones(1, 32, 32, 32, dtype=torch.bool)
     x = 0.3 * torch.randn(1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
     frequency, power = averages.radial_power(x, mask)
-    assert frequency[-1] < 0.5 and power[3:] == pytest.approx(0.09, rel=0.1)  # the first rings hold few waves
+    assert frequency[-1] < 0.5 and power[3:] == pytest.approx(0.09, rel=0.2)  # the first rings hold few waves
 
 
 def test_a_wave_has_its_power_in_its_ring():
