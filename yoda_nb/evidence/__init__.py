@@ -101,14 +101,6 @@ def ship(name: str, table: pd.DataFrame, about: dict) -> None:
     write_atomic(INDEX, (json.dumps(dict(sorted(index.items())), indent=1) + "\n").encode())
 
 
-def provenance(name: str) -> str:
-    """One sentence on where a shipped table comes from, "" for one that is not shipped."""
-    if name not in _index():
-        return ""
-    about = _index()[name]
-    return f"{name}: {about['seconds']} s on {about['machine']}, python docs/make_shipped.py --tables {name}"
-
-
 def _index() -> dict[str, dict]:
     return json.loads(INDEX.read_text()) if INDEX.exists() else {}
 

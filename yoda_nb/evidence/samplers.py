@@ -17,8 +17,8 @@ from yoda_nb import study, tables
 from yoda_nb.ablations import model_name
 from yoda_nb.features import frechet_distance, load_extractor, slices_for_features
 from yoda_nb.metrics import score
-from yoda_nb.noise import add_rician, rician_mean, rician_std
-from yoda_nb.systems import subject_seed, translate
+from yoda_nb.noise import add_rician, rician_mean, rician_std, white_matter_noise
+from yoda_nb.systems import translate
 from yoda_nb.volumes import Volume
 
 if TYPE_CHECKING:
@@ -172,12 +172,6 @@ def _line(v: Volume) -> Tensor:
 
 def label_noise(volume: Volume, image: Tensor) -> float:
     """White-matter noise of an image (1,D,H,W) in [-1,1] with the anatomy's share taken out."""
-    from yoda_nb.noise import white_matter_noise
-
     inside = tables.white_matter(volume)
     whole, structure = (white_matter_noise((x + 1) / 2, inside) for x in (image, volume.clean))
     return max(whole**2 - structure**2, 0.0) ** 0.5
-
-
-def _subject_generator(volume: Volume, seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(subject_seed(volume.subject, seed))
