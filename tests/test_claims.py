@@ -22,10 +22,10 @@ from yoda_nb.claims.verdicts import (
     combined,
     mean_effect,
     paired_effect,
-    t_interval,
 )
 from yoda_nb.cli import app
 from yoda_nb.evidence import MAKERS, Study
+from yoda_nb.tables import interval
 from yoda_nb.volumes import InputError
 
 INF = float("inf")
@@ -70,10 +70,10 @@ def test_a_claim_is_as_good_as_its_worst_effect():
 
 def test_the_t_interval_is_scipys():
     values = np.random.default_rng(0).normal(1, 2, 7)
-    mean, low, high = t_interval(values)
+    mean, low, high = interval(values)
     assert (low, high) == pytest.approx(stats.ttest_1samp(values, 0).confidence_interval())
     assert mean == pytest.approx(values.mean())
-    assert t_interval([3.0]) == (3.0, -INF, INF)
+    assert interval([3.0]) == (3.0, -INF, INF)
 
 
 def test_pairs_are_of_subjects_and_seeds_are_averaged_first():

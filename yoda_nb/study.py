@@ -119,8 +119,7 @@ def samples(
     name = model or find_model(volume.sources, None, min(volume.spacing))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     weights = load_model(name).sha256
-    usual = views == (0, 1, 2)
-    if usual and torch.device(device).type == "cpu":
+    if views == (0, 1, 2) and torch.device(device).type == "cpu":
         found = find_shipped(volume, spec, seed, weights)
         if found is not None:
             return found
@@ -135,7 +134,7 @@ def samples(
         "seed": seed,
         "model": weights,
         "device": torch.device(device).type,
-        **({} if usual else {"views": views}),
+        "views": views,
     }
     draw = partial(trajectories, volume, system, seed=seed, device=device, model=name,
                    views=views, progress=progress, on_step=on_step, **overrides)  # fmt: skip

@@ -160,12 +160,12 @@ def convergence_table(volumes: Sequence[Volume], images: Images) -> pd.DataFrame
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean and its t interval; the interval is infinite for fewer than two values."""
+    """Mean and its t interval; infinite for fewer than two values, without width for equal ones."""
     values = np.asarray(values, float)
     if len(values) < 2:
-        return float(values.mean()), -np.inf, np.inf
-    low, high = stats.t.interval(confidence, len(values) - 1, values.mean(), stats.sem(values))
-    return float(values.mean()), float(low), float(high)
+        return float(values.mean()) if len(values) else float("nan"), -np.inf, np.inf
+    mean, half = values.mean(), stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    return float(mean), float(mean - half), float(mean + half)
 
 
 def summary(table: pd.DataFrame, by: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from html import escape
@@ -71,6 +72,12 @@ def find(ids: Iterable[str] = (), *, study: Study) -> list[Finding]:
     if unknown := [i for i in ids if i not in EFFECTS]:
         raise InputError(f"Claim {unknown[0]} is not tested here: choose among {', '.join(EFFECTS)}.")
     return [Finding(claims[i], tuple(EFFECTS[i](study)), NOTES.get(i, "")) for i in ids]
+
+
+def counted(verdicts: Iterable[str]) -> str:
+    """How often each verdict was reached, in words."""
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in SYMBOLS if counts[verdict])
 
 
 def show_findings(findings: Iterable[Finding]) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from yoda_nb.tables import interval
+
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 CONFIDENCE = 0.95
 LABELS = {"ssim": "SSIM", "psnr": "PSNR", "dice": "Dice", "alvr": "ALVR", "cnr": "CNR"}
@@ -64,20 +66,11 @@ def combined(effects: Sequence[Effect]) -> str:
     return REPRODUCED if verdicts == {REPRODUCED} else INCONCLUSIVE
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and its 95 % t interval, infinite for fewer than two values."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return float(values.mean()) if len(values) else float("nan"), -np.inf, np.inf
-    mean, half = values.mean(), stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
-    return float(mean), float(mean - half), float(mean + half)
-
-
 def mean_effect(name: str, values: Sequence[float], rule: str, margin: float = 0.0, *, unit: str = "",
                 test: str = "t interval over subjects") -> Effect:  # fmt: skip
     """A mean over subjects with its t interval."""
     values = np.asarray(values, float)
-    return Effect(name, *t_interval(values), len(values), rule, margin, unit, test)
+    return Effect(name, *interval(values), len(values), rule, margin, unit, test)
 
 
 def paired_effect(table: pd.DataFrame, metric: str, a: str, b: str, rule: str, margin: float = 0.0, *,
@@ -91,7 +84,7 @@ def paired_effect(table: pd.DataFrame, metric: str, a: str, b: str, rule: str, m
     d = (wide[a] - wide[b]).dropna().to_numpy()
     p = float(stats.wilcoxon(d).pvalue) if len(d) > 1 and d.any() else None
     label = name or f"{LABELS.get(metric, metric)}, {a} less {b}"
-    return Effect(label, *t_interval(d), len(d), rule, margin, unit, "paired; Wilcoxon signed-rank", p)
+    return Effect(label, *interval(d), len(d), rule, margin, unit, "paired; Wilcoxon signed-rank", p)
 
 
 def bootstrap_effect(name: str, value: float, draws: Sequence[float], n: int, rule: str, margin: float = 0.0, *,

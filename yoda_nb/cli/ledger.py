@@ -23,6 +23,7 @@ def claims(
     Example: yoda-nb claims Y03 Y09
     """
     from yoda_nb.claims import find
+    from yoda_nb.claims.ledger import counted
     from yoda_nb.evidence import Study
 
     findings = find(ids or (), study=Study(profile, seed, device or "", fresh=fresh))
@@ -32,6 +33,5 @@ def claims(
         lines += [f"     {e.name}: {e.value:.4g} [{e.low:.4g}, {e.high:.4g}] {e.unit}, n = {e.n}; "
                   f"rule {e.stated}: {e.verdict}" for e in f.effects]  # fmt: skip
         lines += [f"     {f.note}"] if f.note else []
-    counts = {v: sum(f.verdict == v for f in findings) for v in dict.fromkeys(f.verdict for f in findings)}
-    lines.append(", ".join(f"{n} {verdict}" for verdict, n in counts.items()))
+    lines.append(counted(f.verdict for f in findings))
     emit([f.document() for f in findings], json, "\n".join(lines))

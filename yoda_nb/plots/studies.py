@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from yoda_nb.plots.base import FAMILIES, STYLE
+from yoda_nb.tables import interval
 
 # Okabe and Ito's colours that read on white, each with a marker and a dash of its own
 SERIES = tuple(zip(
@@ -83,8 +84,9 @@ def designs(table: pd.DataFrame, by: str, columns: Mapping[str, str], *, order: 
                 colour, marker, _ = style[level]
                 ax.plot(values, at + np.linspace(-0.18, 0.18, len(values)), ls="", marker=marker, ms=3.5, color=colour,
                         alpha=0.55)  # fmt: skip
-                half = 1.96 * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
-                ax.errorbar(values.mean(), at, xerr=half, fmt=marker, color=colour, ms=7, mec="k", capsize=3, lw=1.5)
+                mean, low, _ = interval(values)
+                half = mean - low if len(values) > 1 else 0.0
+                ax.errorbar(mean, at, xerr=half, fmt=marker, color=colour, ms=7, mec="k", capsize=3, lw=1.5)
             ax.set(xlabel=label)
             ax.grid(axis="x", color="0.9")
             ax.locator_params(axis="x", nbins=4)

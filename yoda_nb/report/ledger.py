@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yoda_nb.claims.ledger import MIME, SYMBOLS
+from yoda_nb.claims.ledger import MIME, SYMBOLS, counted
 from yoda_nb.report.execution import Run
 
 
@@ -29,8 +28,7 @@ def claims_json(found: Sequence[Mapping[str, Any]]) -> bytes:
 
 def claims_table(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The same for people: a sentence that counts the verdicts, and the rows of the table."""
-    counts = Counter(finding["verdict"] for finding in found)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in SYMBOLS if counts[verdict])
+    told = counted(finding["verdict"] for finding in found)
     claims = "1 claim was" if len(found) == 1 else f"{len(found)} claims were"
     rows = [
         {
