@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +23,9 @@ from yoda_nb.explorers.curves import inverse_law
 from yoda_nb.phantom import phantom_case
 from yoda_nb.systems import get_system, translate
 from yoda_nb.volumes import InputError
+
+# the first figure of a process asks the running IPython, which one test here replaces
+plt.switch_backend("agg")
 
 SHAPE = (1, 14, 16, 15)
 
