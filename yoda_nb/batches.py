@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from yoda_nb.nets import NetConfig
+from yoda_nb.nets import Config, NetConfig
 from yoda_nb.slabs import gather_slabs
+from yoda_nb.space import ROI_MARGIN_MM
+from yoda_nb.styles import histogram, style_key
 from yoda_nb.volumes import InputError, Volume, roi_box
 
 
@@ -19,7 +21,9 @@ from yoda_nb.volumes import InputError, Volume, roi_box
 class TrainConfig:
     """Every choice of a training run (seed 000, III-D, where the paper states one)."""
 
-    net: NetConfig = field(default_factory=NetConfig)
+    net: Config = field(default_factory=NetConfig)
+    method: str = "diffusion"  # a name in methods.METHODS
+    options: tuple[tuple[str, float | str | bool], ...] = ()  # what only this method reads
     schedule: str = "linear"
     n_train: int = 1000  # T
     target: str = "v"
@@ -29,15 +33,21 @@ class TrainConfig:
     window: int = 48  # side of the random in-slice crop, in voxels
     lr: float = 1e-3  # the paper: 1e-4, constant
     lr_end: float = 1e-5  # cosine from lr to here; equal to lr for a constant rate
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam
     warmup: int = 200
     ema: float = 0.999
     clip: float = 1.0  # largest gradient norm
     outside: float = 0.01  # weight of voxels outside the mask
     augment: float = 0.05  # spread of the random gain and gamma of each source
-    margin_mm: tuple[float, float, float] = (20, 10, 5)  # region of interest around the mask
+    margin_mm: tuple[float, float, float] = ROI_MARGIN_MM  # region of interest around the mask
     seed: int = 0
     half: bool = True
     regression: bool = False  # train at t = T-1 only: a dedicated regression model (III-B.4)
+    unpaired: bool = False  # sources and targets from disjoint halves of the subjects (seed 002)
+
+    def option(self, name: str, default):
+        """What ``options`` say of a name."""
+        return dict(self.options).get(name, default)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,9 @@ class Batch:
     weight: Tensor  # (N,1,A,B), 1 inside the mask
     times: Tensor  # (N,)
     eps: Tensor  # (N,S,A,B)
+    fractions: Tensor  # (N,) in [0,1): continuous time is (times + fractions) / T
+    source_weight: Tensor  # (N,1,A,B): as ``weight``, of the sources' mask where subjects differ
+    keys: Tensor = field(default_factory=lambda: torch.zeros(0))  # (N,3,bins) style keys of nets that take them
 
     def to(self, device: torch.device) -> Batch:
         return Batch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
@@ -61,6 +74,7 @@ class Item:
     images: Tensor  # (1+C,D,H,W) float16: target, then sources
     mask: Tensor  # (1,D,H,W) bool
     box: tuple[slice, slice, slice]
+    key: Tensor  # (3,bins) style key of the target (seed 004), no bins for a net without
 
 
 def make_pool(volumes: Sequence[Volume], config: TrainConfig) -> list[Item]:
@@ -87,34 +101,28 @@ def make_pool(volumes: Sequence[Volume], config: TrainConfig) -> list[Item]:
         images = F.pad(torch.cat([v.target, v.source]), pad, value=-1.0).half()
         mask = F.pad(v.mask, pad, value=False)
         margin = tuple(m / s for m, s in zip(config.margin_mm, v.spacing, strict=True))
-        items.append(Item(images, mask, roi_box(mask[0].numpy(), margin)))
+        bins = getattr(config.net, "style_bins", 0)
+        key = style_key(histogram(v.target, v.mask, bins)) if bins else torch.zeros(3, 0)
+        items.append(Item(images, mask, roi_box(mask[0].numpy(), margin), key))
     return items
 
 
 def draw_batch(pool: Sequence[Item], config: TrainConfig, step: int, rank: int = 0) -> Batch:
-    """Random volume, plane, slice inside the region of interest and window (seed 000, III-D)."""
+    """Random volume, plane, slice inside the region of interest and window (seed 000, III-D).
+
+    Unpaired, the targets come from the pool's odd volumes and the sources from its even ones.
+    """
     rng = np.random.default_rng([config.seed, step, rank])
     s = config.net.thickness
-    targets, sources, masks = [], [], []
+    targets, sources, masks, source_masks, keys = [], [], [], [], []
     for _ in range(config.batch_size):
-        item = pool[rng.integers(len(pool))]
-        axis = config.views[rng.integers(len(config.views))]
-        cut = [slice(None)] * 3
-        for d in range(3):
-            lo, hi = item.box[d].start, item.box[d].stop
-            if d != axis:
-                size = item.mask.shape[1 + d]
-                start = rng.integers(lo, max(lo, hi - config.window) + 1)
-                start = min(start, size - config.window)
-                cut[d] = slice(start, start + config.window)
-        centre = torch.tensor([rng.integers(item.box[axis].start, item.box[axis].stop)])
-        slab = gather_slabs(item.images[:, *cut], axis, centre, s).float()  # (1,(1+C)*S,A,B)
-        inside = gather_slabs(item.mask[:, *cut], axis, centre, 1)  # (1,1,A,B)
-        if axis != 0 and rng.random() < 0.5:  # left-right mirror: D is the first in-slice axis
-            slab, inside = slab.flip(-2), inside.flip(-2)
+        slab, inside, key = _draw_slab(pool[1::2] if config.unpaired else pool, config, rng)
+        other, other_inside, _ = _draw_slab(pool[::2], config, rng) if config.unpaired else (slab, inside, key)
         targets.append(slab[:, :s])
-        sources.append(_jitter(slab[:, s:], config, rng))
+        sources.append(_jitter(other[:, s:], config, rng))
         masks.append(inside)
+        keys.append(key)
+        source_masks.append(other_inside)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     x0 = torch.cat(targets)
     first = config.n_train - 1 if config.regression else 0
@@ -124,7 +132,30 @@ def draw_batch(pool: Sequence[Item], config: TrainConfig, step: int, rank: int =
         weight=torch.where(torch.cat(masks), 1.0, config.outside),
         times=torch.randint(first, config.n_train, (len(x0),), generator=generator),
         eps=torch.randn(x0.shape, generator=generator),
+        fractions=torch.rand(len(x0), generator=generator),
+        source_weight=torch.where(torch.cat(source_masks), 1.0, config.outside),
+        keys=torch.stack(keys),
     )
+
+
+def _draw_slab(pool: Sequence[Item], config: TrainConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """One slab of all channels (1,(1+C)*S,A,B), the mask of its middle slice (1,1,A,B), the volume's style key."""
+    item = pool[rng.integers(len(pool))]
+    axis = config.views[rng.integers(len(config.views))]
+    cut = [slice(None)] * 3
+    for d in range(3):
+        lo, hi = item.box[d].start, item.box[d].stop
+        if d != axis:
+            size = item.mask.shape[1 + d]
+            start = rng.integers(lo, max(lo, hi - config.window) + 1)
+            start = min(start, size - config.window)
+            cut[d] = slice(start, start + config.window)
+    centre = torch.tensor([rng.integers(item.box[axis].start, item.box[axis].stop)])
+    slab = gather_slabs(item.images[:, *cut], axis, centre, config.net.thickness).float()
+    inside = gather_slabs(item.mask[:, *cut], axis, centre, 1)
+    if axis != 0 and rng.random() < 0.5:  # left-right mirror: D is the first in-slice axis
+        slab, inside = slab.flip(-2), inside.flip(-2)
+    return slab, inside, item.key
 
 
 def _jitter(source: Tensor, config: TrainConfig, rng: np.random.Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from yoda_nb.diffusion import Denoiser, Schedule, to_x0
 from yoda_nb.nets import autocast_dtype
-from yoda_nb.slabs import from_slices, gather_slabs
+from yoda_nb.slabs import average_slabs, from_slices, gather_slabs
+
+Convert = Callable[[Tensor, Tensor, int], Tensor]  # (x_t, the net's output, t) -> x0
 
 
 def volume_denoiser(
@@ -25,6 +27,10 @@ def volume_denoiser(
     target: str = "v",
     divisor: int = 8,
     half: bool = True,
+    net_time: Callable[[int], float] | None = None,
+    convert: Convert | None = None,
+    out_slices: int = 1,
+    co_predict: bool = True,
 ) -> Denoiser:
     """Wrap a net as (x, t, i) -> x0 over whole volumes; the net's device is where it runs.
 
@@ -33,6 +39,10 @@ def volume_denoiser(
     ``views[i % len(views)]`` (orthogonal denoising, seed 000, III-B.1b). With ``mask`` (1,D,H,W)
     x0 is background, -1, outside it, and slices wholly outside do not run. ``half`` runs the net
     in the device's half precision.
+
+    ``net_time`` is what the net is told of t (t itself, or a log-SNR). ``convert`` turns its output
+    into x0 where ``target`` cannot (bridges). A net of several ``out_slices`` predicts each slice
+    several times: with ``co_predict`` their average counts (seed 004, eq. 4), else the middle one.
     """
     device = next((p.device for p in net.parameters()), source.device)
     source = source.to(device)
@@ -50,15 +60,21 @@ def volume_denoiser(
             cut[axis] = index, gather_slabs(source, axis, index, thickness)  # (K,C*S,A,B)
         centres, sources = cut[axis]
         latent = x.to(device)
-        output = torch.zeros_like(latent).movedim(1 + axis, 0)  # (N,1,A,B)
+        told = float(t) if net_time is None else net_time(t)
+        parts = []
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
             for first in range(0, len(centres), batch_size):
                 k = centres[first : first + batch_size]
                 fixed = sources[first : first + batch_size]
                 slabs = torch.cat([gather_slabs(latent, axis, k, thickness), fixed], 1)
-                times = torch.full((len(k),), t, device=device)
-                output[k] = _padded(net, slabs, times, divisor).float()
-        x0 = to_x0(x, from_slices(output, axis).to(x.device), schedule.at(t), target)  # (1,D,H,W)
+                times = torch.full((len(k),), told, device=device)
+                parts.append(_padded(net, slabs, times, divisor).float())
+        slices = torch.cat(parts)  # (K,out_slices,A,B)
+        n = latent.shape[1 + axis]
+        if out_slices > 1 and not co_predict:
+            slices = slices[:, out_slices // 2 : out_slices // 2 + 1]
+        output = from_slices(average_slabs(slices, centres, n), axis).to(x.device)  # (1,D,H,W)
+        x0 = to_x0(x, output, schedule.at(t), target) if convert is None else convert(x, output, t)
         return x0 if mask is None else torch.where(mask.to(x.device), x0, -1.0)
 
     return denoise

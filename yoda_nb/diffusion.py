@@ -1,4 +1,4 @@
-"""Variance-preserving diffusion: schedules, targets, time pairs, one step, one sampling loop.
+"""Variance-preserving diffusion: targets, time pairs, one step, one sampling loop.
 
 Time runs t = 0 .. T-1 from little to much noise and -1 is the clean image. The paper counts
 1 .. T, so its t is ours plus one. Everything here is free of nets and of slices.
@@ -7,48 +7,23 @@ Time runs t = 0 .. T-1 from little to much noise and -1 is the clean image. The 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from yoda_nb.schedules import Schedule, schedule
+
 Pair = tuple[int, int]
 Denoiser = Callable[[Tensor, int, int], Tensor]  # (x_t, t, step index) -> x0
 Step = Callable[[Tensor, Tensor, int, int, Tensor], Tensor]  # (x_t, x0, t, s, noise) -> x_s
 
+__all__ = ["Schedule", "add_noise", "expected", "gaussian", "sample", "schedule", "step_sigma", "target",
+           "time_pairs", "to_x0", "vp_step"]  # fmt: skip
+
 TARGETS = ("v", "eps", "x0")
 SIGMAS = ("posterior", "fresh", "zero")
 TIMES = ("even", "quadratic")
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The noise schedule as the share of signal variance left at each time."""
-
-    name: str
-    alpha_bar: Tensor  # (T,) float64, falling; seed 000, eq. 4
-
-    def __len__(self) -> int:
-        return len(self.alpha_bar)
-
-    def at(self, t: int) -> float:
-        """alpha_bar at time t, exactly 1 at t = -1 (the clean image)."""
-        return 1.0 if t < 0 else float(self.alpha_bar[t])
-
-
-def schedule(name: str = "linear", n_train: int = 1000) -> Schedule:
-    """A schedule by name: "linear" (DDPM, the default of seed 000) or "cosine" (its Table V)."""
-    if name == "linear":
-        # DDPM's 1e-4 .. 0.02 belong to 1000 steps; scaled so that any T ends in pure noise
-        beta = torch.linspace(1e-4, 0.02, n_train, dtype=torch.float64) * (1000 / n_train)
-    elif name == "cosine":
-        edges = torch.linspace(0, 1, n_train + 1, dtype=torch.float64)
-        signal = torch.cos((edges + 0.008) / 1.008 * torch.pi / 2) ** 2
-        beta = 1 - signal[1:] / signal[:-1]
-    else:
-        raise ValueError(f"schedule {name!r} is unknown: choose 'linear' or 'cosine'")
-    return Schedule(name, torch.cumprod(1 - beta.clamp(max=0.999), 0))
 
 
 def add_noise(x0: Tensor, eps: Tensor, alpha_bar: Tensor | float) -> Tensor:

@@ -16,7 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from yoda_nb.nets import NetConfig, build, config_from_dict, config_to_dict
+from yoda_nb.nets import Config, build, config_from_dict, config_to_dict
 from yoda_nb.nifti import InputError, atomic
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -29,7 +29,7 @@ class Model:
 
     name: str
     net: nn.Module
-    config: NetConfig
+    config: Config
     card: dict
     sha256: str  # of the weights file
 
@@ -47,7 +47,7 @@ class Model:
         return float(self.card["spacing_mm"])
 
 
-def save_model(net: nn.Module, path: Path, *, config: NetConfig, card: dict) -> None:
+def save_model(net: nn.Module, path: Path, *, config: Config, card: dict) -> None:
     """Write ``path`` (.safetensors, fp16) and its card (.json), each whole or not at all.
 
     ``card`` must name sources, target, spacing_mm, schedule, n_train, prediction and training;
@@ -70,10 +70,11 @@ def load_model(name: str | os.PathLike) -> Model:
     they were saved, pickled, or made for another architecture (the keys at fault are listed).
     """
     path = Path(name)
-    if path.suffix == "" and not path.is_absolute():
-        path = WEIGHTS / f"{name}.safetensors"
-        if not path.exists():
-            raise InputError(f"Model {str(name)!r} is not shipped: choose one of {shipped_models()} or give a path.")
+    shipped = WEIGHTS / f"{name}.safetensors"
+    if not path.is_absolute() and shipped.is_file():
+        path = shipped
+    elif path.suffix == "" and not path.is_absolute():
+        raise InputError(f"Model {str(name)!r} is not shipped: choose one of {shipped_models()} or give a path.")
     if not path.is_file():
         raise InputError(f"{path} does not exist: give the path of a .safetensors file.")
     stat = path.stat()

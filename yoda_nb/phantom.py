@@ -7,7 +7,7 @@ turn tissues into contrasts, and a bias field, lesions and Rician noise make an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,9 @@ TISSUE_CONSTANTS = {
     "WM": (830.0, 72.0, 0.70),
     "lesion": (1350.0, 130.0, 0.85),
 }
+# Share of fat in the signal of the fat-fraction map FF. A brain has little free fat, so myelin-rich white
+# matter plays fat's part, grey matter muscle's and CSF water's; a lesion has lost half of its myelin.
+FAT = {"CSF": 0.02, "GM": 0.15, "WM": 0.80, "lesion": 0.40}
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,14 @@ PROTOCOLS = {
         "T2w": Sequence("spin-echo", tr=5000, te=95),
         "PDw": Sequence("spin-echo", tr=3000, te=15),
         "FLAIR": Sequence("inversion-recovery", tr=9000, te=125, ti=2400),
+        "FF": Sequence("gradient-echo", tr=10, te=2, flip=3),  # last: it draws two images' noise
     },
     "b": {  # another scanner, for generalisation
         "T1w": Sequence("gradient-echo", tr=12, te=5, flip=20),
         "T2w": Sequence("spin-echo", tr=3500, te=80),
         "PDw": Sequence("spin-echo", tr=2200, te=20),
         "FLAIR": Sequence("inversion-recovery", tr=8000, te=105, ti=2250),
+        "FF": Sequence("gradient-echo", tr=8, te=3, flip=4),
     },
 }
 
@@ -82,6 +87,7 @@ def phantom_case(
     protocol: str = "a",
     bias: float = 0.06,
     bias_own: float = 0.01,
+    style: float = 0.0,
     sources: tuple[str, ...] = ("T1w", "T2w"),
     target: str = "FLAIR",
 ) -> Volume:
@@ -89,17 +95,19 @@ def phantom_case(
 
     Returns a Volume with source (C,D,H,W), target and clean (1,D,H,W), all in [-1,1] with
     background -1; labels index ``TISSUES``; ``sigma`` is the Rician noise on the [0,1] scale
-    (seed 000, eq. 1). ``spacing`` in mm. ``anatomy`` is the path of a FreeSurfer-coded label map,
+    (seed 000, eq. 1); the target "FF" is the fat share of the signal, a ratio of two such images
+    in which all fields cancel (seed 003). ``spacing`` in mm. ``anatomy`` is the path of a FreeSurfer-coded label map,
     None the MNI152 maps. ``bias`` is the standard deviation of the receive field that all
     contrasts of one session share, ``bias_own`` that of a field of each contrast alone, which no
-    model can predict. Raises InputError for an unknown protocol or contrast, a spacing that is
+    model can predict. ``style`` changes the look of the target from subject to subject (``_styled``;
+    1 for clearly, seed 004, 2.2), which no source tells either. Raises InputError for an unknown protocol or contrast, a spacing that is
     none, and a field of view without brain.
     """
     contrasts = (*sources, target)
     _check(protocol, sources, target, spacing)
     shape = tuple(int(n) for n in shape)
-    warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng = (
-        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)
+    warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6)
     )
     fractions = _subject(anatomy, shape, spacing, warp_rng)  # (3,D,H,W) CSF, GM, WM
     mask = _solid(fractions.sum(0) > 0.5)
@@ -114,10 +122,19 @@ def phantom_case(
         noise = noise_rng.standard_normal((2, *shape), dtype=np.float32)
         if name not in contrasts:
             continue
+        gamma = 1.0
+        if name == target and style:
+            sequence, gamma = _styled(sequence, style, style_rng)
         values = {t: signal(c, sequence) for t, c in constants.items()}
         image = _mix(fractions, lesion, values) * np.exp(field + own) * mask
         clean[name] = image / intensity_window(image, mask)[1]
+        if gamma != 1:
+            clean[name] = clean[name] ** gamma
         noisy[name] = np.hypot(clean[name] + sigma * noise[0], sigma * noise[1])
+        if name == "FF":
+            share = _fat_share(fractions, lesion, values)
+            noisy[name] = _measured_share(clean[name], share, sigma, noise, noise_rng)
+            clean[name] = share
 
     inside = mask[None]
     labels = np.where(mask, fractions.argmax(0) + 1, 0).astype(np.uint8)
@@ -127,7 +144,7 @@ def phantom_case(
         affine=_grid_affine(shape, spacing),
         sources=tuple(sources),
         contrast=target,
-        subject=f"phantom-{seed}" + (f"-{Path(anatomy).name.split('.')[0]}" if anatomy else ""),
+        subject=f"phantom-{seed}" + ("-styled" if style else "") + (f"-{Path(anatomy).name.split('.')[0]}" if anatomy else ""),
         target=_to_range(noisy[target], mask),
         clean=_to_range(clean[target], mask),
         labels=torch.from_numpy(labels[None]),
@@ -161,6 +178,31 @@ def _mix(fractions: np.ndarray, lesion: np.ndarray, values: dict[str, float]) ->
     return (
         csf * values["CSF"] + gm * values["GM"] + (wm - sick) * values["WM"] + sick * values["lesion"]
     )
+
+
+def _fat_share(fractions: np.ndarray, lesion: np.ndarray, values: dict[str, float]) -> np.ndarray:
+    """Signal fat fraction F / (W + F) of every mixture, (D,H,W) in [0,1]: fields cancel in the ratio."""
+    fat = _mix(fractions, lesion, {t: FAT[t] * value for t, value in values.items()})
+    return fat / np.maximum(_mix(fractions, lesion, values), 1e-6)
+
+
+def _measured_share(total: np.ndarray, share: np.ndarray, sigma: float, noise: np.ndarray,
+                    rng: np.random.Generator) -> np.ndarray:  # fmt: skip
+    """F / (W + F) of a water and a fat image that each carry Rician noise: (D,H,W) in [0,1].
+
+    ``total`` is W + F without noise; ``noise`` (2,D,H,W) is the water image's, ``rng`` draws the fat's.
+    """
+    own = rng.standard_normal(noise.shape, dtype=np.float32)
+    water = np.hypot((1 - share) * total + sigma * noise[0], sigma * noise[1])
+    fat = np.hypot(share * total + sigma * own[0], sigma * own[1])
+    return fat / np.maximum(water + fat, 1e-6)
+
+
+def _styled(sequence: Sequence, amount: float, rng: np.random.Generator) -> tuple[Sequence, float]:
+    """Another site's choice of a sequence: TE and TI differ by 15 and 5 %, times ``amount``, and so
+    does the gamma of its images, by 25 % (standard deviations of the logarithms)."""
+    te, ti, gamma = np.exp(amount * rng.normal(0, [0.15, 0.05, 0.25]))
+    return replace(sequence, te=sequence.te * te, ti=sequence.ti * ti), float(gamma)
 
 
 def _jitter(constants: tuple[float, float, float], rng: np.random.Generator) -> tuple:

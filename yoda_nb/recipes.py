@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -33,13 +33,15 @@ def training_phantoms(
     sigma: float = 0.04,
     first_seed: int = TRAIN_SEEDS,
     workers: int = 1,
+    **options,
 ) -> list[Volume]:
     """``n`` phantoms of new deformations; a third from MNI152, the rest from the label maps.
 
-    Without label maps all come from MNI152. Only what training needs is kept of each.
+    Without label maps all come from MNI152. Only what training needs is kept of each; further
+    ``options`` are of ``phantom_case``.
     """
     make = partial(_training_phantom, anatomies=tuple(anatomies), sources=sources, target=target,
-                   spacing=spacing, shape=shape, sigma=sigma)  # fmt: skip
+                   spacing=spacing, shape=shape, sigma=sigma, **options)  # fmt: skip
     # seeds of one anatomy follow one another, so that each worker reads few label maps
     seeds = sorted(range(first_seed, first_seed + n), key=lambda seed: _anatomy_of(seed, len(anatomies)))
     progress = partial(tqdm, total=n, desc="phantoms", mininterval=5)
@@ -66,25 +68,32 @@ def train_model(
     validation: Sequence[Volume] = (),
     device: str | None = None,
     command: str = "",
+    title: str = "",
+    extra: Mapping[str, object] | None = None,
 ) -> dict:
     """Train, write the weights to ``path`` and the card beside them; returns the card.
 
-    ``out`` holds the run and resumes it; ``data`` and ``command`` are for the card. All volumes
-    must share their contrasts and be of one isotropic spacing.
+    ``out`` holds the run and resumes it; ``data``, ``command``, ``title`` and ``extra`` are for
+    the card. All volumes must share their contrasts and be of one isotropic spacing.
     """
     net = fit(volumes, config, out=out, validation=validation, device=device)
     # what the run wrote, for this call may only have resumed the end of it
-    last = json.loads((Path(out) / "log.jsonl").read_text().splitlines()[-1])
+    history = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()]
+    last = history[-1]
     first = volumes[0]
     card = {
-        "title": f"YODA denoiser, {'+'.join(first.sources)} to {first.contrast}, {first.spacing[0]:g} mm",
+        "title": f"{title or 'YODA denoiser'}, {'+'.join(first.sources)} to {first.contrast}, {first.spacing[0]:g} mm",
         "sources": list(first.sources),
         "target": first.contrast,
         "spacing_mm": round(first.spacing[0], 4),
         "schedule": config.schedule,
         "n_train": config.n_train,
         "prediction": config.target,
-        "regression_only": config.regression,
+        "method": config.method,
+        "options": dict(config.options),
+        "views": list(config.views),
+        "unpaired": config.unpaired,
+        "regression_only": config.regression or config.method == "regression",
         "intended_use": "Research and teaching; not for diagnosis.",
         "limits": "Knows what its training data held: other scanners, ages and diseases are not "
         "translated faithfully. Phantoms hold no tumours, surgery or motion.",
@@ -100,10 +109,12 @@ def train_model(
             "lr": config.lr,
             "ema": config.ema,
             "last_log": last,
+            "history": [{k: round(e[k], 6) for k in ("step", "loss", "validation") if k in e} for e in history],
             "seconds": round(last["seconds"]),
             "machine": describe_machine(),
             "torch": torch.__version__,
         },
+        **(extra or {}),
     }
     if os.environ.get("RANK", "0") == "0":  # under torchrun the others hold the same net
         save_model(net, path, config=config.net, card=card)

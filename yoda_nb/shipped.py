@@ -28,6 +28,7 @@ SUMS = "SHA256SUMS"
 SCALE = 32767.0
 # Another processor rounds the phantom's voxels differently; another phantom differs by far more.
 SAME = 1e-3
+UNNAMED = ("name", "summary", "reference", "seed", "weights")  # of a system: what no image depends on
 
 
 def find_shipped(volume: Volume, spec: System, seed: int, weights: str) -> Tensor | None:
@@ -71,7 +72,8 @@ def ship(volume: Volume, spec: System, seed: int, weights: str, samples: Tensor)
 
 def _name(volume: Volume, spec: System, seed: int, weights: str) -> str:
     """A file name from all that is exact on every machine."""
-    settings = {k: v for k, v in asdict(spec).items() if k not in ("name", "summary", "reference")}
+    default = asdict(System("", "", ""))
+    settings = {k: v for k, v in asdict(spec).items() if k not in UNNAMED and v != default[k]}
     known = [volume.subject, volume.sources, volume.contrast, tuple(volume.shape), settings, seed, weights]
     return f"{volume.subject}-{sha256(json.dumps(known).encode()).hexdigest()[:16]}.safetensors"
 

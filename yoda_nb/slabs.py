@@ -32,6 +32,23 @@ def gather_slabs(volume: Tensor, axis: int, centres: Tensor, thickness: int = 5)
     return slabs.flatten(1, 2)  # (K,C*S,A,B)
 
 
+def average_slabs(slabs: Tensor, centres: Tensor, n: int) -> Tensor:
+    """One image for each of n slices: the mean over the slabs that hold it; zero where none does.
+
+    slabs (K,S,A,B) around the slices ``centres`` (K,) -> (n,1,A,B); what lies beyond the volume is
+    left out. (seed 004, eq. 4; with S = 1 it only puts slices in their places)
+    """
+    thickness = slabs.shape[1]
+    total = slabs.new_zeros(n, *slabs.shape[2:])
+    count = slabs.new_zeros(n, 1, 1)
+    for k in range(thickness):
+        index = centres.to(slabs.device) + k - thickness // 2
+        inside = (index >= 0) & (index < n)
+        total.index_add_(0, index[inside], slabs[inside, k])
+        count.index_add_(0, index[inside], slabs.new_ones(int(inside.sum()), 1, 1))
+    return (total / count.clamp(min=1))[:, None]
+
+
 def from_slices(slices: Tensor, axis: int) -> Tensor:
     """Stack the slices of a view back into a volume: (N,1,A,B) -> (1,D,H,W)."""
     return slices.movedim(0, 1 + axis)  # (1,...) with N back at its axis

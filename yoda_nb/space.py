@@ -12,6 +12,7 @@ from torch import Tensor
 from yoda_nb.nifti import InputError
 
 Box = tuple[slice, slice, slice]
+ROI_MARGIN_MM = (20, 10, 5)  # around the brain (seed 000, III-C, whose voxels are of 1 mm)
 
 
 def resample_like(

@@ -106,7 +106,6 @@ def samples(
     device: str | None = None,
     model: str | None = None,
     bank: Bank | None = None,
-    views: tuple[int, ...] = (0, 1, 2),
     progress: bool = False,
     on_step: OnStep | None = None,
     **overrides,
@@ -116,10 +115,10 @@ def samples(
     ``expected`` of the first k is what ``translate`` gives with ``n_ex=k``.
     """
     spec = get_system(system, **overrides)
-    name = model or find_model(volume.sources, None, min(volume.spacing))
+    name = model or spec.weights or find_model(volume.sources, None, min(volume.spacing))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     weights = load_model(name).sha256
-    if views == (0, 1, 2) and torch.device(device).type == "cpu":
+    if torch.device(device).type == "cpu":
         found = find_shipped(volume, spec, seed, weights)
         if found is not None:
             return found
@@ -130,14 +129,13 @@ def samples(
         "affine": volume.affine,
         "sources": volume.sources,
         "subject": volume.subject,
-        "system": replace(spec, name="", summary="", reference=""),
+        "system": replace(spec, name="", summary="", reference="", seed="", weights=""),
         "seed": seed,
         "model": weights,
         "device": torch.device(device).type,
-        "views": views,
     }
     draw = partial(trajectories, volume, system, seed=seed, device=device, model=name,
-                   views=views, progress=progress, on_step=on_step, **overrides)  # fmt: skip
+                   progress=progress, on_step=on_step, **overrides)  # fmt: skip
     return recall(bank or default_bank(), key, lambda: {"x": torch.stack(list(draw()))})["x"]
 
 

@@ -1,4 +1,4 @@
-"""Training: one loss, one loop. Resume gives the same bytes as a run that was never interrupted.
+"""Training: one loop for every method. Resume gives the same bytes as a run that was never interrupted.
 
 The batch of a step is a function of (seed, step, rank), so there is no random state to save.
 """
@@ -11,7 +11,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from math import cos, isfinite, pi
@@ -24,22 +24,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from yoda_nb.batches import Batch, Item, TrainConfig, draw_batch, make_pool
-from yoda_nb.diffusion import Schedule, add_noise, schedule, target
-from yoda_nb.nets import autocast_dtype, build
+from yoda_nb.methods import METHODS, Method
+from yoda_nb.nets import autocast_dtype
 from yoda_nb.nifti import InputError, atomic
 from yoda_nb.volumes import Volume
 
-__all__ = ["TrainConfig", "diffusion_loss", "fit", "learning_rate", "validation_loss"]
-
-
-def diffusion_loss(net: nn.Module, batch: Batch, config: TrainConfig, noise: Schedule) -> Tensor:
-    """Mask-weighted mean squared error of the predicted target (seed 000, Alg. 1, eq. 7)."""
-    ab = noise.alpha_bar.to(batch.target)[batch.times].view(-1, 1, 1, 1)
-    x_t = add_noise(batch.target, batch.eps, ab)  # (N,S,A,B)
-    m = config.net.thickness // 2
-    wanted = target(batch.target[:, m : m + 1], batch.eps[:, m : m + 1], ab, config.target)
-    output = net(torch.cat([x_t, batch.source], 1), batch.times).float()
-    return (batch.weight * (output - wanted).square()).sum() / batch.weight.sum()
+__all__ = ["TrainConfig", "fit", "learning_rate", "validation_loss"]
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -78,12 +68,12 @@ def fit(
     with _process_group() as rank, _stop_requests() as requests:
         device = torch.device(device or _default_device())
         out = None if out is None else Path(out)
-        state, first, seconds = _start(config, device, initial, out)
-        net, ema = state["net"], state["ema"]
-        wrapped = nn.parallel.DistributedDataParallel(net) if dist.is_initialized() else net
+        method = get_method(config)
+        state, first, seconds = _start(config, method, device, initial, out)
+        ema = state["ema"]
+        wrapped = {k: _parallel(net) for k, net in state["nets"].items()}
         pool = make_pool(volumes, config)
         held_out = make_pool(validation, config) if validation else None
-        noise = schedule(config.schedule, config.n_train)
         last = config.steps if stop_after is None else min(config.steps, first + stop_after)
 
         begun, losses, done, stopped = time.monotonic() - seconds, [], first, False
@@ -91,7 +81,7 @@ def fit(
                    mininterval=5, disable=rank != 0)  # fmt: skip
         for step in bar:
             batch = draw_batch(pool, config, step, rank).to(device)
-            losses.append(_step(wrapped, state, batch, config, noise, step))
+            losses.append(_step(wrapped, state, batch, config, method, step))
             done, stopped = step + 1, _any_process(bool(requests))
             if done % checkpoint_every and done != last and not stopped:
                 continue
@@ -101,7 +91,7 @@ def fit(
             if not isfinite(entry["loss"]):
                 raise InputError(f"The loss is {entry['loss']} by step {done}: lower lr or look at the images.")
             if held_out and not stopped:  # who asks to stop is not kept waiting
-                entry["validation"] = validation_loss(ema.module, held_out, config, noise)
+                entry["validation"] = validation_loss({**state["nets"], "net": ema.module}, held_out, config)
             bar.set_postfix({k: f"{entry[k]:.4f}" for k in ("loss", "validation") if k in entry})
             if rank == 0:
                 _save_checkpoint(out, state, config, entry)
@@ -116,50 +106,66 @@ def fit(
 
 
 @torch.no_grad()
-def validation_loss(net: nn.Module, pool: Sequence[Item], config: TrainConfig, noise: Schedule) -> float:
-    """The training loss on fixed batches that training never draws."""
-    device = next(net.parameters()).device
+def validation_loss(nets: Mapping[str, nn.Module], pool: Sequence[Item], config: TrainConfig) -> float:
+    """The method's validation on fixed batches that training never draws."""
+    device = next(nets["net"].parameters()).device
+    measure = get_method(config).validation
     with _autocast(device, config):
-        losses = [
-            diffusion_loss(net, draw_batch(pool, config, i, rank=10**6).to(device), config, noise)
-            for i in range(8)
-        ]
+        losses = [measure(nets, draw_batch(pool, config, i, rank=10**6).to(device), config) for i in range(8)]
     return float(torch.stack(losses).mean())
 
 
-def _start(config: TrainConfig, device, initial, out) -> tuple[dict, int, float]:
+def get_method(config: TrainConfig) -> Method:
+    if config.method not in METHODS:
+        raise InputError(f"Training method {config.method!r} is unknown: choose one of {', '.join(METHODS)}.")
+    return METHODS[config.method]
+
+
+def _parallel(net: nn.Module) -> nn.Module:
+    return nn.parallel.DistributedDataParallel(net) if dist.is_initialized() else net
+
+
+def _start(config: TrainConfig, method: Method, device, initial, out) -> tuple[dict, int, float]:
     """All that a checkpoint holds, new or restored; the steps and the seconds done before."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)  # the net's first weights
-        net = build(config.net)
+        torch.manual_seed(config.seed)  # the nets' first weights
+        nets = nn.ModuleDict(method.build(config))
     if initial is not None:
-        net.load_state_dict(initial.state_dict())
-    net = net.to(device)
-    ema = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(device)
-    optimiser = torch.optim.Adam(net.parameters(), lr=config.lr)
+        nets["net"].load_state_dict(initial.state_dict())
+    nets = nets.to(device)
+    ema = AveragedModel(nets["net"], multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(device)
     fp16 = config.half and autocast_dtype(device) is torch.float16
-    scaler = torch.amp.GradScaler(device.type, enabled=fp16)
-    state = {"net": net, "ema": ema, "optimiser": optimiser, "scaler": scaler}
+    state = {"nets": nets, "ema": ema}
+    for k, player in enumerate(method.players):
+        weights = [p for name in player.nets for p in nets[name].parameters()]
+        state[f"optimiser{k}"] = torch.optim.Adam(weights, lr=config.lr, betas=config.betas)
+        state[f"scaler{k}"] = torch.amp.GradScaler(device.type, enabled=fp16)
     return state, *_load_checkpoint(out, state, config)
 
 
-def _step(net: nn.Module, state: dict, batch: Batch, config: TrainConfig, noise: Schedule, step: int) -> Tensor:
-    """One update of the weights and of their average; returns the loss."""
-    optimiser, scaler, ema = state["optimiser"], state["scaler"], state["ema"]
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate(config, step)
-    with _autocast(batch.target.device, config):
-        loss = diffusion_loss(net, batch, config, noise)
-    optimiser.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
-    scaler.unscale_(optimiser)
-    nn.utils.clip_grad_norm_(state["net"].parameters(), config.clip)
-    scaler.step(optimiser)
-    scaler.update()
+def _step(
+    nets: Mapping[str, nn.Module], state: dict, batch: Batch, config: TrainConfig, method: Method, step: int
+) -> Tensor:
+    """One update of each player and of the average; returns the last player's loss."""
+    for k, player in enumerate(method.players):
+        optimiser, scaler = state[f"optimiser{k}"], state[f"scaler{k}"]
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(config, step)
+        for name, net in nets.items():  # gradients of the other players' nets are not needed
+            net.requires_grad_(name in player.nets)
+        with _autocast(batch.target.device, config):
+            loss = player.loss(nets, batch, config)
+        optimiser.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimiser)
+        nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], config.clip)
+        scaler.step(optimiser)
+        scaler.update()
+    net, ema = state["nets"]["net"], state["ema"]
     if step < min(1000, config.steps // 10):  # as the authors: a copy until then
-        ema.module.load_state_dict(state["net"].state_dict())
+        ema.module.load_state_dict(net.state_dict())
     else:
-        ema.update_parameters(state["net"])
+        ema.update_parameters(net)
     return loss.detach()
 
 

@@ -9,12 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from yoda_nb.denoise import volume_denoiser
-from yoda_nb.diffusion import Step, gaussian, sample, schedule, time_pairs, vp_step
-from yoda_nb.models import find_model, load_model
-from yoda_nb.space import roi_box
-from yoda_nb.systems import get_system, subject_seed
-from yoda_nb.volumes import Volume, crop_volume
+from yoda_nb.diffusion import gaussian, sample
+from yoda_nb.systems import PROCESSES, get_system, prepare, subject_seed
+from yoda_nb.volumes import Volume
 
 if TYPE_CHECKING:
     from yoda_nb.evidence import Study
@@ -45,27 +42,20 @@ def divergence(of: Study) -> pd.DataFrame:
 
 def _trajectory(of: Study, v: Volume):
     """All x_s of one sample, its pairs, the mask, and a function that goes on from any of them."""
-    model = load_model(find_model(v.sources, v.contrast, v.spacing[0]))
-    spec = get_system("yoda-diffusion", n_steps=of.settings.n_steps)
-    noise = schedule(model.card["schedule"], model.card["n_train"])
-    pairs = time_pairs(len(noise), spec.n_steps, jump_to=spec.jump_to, times=spec.times)
-    margin = tuple(mm / model.spacing for mm in (20, 10, 5))
-    cut = crop_volume(v, roi_box(v.mask, margin, multiple=model.config.divisor))
-    device = torch.device(of.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    denoise = volume_denoiser(model.net.to(device), cut.source, noise, thickness=model.config.thickness, mask=cut.mask,
-                              target=model.card["prediction"], divisor=model.config.divisor)  # fmt: skip
-    step: Step = partial(vp_step, schedule=noise, sigma=spec.sigma, jump_to=spec.jump_to)
+    job = prepare(v, get_system("yoda-diffusion", n_steps=of.settings.n_steps), device=of.device or None)
+    process = PROCESSES[job.spec.process](job)
+    pairs, shape = process.pairs, job.cut.mask.shape
 
     def go_on(x: Tensor | None, first: int, seed: int, on_step=None) -> Tensor:
         generator = torch.Generator().manual_seed(subject_seed(v.subject, 1000 * of.seed + seed))
-        x = gaussian(cut.mask.shape, generator).to(device) if x is None else x
+        x = gaussian(shape, generator).to(job.device) if x is None else x
         # views turn with the index of the step, so a trajectory that goes on keeps its turn
-        turned = partial(_shifted, denoise, first)
-        return sample(turned, x, pairs[first:], step, generator=generator, on_step=on_step)
+        turned = partial(_shifted, process.denoise, first)
+        return sample(turned, x, pairs[first:], process.step, generator=generator, on_step=on_step)
 
     latents: list[Tensor] = []
     go_on(None, 0, 0, on_step=lambda i, pair, x, x0: latents.append(x))
-    return latents, pairs, cut.mask, go_on
+    return latents, pairs, job.cut.mask, go_on
 
 
 def _shifted(denoise, first: int, x: Tensor, t: int, i: int) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 
 from yoda_nb.bank import default_bank, recall
 from yoda_nb.diffusion import gaussian, schedule
-from yoda_nb.systems import _prepare, get_system, subject_seed, translate
-from yoda_nb.volumes import Volume, crop_volume
+from yoda_nb.systems import get_system, prepare, subject_seed, translate
+from yoda_nb.volumes import Volume
 
 
 def record_trajectory(
@@ -32,14 +32,14 @@ def record_trajectory(
     truth is not known). ``overrides`` are those of ``translate``. Raises InputError as it does.
     """
     spec = get_system(system, n_steps=n_steps, n_ex=1, **overrides)
-    job = _prepare(volume, spec, seed, device, model, None)
-    cut, levels = crop_volume(job.inner, job.box), schedule(job.model.card["schedule"], job.model.card["n_train"])
+    job = prepare(volume, spec, seed=seed, device=device, model=model)
+    cut, levels = job.cut, schedule(job.model.card["schedule"], job.model.card["n_train"])
     key = {
         "what": "trajectory",
         "source": cut.source,
         "mask": cut.mask,
         "subject": volume.subject,
-        "system": replace(spec, name="", summary="", reference=""),
+        "system": replace(spec, name="", summary="", reference="", seed="", weights=""),
         "seed": seed,
         "model": job.model.sha256,
         "device": job.device.type,

@@ -1,0 +1,17 @@
+"""Training methods by name: each is one file here and one line in METHODS."""
+
+from __future__ import annotations
+
+from yoda_nb.methods.base import Method, Player
+from yoda_nb.methods.bridge import BRIDGE
+from yoda_nb.methods.denoising import DIFFUSION, REGRESSION
+from yoda_nb.methods.selfrdb import SELFRDB
+
+__all__ = ["METHODS", "Method", "Player"]
+
+METHODS: dict[str, Method] = {
+    "bridge": BRIDGE,
+    "diffusion": DIFFUSION,
+    "regression": REGRESSION,
+    "selfrdb": SELFRDB,
+}

@@ -1,0 +1,31 @@
+"""Adversarial losses on logits: non-saturating, with a gradient penalty (seed 002, eq. 11-12, 17-18).
+
+The papers write D for a probability; here D(x) = sigmoid(logit). A discriminator of patches gives
+several logits an image, and each counts as a judgement of its own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """-log D(fake), averaged over logits of any shape (seed 002, eq. 11 and 17)."""
+    return F.softplus(-fake.float()).mean()
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """-log D(real) - log(1 - D(fake)), each averaged over logits (seed 002, eq. 12 and 18)."""
+    return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
+
+
+def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
+    """Mean over images of |d logit / d real|^2 (seed 002, eq. 12; R1 of Mescheder et al. 2018).
+
+    logits (N,..) of real (N,C,A,B), which must require a gradient. Where an image has P logits, the
+    squared norm of their sum's gradient is divided by P: exact for patches that do not overlap.
+    """
+    (gradient,) = torch.autograd.grad(logits.float().sum(), real, create_graph=True)
+    return gradient.float().square().sum() / logits.numel()

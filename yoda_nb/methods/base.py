@@ -1,0 +1,42 @@
+"""What a training method is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from yoda_nb.batches import Batch, TrainConfig
+
+Nets = Mapping[str, nn.Module]
+Loss = Callable[[Nets, Batch, TrainConfig], Tensor]
+
+
+@dataclass(frozen=True)
+class Player:
+    """Nets that are updated together, and the loss that they lower."""
+
+    nets: tuple[str, ...]
+    loss: Loss
+
+
+def only_net(config: TrainConfig) -> dict[str, nn.Module]:
+    return {"net": config.net.build()}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How nets are trained: ``players`` move in turn on every batch, the last one's loss is logged.
+
+    ``build`` makes the nets; the one called "net" is averaged, validated and kept. ``validate``,
+    on fixed batches, is the last player's loss unless given.
+    """
+
+    players: tuple[Player, ...]
+    build: Callable[[TrainConfig], dict[str, nn.Module]] = only_net
+    validate: Loss | None = None
+
+    @property
+    def validation(self) -> Loss:
+        return self.validate or self.players[-1].loss

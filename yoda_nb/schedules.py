@@ -1,0 +1,78 @@
+"""Noise schedules of variance-preserving diffusion by name.
+
+A schedule is the share of signal variance left at each time; its log-SNR is what nets trained in
+continuous time are told, so that one schedule can stand in for another after training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise schedule as the share of signal variance left at each time."""
+
+    name: str
+    alpha_bar: Tensor  # (T,) float64, falling; seed 000, eq. 4
+
+    def __len__(self) -> int:
+        return len(self.alpha_bar)
+
+    def at(self, t: int) -> float:
+        """alpha_bar at time t, exactly 1 at t = -1 (the clean image)."""
+        return 1.0 if t < 0 else float(self.alpha_bar[t])
+
+    def log_snr(self, t: int) -> float:
+        """log(alpha_bar / (1 - alpha_bar)) at a time t of 0 .. T-1 (seed 001, 2.2)."""
+        return log(self.at(t)) - log(1 - self.at(t))
+
+
+def _linear(n_train: int) -> Tensor:
+    # DDPM's 1e-4 .. 0.02 belong to 1000 steps; scaled so that any T ends in pure noise
+    return _product(torch.linspace(1e-4, 0.02, n_train, dtype=torch.float64) * (1000 / n_train))
+
+
+def _cosine(n_train: int) -> Tensor:
+    edges = torch.linspace(0, 1, n_train + 1, dtype=torch.float64)
+    signal = torch.cos((edges + 0.008) / 1.008 * torch.pi / 2) ** 2
+    return _product(1 - signal[1:] / signal[:-1])
+
+
+def fast_diffusion(n_train: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Tensor:
+    """gamma_t of each of the T/k steps of seed 002 (eq. 10), its t/T counted as 1/n .. 1: (n,).
+
+    The paper prints +beta_min k/T in the exponent, which makes the first of many small steps remove
+    noise (gamma < 0); with -, as here, the product of 1 - gamma is that of the continuous process
+    of variance beta_min + (beta_max - beta_min) t/T for any number of steps.
+    """
+    t, k = torch.arange(1, n_train + 1, dtype=torch.float64) / n_train, 1 / n_train
+    return 1 - torch.exp(-beta_min * k - (beta_max - beta_min) * (2 * t * k - k**2) / 2)
+
+
+def _syndiff(n_train: int) -> Tensor:
+    return torch.cumprod(1 - fast_diffusion(n_train), 0)
+
+
+def _product(beta: Tensor) -> Tensor:
+    """Variances of the noise that each time adds -> the share of signal left: (T,) both."""
+    return torch.cumprod(1 - beta.clamp(max=0.999), 0)
+
+
+SCHEDULES: dict[str, Callable[[int], Tensor]] = {
+    "linear": _linear,  # DDPM, the default of seed 000
+    "cosine": _cosine,  # seed 000, Table V
+    "syndiff": _syndiff,  # seed 002, eq. 8-10: few large steps
+}
+
+
+def schedule(name: str = "linear", n_train: int = 1000) -> Schedule:
+    """A schedule by name with ``n_train`` times; ValueError, listing the names, for an unknown one."""
+    if name not in SCHEDULES:
+        raise ValueError(f"schedule {name!r} is unknown: choose among {', '.join(SCHEDULES)}")
+    return Schedule(name, SCHEDULES[name](n_train))

@@ -1,0 +1,8 @@
+"""The table of systems, and ``translate``, which runs any row of it on any volume."""
+
+from yoda_nb.systems.base import Job, OnStep, Process, System
+from yoda_nb.systems.run import prepare, subject_seed, trajectories, translate
+from yoda_nb.systems.table import PROCESSES, SYSTEMS, get_system
+
+__all__ = ["PROCESSES", "SYSTEMS", "Job", "OnStep", "Process", "System", "get_system", "prepare", "subject_seed",
+           "trajectories", "translate"]  # fmt: skip

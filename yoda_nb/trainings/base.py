@@ -1,0 +1,31 @@
+"""What a training of the table of systems is, and the budget that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from yoda_nb.batches import TrainConfig
+from yoda_nb.volumes import Volume
+
+STEPS, BATCH = 1500, 16  # of 48 x 48 voxels: 24,000 slabs, whatever the method
+BUDGET = STEPS * BATCH
+AXIAL = (2,)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One row: how it is trained, on which phantoms. ``extra`` adds to the card what sampling needs."""
+
+    title: str
+    config: TrainConfig
+    sources: tuple[str, ...] = ("T1w", "T2w")
+    target: str = "FLAIR"
+    phantoms: Mapping[str, object] = field(default_factory=dict)  # arguments of phantom_case
+    extra: Callable[[Sequence[Volume]], Mapping[str, object]] = lambda volumes: {}
+
+
+def base(net, **changes) -> TrainConfig:
+    """The configuration that rows differ from: one seed, one budget, axial slices."""
+    settings = {"steps": STEPS, "batch_size": BATCH, "lr": 2e-3, "ema": 0.998, "views": AXIAL}
+    return TrainConfig(net=net, **(settings | changes))
