@@ -19,7 +19,9 @@ from scipy import ndimage
 from yoda_nb.batches import Batch, draw_batch, make_pool
 from yoda_nb.diffusion import add_noise, schedule
 from yoda_nb.nets import NetConfig, build
-from yoda_nb.train import TrainConfig, _start, diffusion_loss, fit, learning_rate, validation_loss
+from yoda_nb.methods import METHODS
+from yoda_nb.methods.denoising import diffusion_loss
+from yoda_nb.train import TrainConfig, _start, fit, learning_rate, validation_loss
 from yoda_nb.volumes import InputError, Volume
 
 NET = NetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
@@ -154,7 +156,7 @@ def test_the_loss_is_the_weighted_mean_square():
     x0, eps = torch.randn((2, 2, 3, 4, 4), generator=g)
     weight = torch.where(torch.rand((2, 1, 4, 4), generator=g) > 0.5, 1.0, 0.01)
     times, noise = torch.tensor([10, 700]), schedule()
-    batch = Batch(x0, torch.randn((2, 6, 4, 4), generator=g), weight, times, eps)
+    batch = Batch(x0, torch.randn((2, 6, 4, 4), generator=g), weight, times, eps, torch.zeros(2), weight)
     total = over = 0.0
     for n in range(2):  # by hand, with a net that answers with its middle slice of x_t
         ab = noise.at(int(times[n]))
@@ -177,12 +179,12 @@ def test_learning_rate_rises_then_falls():
 
 def test_training_learns():
     config = replace(TINY, steps=60, batch_size=8, lr=3e-3, ema=0.9, warmup=5)
-    pool, noise = make_pool(VOLUMES[:1], config), schedule()
+    pool = make_pool(VOLUMES[:1], config)
     torch.manual_seed(config.seed)
-    before = validation_loss(build(NET), pool, config, noise)
+    before = validation_loss({"net": build(NET)}, pool, config)
     net = fit(VOLUMES[:1], config)
     assert not net.training
-    assert validation_loss(net, pool, config, noise) < 0.6 * before
+    assert validation_loss({"net": net}, pool, config) < 0.6 * before
 
 
 # --- resume
@@ -393,11 +395,11 @@ def test_two_processes_average_their_gradients_and_stop_together(tmp_path):
 
     # after one step Adam's first moment is a tenth of the gradient
     config = replace(TINY, clip=1e9, half=False)
-    state, *_ = _start(config, torch.device("cpu"), None, None)
+    state, *_ = _start(config, METHODS["diffusion"], torch.device("cpu"), None, None)
     pool, noise = make_pool(VOLUMES, config), schedule()
     for rank in range(2):
-        (diffusion_loss(state["net"], draw_batch(pool, config, 0, rank), config, noise) / 2).backward()
-    moments = torch.load(tmp_path / "first.pt", weights_only=True)["optimiser"]["state"]
-    for i, p in enumerate(state["net"].parameters()):
+        (diffusion_loss(state["nets"]["net"], draw_batch(pool, config, 0, rank), config, noise) / 2).backward()
+    moments = torch.load(tmp_path / "first.pt", weights_only=True)["optimiser0"]["state"]
+    for i, p in enumerate(state["nets"]["net"].parameters()):
         assert torch.allclose(moments[i]["exp_avg"], 0.1 * p.grad, atol=1e-6)
-    assert sum(float(p.grad.abs().sum()) for p in state["net"].parameters()) > 0.1
+    assert sum(float(p.grad.abs().sum()) for p in state["nets"]["net"].parameters()) > 0.1

@@ -14,8 +14,8 @@ from yoda_nb.downstream import alvr, dice, hd95, icc31, lesion_cnr, paired_table
 from yoda_nb.volumes import InputError
 
 __all__ = [
-    "alvr", "dice", "hd95", "icc31", "lesion_cnr", "noise_bound", "paired_table", "psnr", "score",
-    "ssim",
+    "alvr", "dice", "hd95", "icc31", "lesion_cnr", "noise_bound", "paired_table", "pearson", "psnr",
+    "score", "ssim",
 ]  # fmt: skip
 
 WINDOW = 11  # voxels, the width of the SSIM's Gaussian window (sigma 1.5)
@@ -105,6 +105,16 @@ def score(pred: Tensor, target: Tensor, mask: Tensor, *, data_range: float) -> d
         "mse": float(error.square().mean()),
         "data_range": float(data_range),
     }
+
+
+def pearson(pred: Tensor, target: Tensor, mask: Tensor) -> float:
+    """Pearson's correlation r of two images (1, D, H, W) over the mask's voxels (seed 003).
+
+    Blind to scale and offset of either; nan where one is constant.
+    """
+    inside = _checked(pred, target, mask, data_range=1.0)
+    a, b = (x[inside].double() - x[inside].double().mean() for x in (pred, target))
+    return float((a * b).sum() / (a.square().sum() * b.square().sum()).sqrt())
 
 
 def noise_bound(

@@ -83,7 +83,12 @@ def load_model(name: str | os.PathLike) -> Model:
 
 def shipped_models() -> list[str]:
     """Names of the denoisers that come with the package."""
-    return sorted(p.stem for p in WEIGHTS.glob("*.safetensors") if "target" in _read_card(p))
+    return sorted(p.stem for p in WEIGHTS.glob("*.safetensors") if "target" in read_card(p))
+
+
+def is_shipped(name: str) -> bool:
+    """Whether ``load_model`` knows this name."""
+    return (WEIGHTS / f"{name}.safetensors").is_file()
 
 
 def find_model(sources: tuple[str, ...], target: str | None, spacing: float) -> str:
@@ -91,7 +96,7 @@ def find_model(sources: tuple[str, ...], target: str | None, spacing: float) -> 
 
     Without ``target`` any target will do. Raises InputError listing what there is.
     """
-    cards = {name: _read_card(WEIGHTS / f"{name}.safetensors") for name in shipped_models()}
+    cards = {name: read_card(WEIGHTS / f"{name}.safetensors") for name in shipped_models()}
     fitting = [
         (abs(card["spacing_mm"] - spacing), name)
         for name, card in cards.items()
@@ -110,7 +115,7 @@ def find_model(sources: tuple[str, ...], target: str | None, spacing: float) -> 
 def _load(path: Path, modified: int, size: int) -> Model:
     if path.suffix != ".safetensors":
         raise InputError(f"{path} is not a .safetensors file: pickled weights are never opened.")
-    card = _read_card(path)
+    card = read_card(path)
     _check_fields(path, card, (*FIELDS, "net", "sha256"))
     blob = path.read_bytes()
     digest = hashlib.sha256(blob).hexdigest()
@@ -134,7 +139,8 @@ def _load(path: Path, modified: int, size: int) -> Model:
     return Model(path.stem, net.eval().requires_grad_(False), config, card, digest)
 
 
-def _read_card(path: Path) -> dict:
+def read_card(path: Path) -> dict:
+    """The card beside a model's weights; InputError for one that is missing or no card."""
     card = path.with_suffix(".json")
     try:
         values = json.loads(card.read_text())

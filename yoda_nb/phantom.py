@@ -96,12 +96,13 @@ def phantom_case(
     Returns a Volume with source (C,D,H,W), target and clean (1,D,H,W), all in [-1,1] with
     background -1; labels index ``TISSUES``; ``sigma`` is the Rician noise on the [0,1] scale
     (seed 000, eq. 1); the target "FF" is the fat share of the signal, a ratio of two such images
-    in which all fields cancel (seed 003). ``spacing`` in mm. ``anatomy`` is the path of a FreeSurfer-coded label map,
-    None the MNI152 maps. ``bias`` is the standard deviation of the receive field that all
-    contrasts of one session share, ``bias_own`` that of a field of each contrast alone, which no
-    model can predict. ``style`` changes the look of the target from subject to subject (``_styled``;
-    1 for clearly, seed 004, 2.2), which no source tells either. Raises InputError for an unknown protocol or contrast, a spacing that is
-    none, and a field of view without brain.
+    in which all fields cancel (seed 003). ``spacing`` in mm. ``anatomy`` is the path of a
+    FreeSurfer-coded label map, None the MNI152 maps. ``bias`` is the standard deviation of the
+    receive field that all contrasts of one session share, ``bias_own`` that of a field of each
+    contrast alone, which no model can predict. ``style`` changes the look of the target from
+    subject to subject (``_styled``; 1 is clearly visible), which no source tells either (seed 004,
+    2.2). Raises InputError for an unknown protocol or contrast, a spacing that is none, and a field
+    of view without brain.
     """
     contrasts = (*sources, target)
     _check(protocol, sources, target, spacing)
@@ -144,13 +145,18 @@ def phantom_case(
         affine=_grid_affine(shape, spacing),
         sources=tuple(sources),
         contrast=target,
-        subject=f"phantom-{seed}" + ("-styled" if style else "") + (f"-{Path(anatomy).name.split('.')[0]}" if anatomy else ""),
+        subject=_name(seed, style, anatomy),
         target=_to_range(noisy[target], mask),
         clean=_to_range(clean[target], mask),
         labels=torch.from_numpy(labels[None]),
         lesions=torch.from_numpy((lesion > 0.5)[None] & inside),
         sigma=float(sigma),
     )
+
+
+def _name(seed: int, style: float, anatomy: str | Path | None) -> str:
+    kind = "-styled" if style else ""
+    return f"phantom-{seed}{kind}" + (f"-{Path(anatomy).name.split('.')[0]}" if anatomy else "")
 
 
 def _check(protocol: str, sources: tuple[str, ...], target: str, spacing: float) -> None:

@@ -76,7 +76,8 @@ def train_model(
     ``out`` holds the run and resumes it; ``data``, ``command``, ``title`` and ``extra`` are for
     the card. All volumes must share their contrasts and be of one isotropic spacing.
     """
-    net = fit(volumes, config, out=out, validation=validation, device=device)
+    net = fit(volumes, config, out=out, validation=validation, device=device,
+              checkpoint_every=int(config.option("log_every", 500)))  # fmt: skip
     # what the run wrote, for this call may only have resumed the end of it
     history = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()]
     last = history[-1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import log
 
 import torch
@@ -64,9 +65,63 @@ def _product(beta: Tensor) -> Tensor:
     return torch.cumprod(1 - beta.clamp(max=0.999), 0)
 
 
+# In continuous time u in [0,1] nets are told log-SNR within these limits: beyond them an image is as
+# good as noise-free or as noise, and too few training images would lie there to learn from.
+LOG_SNR_LIMIT = 10.0
+SHIFT = 2 * log(32 / 256)  # seed 001, App. A: reference resolution 32, image side 256
+
+
+def cosine_log_snr(u: Tensor) -> Tensor:
+    """-2 log tan(pi u / 2), so that alpha = cos(pi u / 2) (seed 001, 2.2)."""
+    return -2 * torch.tan(torch.pi / 2 * u).log()
+
+
+def shifted_cosine_log_snr(u: Tensor) -> Tensor:
+    """The cosine's log-SNR moved by 2 log(d / 256) (seed 001, eq. A.1)."""
+    return cosine_log_snr(u) + SHIFT
+
+
+def sigmoid_log_snr(u: Tensor, tau: float, end: float = 3.0) -> Tensor:
+    """alpha^2 = (sigmoid(e / tau) - sigmoid(e u / tau)) / (sigmoid(e / tau) - 1/2).
+
+    Jabri et al. 2023 with start 0 and end e, which seed 001, App. A, leaves open.
+    """
+    a = end / tau
+    # sigmoid(-x) = 1 - sigmoid(x) keeps its digits where sigmoid(x) is close to 1
+    signal = (torch.sigmoid(-a * u) - torch.sigmoid(-u.new_tensor(a))) / (0.5 - torch.sigmoid(-u.new_tensor(a)))
+    return torch.logit(signal.clamp(1e-12, 1 - 1e-12))
+
+
+LOG_SNRS: dict[str, Callable[[Tensor], Tensor]] = {
+    "alpha-cosine": cosine_log_snr,
+    "shifted-cosine": shifted_cosine_log_snr,
+    "sigmoid-0.5": partial(sigmoid_log_snr, tau=0.5),
+    "sigmoid-0.1": partial(sigmoid_log_snr, tau=0.1),
+    "sigmoid-0.008": partial(sigmoid_log_snr, tau=0.008),
+}
+
+
+def log_snr(name: str, u: Tensor) -> Tensor:
+    """log(alpha^2 / sigma^2) at continuous times u in [0,1], within the limits: the same shape.
+
+    alpha^2 = sigmoid(log-SNR) and sigma^2 = sigmoid(-log-SNR) (seed 001, 2.2). ValueError for a
+    schedule that is not defined in continuous time.
+    """
+    if name not in LOG_SNRS:
+        raise ValueError(f"schedule {name!r} has no continuous time: choose among {', '.join(LOG_SNRS)}")
+    # in float64, where tan(pi / 2) is still positive
+    return LOG_SNRS[name](u.double()).clamp(-LOG_SNR_LIMIT, LOG_SNR_LIMIT).to(u.dtype)
+
+
+def _continuous(name: str, n_train: int) -> Tensor:
+    """Time t of 0 .. T-1 is u = (t + 1) / T, so the clean image, -1, is u = 0."""
+    return torch.sigmoid(log_snr(name, torch.arange(1, n_train + 1, dtype=torch.float64) / n_train))
+
+
 SCHEDULES: dict[str, Callable[[int], Tensor]] = {
     "linear": _linear,  # DDPM, the default of seed 000
     "cosine": _cosine,  # seed 000, Table V
+    **{name: partial(_continuous, name) for name in LOG_SNRS},  # seed 001, 2.2 and App. A
     "syndiff": _syndiff,  # seed 002, eq. 8-10: few large steps
 }
 

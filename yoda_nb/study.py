@@ -20,6 +20,7 @@ from yoda_nb.manifest import load_case, read_manifest
 from yoda_nb.models import find_model, load_model
 from yoda_nb.shipped import find_shipped
 from yoda_nb.systems import OnStep, get_system, trajectories
+from yoda_nb.systems.bridges import style_histogram
 from yoda_nb.volumes import InputError, Volume, load_volume
 
 MANIFEST = Path(__file__).parent.parent / "data_manifest.csv"
@@ -117,8 +118,12 @@ def samples(
     spec = get_system(system, **overrides)
     name = model or spec.weights or find_model(volume.sources, None, min(volume.spacing))
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    weights = load_model(name).sha256
-    if torch.device(device).type == "cpu":
+    loaded = load_model(name)
+    weights = loaded.sha256
+    # a style key may come from the target or from a file, which no other part of the key describes
+    keyed = getattr(loaded.config, "style_bins", 0) > 0
+    style = {"style": style_histogram(volume, loaded, spec.style)} if keyed else {}
+    if torch.device(device).type == "cpu" and spec.style in ("", "average", "foreign"):
         found = find_shipped(volume, spec, seed, weights)
         if found is not None:
             return found
@@ -133,6 +138,7 @@ def samples(
         "seed": seed,
         "model": weights,
         "device": torch.device(device).type,
+        **style,
     }
     draw = partial(trajectories, volume, system, seed=seed, device=device, model=name,
                    progress=progress, on_step=on_step, **overrides)  # fmt: skip

@@ -159,6 +159,37 @@ def convergence_table(volumes: Sequence[Volume], images: Images) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
+def paired_tests(table: pd.DataFrame, against: str, metrics: Sequence[str], *, by: str = "sampler") -> pd.DataFrame:
+    """Each level of ``by`` less one of them, on the same subjects: a row for each level and metric.
+
+    Columns level, metric, n, difference with its 95 % t interval low, high, p (Wilcoxon signed-rank,
+    two-sided; 1 where nothing differs) and holm, the p adjusted for the levels of that metric.
+    """
+    parts = []
+    for metric in metrics:
+        wide = table.groupby(["subject", by])[metric].mean().unstack(by)
+        rows = []
+        for level in (name for name in dict.fromkeys(table[by]) if name != against):
+            d = (wide[level] - wide[against]).dropna().to_numpy()
+            mean, low, high = interval(d)
+            p = float(stats.wilcoxon(d).pvalue) if len(d) and d.any() else 1.0
+            rows.append({by: level, "metric": metric, "n": len(d), "difference": mean, "low": low, "high": high,
+                         "p": p})  # fmt: skip
+        found = pd.DataFrame(rows)
+        parts.append(found.assign(holm=holm(found.p)) if rows else found)
+    return pd.concat(parts, ignore_index=True)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """p values adjusted for their number by Holm's step-down method (1979), in the order given."""
+    p = np.asarray(p, float)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean and its t interval; infinite for fewer than two values, without width for equal ones."""
     values = np.asarray(values, float)

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from yoda_nb.claims import ablation_effects as ablation
+from yoda_nb.claims import benchmark_effects as benchmark
+from yoda_nb.claims import bridge_effects as bridge
+from yoda_nb.claims import fast_unet_effects as fast_unet
 from yoda_nb.claims import lesion_effects as lesion
 from yoda_nb.claims import sampler_effects as sampler
+from yoda_nb.claims import unpaired_effects as unpaired
 from yoda_nb.claims.verdicts import Effect
 from yoda_nb.evidence import Study
 
@@ -43,8 +47,11 @@ EFFECTS: dict[str, Callable[[Study], list[Effect]]] = {
     "Y26": lesion.volumes_agree,
     "Y27": ablation.dedicated_regression,
     "Y28": sampler.cost_ratio,
-    "Y29": lambda study: [],
+    **benchmark.EFFECTS,
     "Y30": sampler.other_protocol,
+    **fast_unet.EFFECTS,
+    **unpaired.EFFECTS,
+    **bridge.EFFECTS,
 }
 
 # What a reader should know beside the numbers; none of it enters a verdict.
@@ -65,6 +72,8 @@ NOTES = {
     "Y27": "At equal budget every step of the dedicated model trains the one time that regression uses; more training "
     "of both may close the gap.",
     "Y28": "Timed with the ablations' small net at 252 evaluations, on the machine named in the evidence's index.",
-    "Y29": "Not tested yet: the systems it names (SelfRDB, SynDiff, ALDM, ResViT, Ea-GAN) are not in this project so "
-    "far, and without them there is no effect to judge.",
+    **benchmark.NOTES,
+    **fast_unet.NOTES,
+    **unpaired.NOTES,
+    **bridge.NOTES,
 }

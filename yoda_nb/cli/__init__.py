@@ -28,12 +28,18 @@ app.command()(claims)
 @app.command()
 @guarded
 def systems(json: Json = False) -> None:
-    """List the systems: what each does, where it is defined, what it costs."""
-    from yoda_nb.systems import SYSTEMS
+    """List the systems: what each does, where it is defined, whether its model is here, what it costs.
 
-    rows = [{"name": s.name, "does": s.summary, "reference": s.reference, "evaluations": s.evaluations}
-            for s in SYSTEMS.values()]  # fmt: skip
-    emit(rows, json, table(rows))
+    Cost is evaluations of the net over the volume for one image, and the net's parameters. "slabs"
+    is what its training saw. The systems without a model of their own take the one that fits the
+    contrasts given.
+    """
+    from yoda_nb.systems import describe_systems
+
+    rows = describe_systems()
+    shown = [{k: row[k] for k in ("name", "seed", "does", "translates", "state", "evaluations", "parameters", "slabs")}
+             for row in rows]  # fmt: skip
+    emit(rows, json, f"{table(shown)}\n\nReferences and models: yoda-nb systems --json")
 
 
 @app.command()

@@ -30,6 +30,8 @@ def translate(
     sigma: Annotated[str | None, Option(help="Noise of a step: posterior, fresh or zero.")] = None,
     combine: Annotated[str | None, Option(help="How to average samples: rms or mean.")] = None,
     noise: Annotated[float | None, Option(help="Rician noise to add to the result, on the [0,1] scale.")] = None,
+    style: Annotated[str | None, Option(help="Style key: average, foreign, or an image of the style wanted.")] = None,
+    set_: Annotated[list[str] | None, Option("--set", help="Any other setting of the system as NAME=VALUE.")] = None,
     homogenise: Annotated[bool, Option("--homogenise", help="Correct axial slices to agree (eq. 10-11).")] = False,
     mask: Annotated[Path | None, Option(help="Brain mask on the same grid; default: estimated.")] = None,
     target: Annotated[Path | None, Option(help="Acquired image of the contrast to make: scores the result.")] = None,
@@ -48,15 +50,15 @@ def translate(
     from yoda_nb.metrics import score
     from yoda_nb.models import find_model, load_model
     from yoda_nb.nifti import suffix
-    from yoda_nb.systems import get_system
+    from yoda_nb.systems import get_system, parse_settings
     from yoda_nb.systems import translate as run
     from yoda_nb.volumes import InputError, load_volume, save_image
 
     files = {k: v for k, v in (("T1w", t1), ("T2w", t2), ("FLAIR", flair)) if v}
     files |= {k: Path(v) for k, v in named(source or [], "--source").items()}
     given = {"n_ex": n_ex, "n_steps": n_steps, "jump_to": jump_to, "times": times, "sigma": sigma, "combine": combine,
-             "noise": noise, "homogenise": homogenise or None}  # fmt: skip
-    overrides = {k: v for k, v in given.items() if v is not None}
+             "noise": noise, "style": style, "homogenise": homogenise or None}  # fmt: skip
+    overrides = parse_settings(named(set_ or [], "--set")) | {k: v for k, v in given.items() if v is not None}
     if overrides.get("jump_to") == -1:
         overrides["jump_to"] = None
     # everything that can be wrong is found out before the slow part
@@ -64,10 +66,10 @@ def translate(
     if not out.absolute().parent.is_dir():
         raise InputError(f"The folder of {out} does not exist: create it first.")
     spec = get_system(system, **overrides)
-    chosen = load_model(model or find_model(tuple(files), to, 1.0))
+    chosen = load_model(model or spec.weights or find_model(tuple(files), to, 1.0))
     volume = load_volume(files, target=(chosen.contrast, target) if target else None, mask=mask)
     begun = time.time()
-    result = run(volume, system, seed=seed, device=device, model=model or chosen.name, batch_size=batch_size,
+    result = run(volume, system, seed=seed, device=device, model=model, contrast=to, batch_size=batch_size,
                  progress=sys.stderr.isatty() or not json, **overrides)  # fmt: skip
     seconds = time.time() - begun
     save_image(result.target, result, out)

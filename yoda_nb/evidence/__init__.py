@@ -20,7 +20,7 @@ import pandas as pd
 
 from yoda_nb import study
 from yoda_nb.bank import write_atomic
-from yoda_nb.evidence import ablations, averages, divergence, lesions, samplers
+from yoda_nb.evidence import ablations, averages, benchmark, bridges, divergence, fast_unet, lesions, samplers, unpaired
 from yoda_nb.volumes import InputError, Volume
 
 TABLES = Path(__file__).parent / "tables"
@@ -47,6 +47,10 @@ MAKERS: dict[str, Callable[[Study], pd.DataFrame]] = {
     "truncation": ablations.truncation,
     "schedules": ablations.schedules,
     "lesions": lesions.lesions,
+    **fast_unet.MAKERS,
+    **unpaired.MAKERS,
+    **benchmark.MAKERS,
+    **bridges.MAKERS,
 }
 
 

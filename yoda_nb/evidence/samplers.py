@@ -15,7 +15,7 @@ from torch import Tensor
 
 from yoda_nb import study, tables
 from yoda_nb.ablations import model_name
-from yoda_nb.features import frechet_distance, load_extractor, slices_for_features
+from yoda_nb.features import frechet_distance, kernel_distance, load_extractor, slices_for_features
 from yoda_nb.metrics import score
 from yoda_nb.noise import add_rician, rician_mean, rician_std, white_matter_noise
 from yoda_nb.systems import translate
@@ -72,11 +72,11 @@ def n_draws(of: Study) -> int:
 
 
 def fd_draws(volumes: Sequence[Volume], made: Mapping[str, Sequence[Tensor]], table: pd.DataFrame, *, seed: int,
-             draws: int = DRAWS) -> pd.DataFrame:  # fmt: skip
+             draws: int = DRAWS, kernel: bool = False) -> pd.DataFrame:  # fmt: skip
     """Draw 0 is all subjects, the others are drawn with replacement.
 
     ``table`` is the score table of the same images. Columns draw, sampler, fd, ssim (to acquired),
-    noise, gap (distance of the noise to the acquired image's), n (slices).
+    noise, gap (distance of the noise to the acquired image's), n (slices), and with ``kernel`` kd.
     """
     extract = load_extractor()
 
@@ -96,10 +96,12 @@ def fd_draws(volumes: Sequence[Volume], made: Mapping[str, Sequence[Tensor]], ta
         subjects = [names[i] for i in chosen]
         target, level = np.concatenate([real[i] for i in chosen]), acquired.loc[subjects].mean()
         for label, each in fake.items():
-            fd = frechet_distance(target, np.concatenate([each[i] for i in chosen]))
+            drawn = np.concatenate([each[i] for i in chosen])
+            fd = frechet_distance(target, drawn)
             mean = rows.loc[label].loc[subjects][["ssim", "noise"]].mean()
             found.append({"draw": draw, "sampler": label, "fd": fd, "ssim": mean.ssim, "noise": mean.noise,
-                          "gap": abs(mean.noise - level), "n": len(target)})  # fmt: skip
+                          "gap": abs(mean.noise - level), "n": len(target),
+                          **({"kd": kernel_distance(target, drawn)} if kernel else {})})  # fmt: skip
     return pd.DataFrame(found)
 
 

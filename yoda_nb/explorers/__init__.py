@@ -1,6 +1,6 @@
 """Explorers: images, planes and curves moved by hand, live in notebooks and in exported pages.
 
-``volumes``, ``tradeoff``, ``trajectory``, ``expa``, ``noise`` and ``live`` each return an
+``volumes``, ``tradeoff``, ``trajectory``, ``expa``, ``noise``, ``styles``, ``systems`` and ``live`` each return an
 ``Explorer``: call its ``show(alt=...)`` in a notebook, or ``save(path, alt=...)`` to write a page.
 """
 
@@ -9,5 +9,8 @@ from yoda_nb.explorers.curves import expa, noise
 from yoda_nb.explorers.pictures import tradeoff, trajectory, volumes
 from yoda_nb.explorers.record import record_trajectory
 from yoda_nb.explorers.runner import live
+from yoda_nb.explorers.styles import styles
+from yoda_nb.explorers.systems import systems
 
-__all__ = ["Explorer", "expa", "live", "noise", "record_trajectory", "tradeoff", "trajectory", "volumes"]
+__all__ = ["Explorer", "expa", "live", "noise", "record_trajectory", "styles", "systems", "tradeoff", "trajectory",
+           "volumes"]  # fmt: skip

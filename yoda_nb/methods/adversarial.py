@@ -7,7 +7,7 @@ several logits an image, and each counts as a judgement of its own.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -29,3 +29,25 @@ def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(logits.float().sum(), real, create_graph=True)
     return gradient.float().square().sum() / logits.numel()
+
+
+def critic_loss(
+    critic: nn.Module, real: Tensor, fake: Tensor, eta: float, given: Tensor | None = None,
+    times: Tensor | None = None, share: float = 0.25,
+) -> Tensor:  # fmt: skip
+    """Eq. 12 of seed 002: images (N,C,A,B), beside them ``given`` (N,G,A,B) that the critic sees too.
+
+    The penalty, with weight ``eta``, is taken on the first ``share`` of the images: a second
+    derivative of all of them would double the cost of a step.
+    """
+    few = max(1, int(share * len(real)))
+    loss = discriminator_loss(_judge(critic, real, given, times), _judge(critic, fake, given, times))
+    if not eta:
+        return loss
+    watched = real[:few].detach().requires_grad_()
+    head = [None if x is None else x[:few] for x in (given, times)]
+    return loss + eta * gradient_penalty(_judge(critic, watched, *head), watched)
+
+
+def _judge(critic: nn.Module, images: Tensor, given: Tensor | None, times: Tensor | None) -> Tensor:
+    return critic(images if given is None else torch.cat([images, given], 1), times)

@@ -13,9 +13,9 @@ from yoda_nb.methods.base import Method, Player
 from yoda_nb.methods.denoising import masked_mean
 
 
-def start_slabs(batch: Batch, config: TrainConfig) -> Tensor:
-    """The bridge's end y: slabs (N,S,A,B) of the source whose index option "start" gives."""
-    first = int(config.option("start", 0)) * config.net.thickness
+def prior_slabs(batch: Batch, config: TrainConfig) -> Tensor:
+    """Slabs (N,S,A,B) of the source that the bridge ends in, y: option "prior" is its index."""
+    first = int(config.option("prior", 0)) * config.net.thickness
     return batch.source[:, first : first + config.net.thickness]
 
 
@@ -25,9 +25,9 @@ def bridge_loss(nets: Mapping[str, nn.Module], batch: Batch, config: TrainConfig
     Over all slices of the slab, with the style key where the net takes one. The weight c_eps,t of
     the equations is left out, as the authors' code does: every time then weighs alike.
     """
-    path = bridge(str(config.option("bridge", "brownian")), config.n_train)
+    path = bridge(config.schedule, config.n_train)
     a, b, std = (values.to(batch.target)[batch.times].view(-1, 1, 1, 1) for values in (path.a, path.b, path.std))
-    x_t = a * batch.target + b * start_slabs(batch, config) + std * batch.eps  # eq. 1
+    x_t = a * batch.target + b * prior_slabs(batch, config) + std * batch.eps  # eq. 1
     style = {"style": batch.keys} if batch.keys.numel() else {}
     output = nets["net"](torch.cat([x_t, batch.source], 1), batch.times, **style).float()
     return masked_mean((output - (x_t - batch.target)).square(), batch.weight)

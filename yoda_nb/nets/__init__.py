@@ -13,11 +13,13 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from yoda_nb.nets.adversarial import HalfUNetConfig, ResNetConfig
 from yoda_nb.nets.unet import UNetConfig
+from yoda_nb.nets.vit import DiTConfig, UViTConfig
 from yoda_nb.nets.yoda import PRESETS, NetConfig
 
-__all__ = ["FAMILIES", "PRESETS", "Config", "Given", "NetConfig", "UNetConfig", "autocast_dtype", "build",
-           "config_from_dict", "config_to_dict", "n_parameters"]  # fmt: skip
+__all__ = ["FAMILIES", "PRESETS", "Config", "DiTConfig", "Given", "NetConfig", "UNetConfig", "UViTConfig",
+           "autocast_dtype", "build", "config_from_dict", "config_to_dict", "n_parameters"]  # fmt: skip
 
 
 class Config(Protocol):
@@ -34,7 +36,9 @@ class Config(Protocol):
     def build(self) -> nn.Module: ...
 
 
-FAMILIES: dict[str, type] = {c.kind: c for c in (NetConfig, UNetConfig)}
+FAMILIES: dict[str, type] = {
+    c.kind: c for c in (NetConfig, UNetConfig, UViTConfig, DiTConfig, HalfUNetConfig, ResNetConfig)
+}
 
 
 def build(config: Config) -> nn.Module:

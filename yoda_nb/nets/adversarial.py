@@ -1,4 +1,8 @@
-"""Nets of seed 002 beside its U-Net: discriminators of patches and the one-shot ResNet generator."""
+"""Nets of seed 002: its diffusive U-Net, discriminators of patches and the one-shot ResNet generator.
+
+All of them work at half the sides of their images: 2 x 2 voxels become channels on the way in and
+back on the way out, which loses nothing and leaves a quarter of the arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,49 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from yoda_nb.nets.blocks import Down, ResBlock, TimeEmbedding, Up
+from yoda_nb.nets.blocks import Down, TimeEmbedding, Up
+from yoda_nb.nets.unet import UNetConfig
+
+
+@dataclass(frozen=True)
+class HalfUNetConfig:
+    """What rebuilds a diffusive generator from its card (seed 002, IV-B.1)."""
+
+    channels: tuple[int, ...] = (24, 32, 48)  # from half the sides downwards
+    res_blocks: int = 1
+    latent: int = 32  # size of the random latent; the paper: 256
+    time_scale: float = 1.0
+    n_sources: int = 2
+    thickness: int = 1
+    out_slices: int = 1
+    conditional: bool = True  # without, the sources given are ignored
+    kind: ClassVar[str] = "half-unet"
+
+    @property
+    def divisor(self) -> int:
+        return 2 ** len(self.channels)
+
+    def build(self) -> nn.Module:
+        return HalfUNet(self)
+
+
+class HalfUNet(nn.Module):
+    """The shared U-Net on 2 x 2 voxels at a time, with a time and a random latent.
+
+    slabs (N, (1 + n_sources) * thickness, A, B), times (N,)[, latent (N,L)] -> (N,out_slices,A,B).
+    """
+
+    def __init__(self, config: HalfUNetConfig):
+        super().__init__()
+        self.seen = (1 + config.n_sources * config.conditional) * config.thickness
+        self.unet = UNetConfig(
+            config.channels, (False,) * len(config.channels), config.res_blocks, time_scale=config.time_scale,
+            n_sources=4 * self.seen - 1, out_slices=4 * config.out_slices, latent=config.latent,
+        ).build()  # fmt: skip
+
+    def forward(self, slabs: Tensor, times: Tensor, *, latent: Tensor | None = None) -> Tensor:
+        halves = F.pixel_unshuffle(slabs[:, : self.seen], 2)
+        return F.pixel_shuffle(self.unet(halves, times, latent=latent), 2)
 
 
 class Discriminator(nn.Module):
@@ -17,17 +63,17 @@ class Discriminator(nn.Module):
 
     One block for each width: two convolutions, the embedded time as a bias after the first, and a
     halving of the sides (seed 002, IV-B.1: six blocks for 256 x 256). No normalisation, which would
-    tie the images of a batch or the voxels of an image to each other under the gradient penalty.
-    ``time_scale`` multiplies the times before their embedding.
+    tie the voxels of an image to each other. ``time_scale`` multiplies the times before they are
+    embedded.
     """
 
     def __init__(
-        self, in_channels: int, channels: tuple[int, ...] = (16, 32, 48), time: bool = False,
+        self, in_channels: int, channels: tuple[int, ...] = (16, 48), time: bool = False,
         time_scale: float = 1.0, embedding: int = 32,
     ):  # fmt: skip
         super().__init__()
         self.time = TimeEmbedding(embedding, time_scale) if time else None
-        self.first = nn.Conv2d(in_channels, channels[0], 3, padding=1)
+        self.first = nn.Conv2d(4 * in_channels, channels[0], 3, padding=1)
         widths = [channels[0], *channels]
         self.blocks = nn.ModuleList(
             nn.ModuleDict({
@@ -41,7 +87,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, times: Tensor | None = None) -> Tensor:
         embedding = None if self.time is None else F.silu(self.time(times))
-        h = self.first(images)
+        h = self.first(F.pixel_unshuffle(images, 2))
         for block in self.blocks:
             h = block["conv"](F.leaky_relu(h, 0.2))
             if embedding is not None:
@@ -51,30 +97,45 @@ class Discriminator(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Encoder, residual blocks at the lowest resolution, decoder: (N,in,A,B) -> (N,out,A,B) in (-1,1).
+    """Encoder, residual blocks, decoder: (N,in,A,B) -> (N,out,A,B), in (-1,1), in one step.
 
-    The backbone of the non-diffusive generators of seed 002 (IV-B.1), one image in one step.
+    The backbone of the non-diffusive generators of seed 002 (IV-B.1); A and B multiples of 4.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, channels: tuple[int, ...], res_blocks: int):
+    def __init__(self, in_channels: int, out_channels: int, channels: tuple[int, int], res_blocks: int):
         super().__init__()
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
-        block = {"norm": "rms"}
-        self.first = nn.Conv2d(in_channels, channels[0], 5, padding=2)
-        self.encoder = nn.Sequential(*(m for a, b in pairs for m in (ResBlock(a, a, **block), Down(a, b))))
-        self.middle = nn.Sequential(*(ResBlock(channels[-1], channels[-1], **block) for _ in range(res_blocks)))
-        self.decoder = nn.Sequential(*(m for a, b in reversed(pairs) for m in (Up(b, a), ResBlock(a, a, **block))))
-        self.out = nn.Conv2d(channels[0], out_channels, 5, padding=2)
+        outer, inner = channels
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(4 * in_channels, outer, 3, padding=1), nn.ReLU(), Down(outer, inner)
+        )
+        self.middle = nn.Sequential(*(PlainBlock(inner) for _ in range(res_blocks)))
+        self.decoder = nn.Sequential(
+            Up(inner, outer), nn.ReLU(), nn.Conv2d(outer, 4 * out_channels, 3, padding=1), nn.PixelShuffle(2)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.tanh(self.out(self.decoder(self.middle(self.encoder(self.first(images))))))
+        return torch.tanh(self.decoder(self.middle(self.encoder(images))))
+
+
+class PlainBlock(nn.Module):
+    """Two convolutions with a shortcut and no normalisation; starts as the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(F.relu(self.first(F.relu(x))))
 
 
 @dataclass(frozen=True)
 class ResNetConfig:
     """What rebuilds a one-shot generator from its card."""
 
-    channels: tuple[int, ...] = (16, 24, 32)
+    channels: tuple[int, int] = (24, 32)  # at a half and a quarter of the sides
     res_blocks: int = 6
     n_sources: int = 2
     thickness: int = 1
@@ -83,7 +144,7 @@ class ResNetConfig:
 
     @property
     def divisor(self) -> int:
-        return 2 ** (len(self.channels) - 1)
+        return 4
 
     def build(self) -> nn.Module:
         return OneShot(self)

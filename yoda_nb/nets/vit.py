@@ -8,7 +8,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from yoda_nb.nets.blocks import Down, ResBlock, RMSNorm, SwiGLU, TimeEmbedding, TransformerBlock, Up, norm_layer, sinusoids
+from yoda_nb.nets.blocks import (
+    Down,
+    ResBlock,
+    RMSNorm,
+    SwiGLU,
+    TimeEmbedding,
+    TransformerBlock,
+    Up,
+    norm_layer,
+    sinusoids,
+)
 from yoda_nb.nets.wavelet import decompose, reconstruct
 
 
@@ -154,7 +164,7 @@ def run_tokens(blocks: nn.ModuleList, h: Tensor, embedding: Tensor) -> Tensor:
 
 def positions(a: int, b: int, width: int, device: torch.device | None = None) -> Tensor:
     """Sinusoids of row and column, counted from the middle: (a*b, width), width a multiple of 4."""
-    rows, columns = (torch.arange(n, device=device) - (n - 1) / 2 for n in (a, b))
+    rows, columns = (torch.arange(n, device=device) - n // 2 for n in (a, b))
     grid = [each.flatten() for each in torch.meshgrid(rows, columns, indexing="ij")]
     return torch.cat([sinusoids(each, width // 2, longest=100.0) for each in grid], 1)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from yoda_nb.models import WEIGHTS
 from yoda_nb.nifti import InputError
 from yoda_nb.recipes import VALIDATION_SEEDS, describe_phantoms, train_model, training_phantoms
-from yoda_nb.trainings import fast_unet, selfrdb, yoda
+from yoda_nb.trainings import backbones, bridges, fast_unet, selfrdb, syndiff, yoda
 from yoda_nb.trainings.base import BUDGET, Training
 from yoda_nb.volumes import Volume
 
@@ -20,7 +20,7 @@ __all__ = ["BUDGET", "TRAININGS", "Training", "model_name", "train_systems"]
 
 N_PHANTOMS = 128
 FOLDER = "systems"  # below the shipped weights: never chosen unless named
-FAMILIES = (yoda, selfrdb, fast_unet)
+FAMILIES = (yoda, selfrdb, fast_unet, bridges, backbones, syndiff)
 TRAININGS: dict[str, Training] = {name: row for family in FAMILIES for name, row in family.TRAININGS.items()}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from yoda_nb.batches import TrainConfig
 from yoda_nb.volumes import Volume
 
-STEPS, BATCH = 1500, 16  # of 48 x 48 voxels: 24,000 slabs, whatever the method
+STEPS, BATCH = 1000, 16  # of 48 x 48 voxels: 16,000 slabs, whatever the method
 BUDGET = STEPS * BATCH
 AXIAL = (2,)
 

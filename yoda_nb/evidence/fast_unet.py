@@ -1,0 +1,118 @@
+"""Evidence on a light U-Net against a DDPM of the same net (seed 003): scores, controls, latency."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from torch import Tensor
+
+from yoda_nb import study, tables
+from yoda_nb.diffusion import expected, sample
+from yoda_nb.metrics import pearson
+from yoda_nb.systems import PROCESSES, get_system, prepare
+from yoda_nb.trainings import model_name
+from yoda_nb.trainings.fast_unet import FAT
+from yoda_nb.volumes import Volume, crop_volume
+
+if TYPE_CHECKING:
+    from yoda_nb.evidence import Study
+
+SYSTEMS = {"FLAIR": {"U-Net": "fast-unet", "DDPM": "ddpm-50"},
+           FAT: {"U-Net": "fast-unet-ff", "DDPM": "ddpm-50-ff"}}  # fmt: skip
+MORE_STEPS = (100, 250)
+N_EX = 4  # samples in the DDPM's mean
+REPEATS = 5  # timings of one image, the median of which counts
+
+
+def volumes_of(of: Study, task: str) -> list[Volume]:
+    """The evidence's subjects with the task's target; own files have FLAIR alone."""
+    if task != FAT:
+        return of.volumes
+    return [] if of.own else study.load_subjects(of.settings.evidence, sources=("T2w",), target=FAT)
+
+
+def images(of: Study, task: str, v: Volume) -> dict[str, Tensor]:
+    """Identity, both models and, for fat fractions, the controls: label -> (1,D,H,W) in [-1,1]."""
+    unet, ddpm = SYSTEMS[task].values()
+    at = v.sources.index("T2w")
+    made = {"identity": v.source[at : at + 1], "U-Net": of.samples(v, unet)[0]}
+    if task != FAT:
+        return made | {"DDPM": of.samples(v, ddpm, **_steps(of, 50))[0]}
+    drawn = of.samples(v, ddpm, n_ex=N_EX, **_steps(of, 50))
+    made |= {"DDPM": drawn[0]}
+    made |= {f"DDPM, {n} steps": of.samples(v, ddpm, **_steps(of, n))[0] for n in MORE_STEPS}
+    made["DDPM, trained twice as long"] = of.samples(v, ddpm, model=model_name("ddpm-ff-long"), **_steps(of, 50))[0]
+    return made | {f"mean of {N_EX} DDPM samples": expected(drawn, "mean")}
+
+
+def _steps(of: Study, n: int) -> dict:
+    """Fewer in the tests' profile."""
+    return {"n_steps": min(n, of.settings.n_steps) if of.profile == "tiny" else n}
+
+
+def scores(of: Study) -> pd.DataFrame:
+    """Pearson's r, MAE and the scores of ``tables.score_table`` for both targets (seed 003, abstract).
+
+    Columns of the score table plus task ("FLAIR" | "FF") and r, in the mask.
+    """
+    parts = [_scored(v, images(of, task, v), task) for v, task in _each(of)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _each(of: Study) -> Iterator[tuple[Volume, str]]:
+    todo = [(v, task) for task in SYSTEMS for v in volumes_of(of, task)]
+    with study.progress_bar(total=len(todo), desc="fast_unet") as bar:
+        for each in todo:
+            yield each
+            bar.update()
+
+
+def _scored(v: Volume, made: dict[str, Tensor], task: str) -> pd.DataFrame:
+    table = tables.score_table([v], {label: [image] for label, image in made.items()})
+    known = {**made, "acquired": v.target, "truth": v.clean}
+    pairs = zip(table.sampler, table.reference, strict=True)
+    return table.assign(task=task, r=[pearson(known[a], known[b], v.mask) for a, b in pairs])
+
+
+def latency(of: Study) -> pd.DataFrame:
+    """Seconds for one axial slice, batch 1, on this machine; both models in turn, nothing from the bank.
+
+    Columns subject, sampler, seconds (median of the repeats), evaluations, rows, columns.
+    """
+    found = []
+    for v in of.volumes[: of.settings.subjects]:
+        runs = {label: _one_slice(of, v, system) for label, system in SYSTEMS["FLAIR"].items()}
+        seconds: dict[str, list[float]] = {label: [] for label in runs}
+        for repeat in range(1 + REPEATS):  # the first warms up
+            for label, (run, _) in runs.items():
+                begun = time.perf_counter()
+                run()
+                seconds[label] += [time.perf_counter() - begun] if repeat else []
+        found += [{"subject": v.subject, "sampler": label, "seconds": median(seconds[label]), **about}
+                  for label, (_, about) in runs.items()]  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def _one_slice(of: Study, v: Volume, system: str) -> tuple:
+    """A function that makes the fullest axial slice of a subject, and what it works on."""
+    spec = get_system(system)
+    spec = replace(spec, **_steps(of, spec.n_steps))
+    job = prepare(v, spec, seed=of.seed, device=of.device or None, batch_size=1)
+    at = int(job.cut.mask[0].sum((0, 1)).argmax())
+    job = replace(job, cut=crop_volume(job.cut, (slice(None), slice(None), slice(at, at + 1))))
+    process = PROCESSES[spec.process](job)
+    _, rows, columns, _ = job.cut.mask.shape
+
+    def run() -> Tensor:
+        x = process.start(job.generator)
+        return sample(process.denoise, x, process.pairs, process.step, generator=job.generator).cpu()
+
+    return run, {"evaluations": spec.evaluations, "rows": rows, "columns": columns}
+
+
+MAKERS = {"fast_unet": scores, "fast_unet_latency": latency}

@@ -1,0 +1,40 @@
+"""The four backbones of seed 001 at one budget, and two variants: DiT with a wavelet, ADM without Min-SNR.
+
+Its widths are [C, 2C, 4C] with C = 128 and its DiT is DiT-L/16; here C = 12 and patches are of 4,
+about as many to a slice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from yoda_nb.methods.continuous import OPTIONS
+from yoda_nb.nets import DiTConfig, UNetConfig, UViTConfig
+from yoda_nb.trainings.base import Training, base
+
+LOG_SNR = {"norm": "rms", "time_scale": 25.0}  # log-SNR lies in -10 .. 10, their sinusoids in radians
+UNET = UNetConfig((12, 24, 48), (False, False, False), groups=4, noisy=False)
+ADM = UNetConfig((12, 24, 48), (False, False, True), res_blocks=2, **LOG_SNR)
+UVIT = UViTConfig((12, 24), width=48, **LOG_SNR)
+DIT = DiTConfig(patch=4, width=64, time_scale=25.0)
+
+# Sizes as seed 001 states them (3.2): counted in Table 2, never trained here.
+PAPER = {
+    "unet": UNetConfig((128, 256, 512), (False, False, False), groups=32, noisy=False, n_sources=1),
+    "adm": UNetConfig((128, 256, 512), (False, True, True), res_blocks=2, embedding=512, n_sources=1, **LOG_SNR),
+    "uvit": UViTConfig((128, 256), width=512, depth=16, ratio=4, embedding=512, n_sources=1, **LOG_SNR),
+    "dit": DiTConfig(patch=16, width=1024, depth=24, heads=16, ratio=4, embedding=1024, n_sources=1),
+}
+
+_DIFFUSION = {"method": "continuous", "options": (*OPTIONS, ("log_every", 100)), "schedule": "alpha-cosine",
+              "target": "v"}  # fmt: skip
+_ADM = base(ADM, **_DIFFUSION)
+TRAININGS = {
+    "unet": Training("U-Net", base(UNET, method="regression", target="x0")),
+    "adm": Training("ADM", _ADM),
+    "uvit": Training("U-ViT", base(UVIT, lr=1e-3, **_DIFFUSION)),
+    "dit": Training("DiT", base(DIT, lr=1e-3, **_DIFFUSION)),
+    "dit-wavelet": Training("DiT of wavelet coefficients", base(replace(DIT, wavelet=True), lr=1e-3, **_DIFFUSION)),
+    "adm-plain": Training("ADM without Min-SNR",
+                          replace(_ADM, options=tuple((k, 0.0 if k == "min_snr" else v) for k, v in _ADM.options))),
+}  # fmt: skip
