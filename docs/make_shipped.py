@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 
 from yoda_nb import study
-from yoda_nb.evidence import MAKERS, SHIPPED_STUDY, Study, ship
+from yoda_nb.evidence import MAKERS, SHIPPED_STUDY, Study, benchmark, ship
 from yoda_nb.models import describe_machine, find_model, load_model
 from yoda_nb.shipped import SAMPLES
 from yoda_nb.shipped import ship as ship_samples
@@ -22,6 +22,7 @@ from yoda_nb.systems import get_system
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--tables", nargs="+", choices=MAKERS, help="these tables only")
 parser.add_argument("--samples", action="store_true", help="the samples only")
+parser.add_argument("--benchmark-samples", action="store_true", help="those of the table of systems only")
 parser.add_argument("--threads", type=int, help="CPU threads; default: all cores")
 options = parser.parse_args()
 os.environ["YODA_NB_SHIPPED"] = "0"  # what is shipped must not answer for itself
@@ -49,6 +50,18 @@ def make_samples() -> None:
             path = ship_samples(v, get_system(system, **settings_), seed, weights, drawn)
             size += path.stat().st_size
             print(f"{path.name}: {system} {settings_}, {size / 1e6:.1f} MB so far", flush=True)
+    make_benchmark_samples()
+
+
+def make_benchmark_samples() -> None:
+    """Every system's image of the subjects that the explorer of notebook 24 opens with."""
+    of = Study(profile, seed)
+    for v in study.load_subjects(benchmark.SHOWN):
+        for entry in filter(lambda entry: entry.trained, benchmark.entries(of)):
+            drawn = of.samples(v, entry.system, model=entry.weights, progress=True, **entry.settings)
+            spec = get_system(entry.system, **entry.settings)
+            path = ship_samples(v, spec, seed, load_model(entry.weights).sha256, drawn)
+            print(f"{path.name}: {entry.label}, {path.stat().st_size / 1e6:.1f} MB", flush=True)
 
 
 def make_table(name: str) -> None:
@@ -60,6 +73,9 @@ def make_table(name: str) -> None:
     print(f"{name}: {len(table)} rows in {about['seconds']} s", flush=True)
 
 
+if options.benchmark_samples:
+    make_benchmark_samples()
+    raise SystemExit
 if not options.tables:
     make_samples()
 if not options.samples:

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from yoda_nb import explorers
 from yoda_nb.batches import TrainConfig, draw_batch, make_pool
 from yoda_nb.bridges import bridge, bridge_step, kernel_variance, posterior_std, score
 from yoda_nb.coherence import corrected
 from yoda_nb.denoise import volume_denoiser
 from yoda_nb.diffusion import sample, time_pairs
+from yoda_nb.evidence.bridges import residual, slice_means, unevenness
 from yoda_nb.methods.bridge import bridge_loss, prior_slabs
 from yoda_nb.models import Model, load_model, save_model
 from yoda_nb.nets import UNetConfig, build
@@ -293,3 +295,33 @@ def test_a_style_that_cannot_be_had_is_refused(keyed, style, message):
     volume, file, _ = keyed
     with pytest.raises(InputError, match=message):
         style_histogram(replace(volume, target=None), load_model(file), style)
+
+
+# --- evidence ---
+
+
+def test_a_change_of_style_leaves_no_residual_and_an_uneven_slice_does():
+    truth = torch.rand((1, 6, 6, 8), generator=torch.Generator().manual_seed(3)) * 1.6 - 0.8
+    mask = torch.ones_like(truth, dtype=torch.bool)
+    mask[:, 0] = False
+    styled = 2 * ((truth + 1) / 2) ** 1.7 - 1
+    assert float(residual(styled, truth, mask).abs().max()) < 1e-6
+    uneven = styled.clone()
+    uneven[..., ::2] += 0.1
+    even, rest = (residual(image, truth, mask) for image in (styled, uneven))
+    assert unevenness(even, mask) < 1e-6 < 0.015 < unevenness(rest, mask) < 0.03  # about half of 0.05
+    assert list(slice_means(rest, mask).slice) == list(range(8))
+    assert (rest[~mask] == 0).all()
+
+
+def test_the_explorer_of_styles_has_an_image_for_every_choice():
+    volume = phantom_case(3, shape=(32, 32, 32), spacing=6.0)
+    images = {style: {way: volume.clean + k / 50 for way in ("alone", "ISTA")} for k, style in enumerate(("a", "b"))}
+    explorer = explorers.styles(images, volume)
+    assert [c["id"] for c in explorer.spec["controls"]][:2] == ["style", "sampling"]
+    told = dict((r["label"], r["value"]) for r in explorer.spec["readouts"])
+    psnr = told["PSNR to acquired (dB)"]["values"]
+    assert float(psnr[0]["values"][0]) > float(psnr[1]["values"][1])
+    assert len(explorer.frames) >= 3
+    with pytest.raises(InputError, match="same ways"):
+        explorers.styles({"a": {"x": volume.clean}, "b": {"y": volume.clean}}, volume)

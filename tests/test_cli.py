@@ -103,6 +103,39 @@ def test_train_makes_a_model_that_translate_takes(subject, tmp_path):
     assert done.exit_code == 0, done.output
 
 
+@pytest.mark.parametrize("row", ["adm", "bbdm", "cyclegan", "selfrdb"])
+def test_a_row_of_the_table_is_trained_on_other_data_and_run_by_its_system(row, subject, tmp_path):
+    words = ["train", "--row", row, "--no-label-maps", "--phantoms", 2, "--spacing", 6, "--steps", 1, "--batch-size", 2,
+             "--window", 32, "--out", tmp_path / "run", "--save", tmp_path / "mine.safetensors", "--json"]  # fmt: skip
+    done = call(*words)
+    assert done.exit_code == 0, done.output
+    steps = [] if row == "cyclegan" else ["--n-steps", 2]
+    done = call("translate", "--t1", subject / "t1.nii.gz", "--t2", subject / "t2.nii.gz", "--mask", subject / "mask.nii.gz",
+                "--system", row, "--model", tmp_path / "mine.safetensors", *steps, "-o", tmp_path / "out.nii.gz")  # fmt: skip
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--row", "nonsense"), "nonsense"),
+        (("--row", "cyclegan", "--phantoms", 1), "two volumes"),
+    ],
+)
+def test_a_row_that_cannot_be_trained_says_why(words, says, tmp_path):
+    done = call("train", "--no-label-maps", "--spacing", 6, "--window", 32, "--steps", 1, "--out", tmp_path / "run",
+                "--save", tmp_path / "mine.safetensors", *words)  # fmt: skip
+    assert done.exit_code == 2 and says in done.stderr.splitlines()[-1]
+
+
+def test_any_setting_can_be_given_as_a_word(subject, tmp_path):
+    files = ["--t1", subject / "t1.nii.gz", "--t2", subject / "t2.nii.gz", "--mask", subject / "mask.nii.gz"]
+    done = call("translate", *files, "--set", "views=2", "--set", "aggregate=false", "-o", tmp_path / "a.nii.gz", "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["evaluations"] == 1
+    done = call("translate", *files, "--set", "wiews=2", "-o", tmp_path / "b.nii.gz")
+    assert done.exit_code == 2 and "wiews" in done.stderr and not (tmp_path / "b.nii.gz").exists()
+
+
 @pytest.mark.parametrize("words", [("systems",), ("data", "list"), ("data", "list", "phantom"), ("data", "check"), ("bank", "list"), ("bank", "clear")])
 def test_json_is_one_document_and_nothing_else(words):
     done = call(*words, "--json")

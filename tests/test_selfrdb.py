@@ -19,7 +19,7 @@ from yoda_nb.nets.recursive import SelfConsistent
 from yoda_nb.phantom import phantom_case
 from yoda_nb.systems import get_system, translate
 from yoda_nb.train import fit
-from yoda_nb.trainings import TRAININGS
+from yoda_nb.trainings import BUDGET, TRAININGS
 
 NET = UNetConfig((8, 16), (False, True), heads=2, groups=4, embedding=16, recursive=True)
 CONFIG = TrainConfig(net=NET, method="selfrdb", schedule="selfrdb", n_train=10, target="x0", views=(2,),
@@ -238,6 +238,6 @@ def test_the_row_runs_and_depends_on_seed_and_prior(model):
 
 def test_its_training_is_of_the_shared_budget():
     config = TRAININGS["selfrdb"].config
-    assert config.steps * config.batch_size == 24_000 and config.views == (2,)
+    assert config.steps * config.batch_size == BUDGET and config.views == (2,)
     assert build_net(config.net) is not None and dict(config.options)["prior"] == 1
     assert TRAININGS["selfrdb"].sources[1] == "T2w"

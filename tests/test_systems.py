@@ -56,12 +56,12 @@ def runs(model):
     handle.remove()
 
 
-def test_every_row_is_tried_here():
-    assert SETTINGS.keys() == SYSTEMS.keys()
+def test_every_row_of_seed_000s_samplers_is_tried_here():
+    assert SETTINGS.keys() == {s.name for s in SYSTEMS.values() if not s.weights}  # the others have their own models
     assert all(s.name == name and s.summary and s.reference for name, s in SYSTEMS.items())
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_a_row_makes_the_contrast_on_the_grid_of_the_input(name, model, runs):
     v, settings = case(), SETTINGS[name]
     before = [t.clone() for t in (v.source, v.target, v.mask)]

@@ -18,9 +18,9 @@ from scipy import ndimage
 
 from yoda_nb.batches import Batch, draw_batch, make_pool
 from yoda_nb.diffusion import add_noise, schedule
-from yoda_nb.nets import NetConfig, build
 from yoda_nb.methods import METHODS
 from yoda_nb.methods.denoising import diffusion_loss
+from yoda_nb.nets import NetConfig, build
 from yoda_nb.train import TrainConfig, _start, fit, learning_rate, validation_loss
 from yoda_nb.volumes import InputError, Volume
 

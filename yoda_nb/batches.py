@@ -85,6 +85,8 @@ def make_pool(volumes: Sequence[Volume], config: TrainConfig) -> list[Item]:
     """
     if not volumes:
         raise InputError("Training needs at least one volume with a target: the list is empty.")
+    if config.unpaired and len(volumes) < 2:
+        raise InputError("Unpaired training needs at least two volumes, one of each half: add subjects.")
     if config.window % config.net.divisor:
         raise InputError(f"The window {config.window} must be a multiple of {config.net.divisor} for this net.")
     items = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from yoda_nb.claims import ablation_effects as ablation
+from yoda_nb.claims import backbone_effects as backbone
 from yoda_nb.claims import benchmark_effects as benchmark
 from yoda_nb.claims import bridge_effects as bridge
 from yoda_nb.claims import fast_unet_effects as fast_unet
@@ -52,6 +53,7 @@ EFFECTS: dict[str, Callable[[Study], list[Effect]]] = {
     **fast_unet.EFFECTS,
     **unpaired.EFFECTS,
     **bridge.EFFECTS,
+    **backbone.EFFECTS,
 }
 
 # What a reader should know beside the numbers; none of it enters a verdict.
@@ -76,4 +78,5 @@ NOTES = {
     **fast_unet.NOTES,
     **unpaired.NOTES,
     **bridge.NOTES,
+    **backbone.NOTES,
 }

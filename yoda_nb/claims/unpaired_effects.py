@@ -32,7 +32,9 @@ def _lacking(name: str, rule: str, margin: float = 0.0, unit: str = "") -> Effec
     return Effect(f"{name} (no model shipped)", nan, nan, nan, 0, rule, margin, unit)
 
 
-def _compared(t: pd.DataFrame, others: Sequence[str], metrics: dict[str, str], rule: str, margin: float = 0.0) -> list[Effect]:
+def _compared(
+    t: pd.DataFrame, others: Sequence[str], metrics: dict[str, str], rule: str, margin: float = 0.0
+) -> list[Effect]:
     """SynDiff less each of the others."""
     found = []
     for other in others:

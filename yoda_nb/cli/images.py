@@ -91,7 +91,9 @@ def train(
     out: Annotated[Path, Option(help="Folder of the run: checkpoint and log. A run found there goes on.")],
     sources: Annotated[str, Option(help="Source contrasts, comma between.")] = "T1w,T2w",
     target: Annotated[str, Option(help="Contrast to make.")] = "FLAIR",
-    preset: Annotated[str, Option(help="Size of the net: tiny, small or paper.")] = "tiny",
+    preset: Annotated[str, Option(help="Size of YODA's net: tiny, small or paper.")] = "tiny",
+    row: Annotated[str | None, Option(help="A training of the table of systems (adm, bbdm, ...) whose net "
+                                           "and method to take; preset, schedule, predict are then its own.")] = None,
     phantoms: Annotated[int, Option(help="Phantoms to generate.")] = 384,
     dataset: Annotated[str | None, Option(help="Train on this dataset of the manifest instead of phantoms.")] = None,
     manifest: Manifest = MANIFEST,
@@ -110,7 +112,9 @@ def train(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Train a denoiser, on phantoms or on your own data through a manifest.
+    """Train a denoiser, or a row of the table of systems, on phantoms or on your own data through a manifest.
+
+    A row trained so is run by its system: yoda-nb translate --system adm --model adm.safetensors ...
 
     Ctrl-C is safe: the same command goes on where it stopped, with the same result. For several
     GPUs: torchrun --nproc-per-node 4 -m yoda_nb train ...
@@ -121,6 +125,7 @@ def train(
     from yoda_nb.manifest import FIELD_OF_VIEW, fetch, load_case, read_manifest
     from yoda_nb.nets import PRESETS
     from yoda_nb.train import TrainConfig
+    from yoda_nb.trainings import TRAININGS, model_name
     from yoda_nb.volumes import InputError
 
     if preset not in PRESETS:
@@ -131,8 +136,13 @@ def train(
         torch.set_num_threads(threads)
     wanted = tuple(s.strip() for s in sources.split(","))
     net = replace(PRESETS[preset], n_sources=len(wanted))
-    config = TrainConfig(net=net, steps=steps, batch_size=batch_size, window=window, lr=lr, schedule=schedule,
-                         target=predict, seed=seed)  # fmt: skip
+    budget = {"steps": steps, "batch_size": batch_size, "window": window, "lr": lr, "seed": seed}
+    if row:
+        model_name(row)
+        config = replace(TRAININGS[row].config, **budget)
+        config = replace(config, net=replace(config.net, n_sources=len(wanted)))
+    else:
+        config = TrainConfig(net=net, schedule=schedule, target=predict, **budget)
     if dataset:
         volumes, validation = (
             [load_case(c, sources=wanted, target=target, mirror=mirror, spacing=spacing)
@@ -150,6 +160,7 @@ def train(
         validation = recipes.training_phantoms(12, first_seed=recipes.VALIDATION_SEEDS, **make)
         described = recipes.describe_phantoms(phantoms, anatomies)
     words = ["DIR" if i and sys.argv[i - 1] == "--mirror" else w for i, w in enumerate(sys.argv)][1:]
+    about = {"title": TRAININGS[row].title, "extra": TRAININGS[row].extra(volumes)} if row else {}
     card = recipes.train_model(save, config, volumes, validation=validation, out=out, data=described,
-                               device=device, command=shlex.join(["yoda-nb", *words]))  # fmt: skip
+                               device=device, command=shlex.join(["yoda-nb", *words]), **about)  # fmt: skip
     emit(card, json, f"{save}: {steps} steps in {card['training']['seconds']} s")

@@ -20,7 +20,18 @@ import pandas as pd
 
 from yoda_nb import study
 from yoda_nb.bank import write_atomic
-from yoda_nb.evidence import ablations, averages, benchmark, bridges, divergence, fast_unet, lesions, samplers, unpaired
+from yoda_nb.evidence import (
+    ablations,
+    averages,
+    backbones,
+    benchmark,
+    bridges,
+    divergence,
+    fast_unet,
+    lesions,
+    samplers,
+    unpaired,
+)
 from yoda_nb.volumes import InputError, Volume
 
 TABLES = Path(__file__).parent / "tables"
@@ -51,6 +62,7 @@ MAKERS: dict[str, Callable[[Study], pd.DataFrame]] = {
     **unpaired.MAKERS,
     **benchmark.MAKERS,
     **bridges.MAKERS,
+    **backbones.MAKERS,
 }
 
 

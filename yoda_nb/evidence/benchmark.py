@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from yoda_nb import study, tables
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CONTRASTS, TARGET = {"T1w", "T2w"}, "FLAIR"
 SUBJECTS = 10  # of the quick profile: with fewer, no test survives Holm's correction for all systems
+SHOWN = 2  # subjects in the explorer of notebook 24, whose images are shipped
 MOST_STEPS = 50  # of a trajectory
 N_EX = 4
 YODA = "systems/yoda"  # trained at the shared budget
@@ -40,21 +41,23 @@ PAPERS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the benchmark: how a system runs. ``image`` of its samples is what counts."""
+    """One line of the benchmark: how a system runs."""
 
     label: str
     system: str
     weights: str
     settings: Mapping[str, object] = field(default_factory=dict)
     paper: str = "000"
+    average: bool = True  # of the trajectories drawn, else the first one
 
     @property
     def trained(self) -> bool:
         return (WEIGHTS / f"{self.weights}.safetensors").exists()
 
     @property
-    def combine(self) -> str:
-        return get_system(self.system).combine
+    def needed(self) -> Mapping[str, object]:
+        """The settings that make this one image and no more."""
+        return self.settings if self.average else {**self.settings, "n_ex": 1}
 
 
 def entries(of: Study) -> list[Entry]:
@@ -63,7 +66,7 @@ def entries(of: Study) -> list[Entry]:
     rows = [
         Entry("yoda-regression", "yoda-regression", YODA),
         Entry("yoda-noised", "yoda-noised", YODA),
-        Entry("yoda-diffusion", "yoda-diffusion", YODA, {"n_steps": n, "n_ex": 1}),
+        Entry("yoda-diffusion", "yoda-diffusion", YODA, {"n_steps": n, "n_ex": N_EX}, average=False),
         Entry(f"yoda-expa {N_EX}", "yoda-diffusion", YODA, {"n_steps": n, "n_ex": N_EX}),
         Entry("yoda-ddim", "yoda-ddim", YODA, {"n_steps": min(16, n)}),
     ]
@@ -91,7 +94,8 @@ def volumes(of: Study) -> list[Volume]:
 def image_of(of: Study, v: Volume, entry: Entry) -> Tensor:
     """What a system makes of a subject: (1,D,H,W) in [-1,1]."""
     drawn = of.samples(v, entry.system, model=entry.weights, **entry.settings)
-    return expected(drawn, entry.combine) if len(drawn) > 1 else drawn[0]
+    combine = get_system(entry.system, **entry.settings).combine
+    return expected(drawn, combine) if entry.average and len(drawn) > 1 else drawn[0]
 
 
 def images(of: Study, subjects: list[Volume]) -> dict[str, list[Tensor]]:
@@ -141,21 +145,21 @@ def cost(of: Study) -> pd.DataFrame:
     subject, rows = of.volumes[0], []
     for entry in entries(of):
         row = {"system": entry.label, "paper": PAPERS[entry.paper], "trained": entry.trained,
-               "evaluations": get_system(entry.system, **entry.settings).evaluations}  # fmt: skip
+               "evaluations": get_system(entry.system, **entry.needed).evaluations}  # fmt: skip
         rows.append(row | (_measured(of, subject, entry) if entry.trained else {}))
     return pd.DataFrame(rows)
 
 
 def _measured(of: Study, v: Volume, entry: Entry) -> dict:
-    model = load_model(entry.weights)
-    count = []
+    model, count = load_model(entry.weights), []
+    run = partial(translate, v, entry.system, seed=of.seed, model=entry.weights, device=of.device or None)
+    few = min(2, get_system(entry.system, **entry.needed).n_steps)
     hook = model.net.register_forward_hook(lambda net, given, out: count.append(len(out)))
     try:
-        # the first run of a net also prepares it
-        translate(v, entry.system, model=entry.weights, device=of.device or None, **entry.settings | {"n_steps": 1})
+        run(**entry.needed | {"n_steps": few})  # the first run of a net also prepares it
         count.clear()
         begun = time.perf_counter()
-        translate(v, entry.system, seed=of.seed, model=entry.weights, device=of.device or None, **entry.settings)
+        run(**entry.needed)
         seconds = time.perf_counter() - begun
     finally:
         hook.remove()

@@ -67,7 +67,8 @@ def systems(
         index = plots.best_slice(volumes[0].mask, volumes[0].lesions)
         if reference is None:
             return plots.image_row(row, index=index, title=volumes[0].subject)
-        return plots.comparison({**row, what: reference[0]}, reference[0], reference_name=what, limit=limit, index=index)
+        row[what] = reference[0]
+        return plots.comparison(row, reference[0], reference_name=what, limit=limit, index=index)
 
     return Explorer(spec, stage.frames, picture)
 

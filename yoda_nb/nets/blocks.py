@@ -65,7 +65,8 @@ class ResBlock(nn.Module):
 
     def __init__(self, channels: int, out: int, embedding: int = 0, norm: str = "group", groups: int = 8):
         super().__init__()
-        self.first = nn.Sequential(norm_layer(norm, channels, groups), nn.SiLU(), nn.Conv2d(channels, out, 3, padding=1))
+        convolution = nn.Conv2d(channels, out, 3, padding=1)
+        self.first = nn.Sequential(norm_layer(norm, channels, groups), nn.SiLU(), convolution)
         self.norm = norm_layer(norm, out, groups)
         self.second = nn.Sequential(nn.SiLU(), nn.Conv2d(out, out, 3, padding=1))
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * out)) if embedding else None

@@ -69,7 +69,8 @@ class UNet(nn.Module):
             blocks = nn.ModuleList(ResBlock(width * (2 if k == 0 else 1), width, **block) for k in range(c.res_blocks))
             self.up.append(_level(blocks, width, c, level, Up))
         last = c.channels[0]
-        self.out = nn.Sequential(norm_layer(c.norm, last, c.groups), nn.SiLU(), nn.Conv2d(last, c.out_slices, 3, padding=1))
+        convolution = nn.Conv2d(last, c.out_slices, 3, padding=1)
+        self.out = nn.Sequential(norm_layer(c.norm, last, c.groups), nn.SiLU(), convolution)
 
     def forward(
         self, slabs: Tensor, times: Tensor, *, style: Tensor | None = None, latent: Tensor | None = None,

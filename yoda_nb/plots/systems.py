@@ -112,7 +112,7 @@ def label_points(ax, points: Sequence[tuple[float, float]], names: Sequence[str]
     for k in sorted(range(len(at)), key=lambda k: -crowd[k]):
         text = ax.annotate(names[k], points[k], fontsize=fontsize, color="0.15", annotation_clip=False)
         size = text.get_window_extent(renderer)
-        options = [_box(at[k], size.width, size.height, radius * unit, angle) for radius, angle in product(RINGS, ANGLES)]
+        options = [_box(at[k], size.width, size.height, r * unit, angle) for r, angle in product(RINGS, ANGLES)]
         costs = [_cover(box, [*taken, *placed], frame) + 0.02 * i for i, box in enumerate(options)]
         best = int(np.argmin(costs))
         box = options[best]

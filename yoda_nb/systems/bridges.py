@@ -21,7 +21,7 @@ STYLES = ("average", "best", "exact", "foreign")
 ROWS = (
     System(
         "bbdm", "deterministic Brownian bridge from T2w: average style key, slices that agree (ISTA)",
-        "seed 004, 2.1-2.3", seed="004", weights="systems/bbdm", process="bridge", views=(2,), n_steps=10,
+        "seed 004, 2.1-2.3", seed="004", weights="systems/bbdm", process="bridge", views=(2,), n_steps=8,
         sigma="zero", clip=True, style="average", corrections=1,
     ),
     System(

@@ -1,0 +1,217 @@
+"""Evidence on diffusion backbones and samplers (seed 001): one set of images, several ways to look at it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from yoda_nb import tables
+from yoda_nb.coherence import slice_inconsistency
+from yoda_nb.evidence.samplers import fd_draws, n_draws
+from yoda_nb.metrics import score
+from yoda_nb.models import load_model
+from yoda_nb.nets import Config, autocast_dtype, build, n_parameters
+from yoda_nb.schedules import LOG_SNRS
+from yoda_nb.study import progress_bar
+from yoda_nb.systems import SYSTEMS
+from yoda_nb.trainings import TRAININGS, model_name
+from yoda_nb.trainings.backbones import PAPER
+from yoda_nb.volumes import Volume
+
+if TYPE_CHECKING:
+    from yoda_nb.evidence import Study
+
+AXIAL = 2
+TITLES = {"adm": "ADM", "uvit": "U-ViT", "dit": "DiT", "dit-wavelet": "DiT, wavelet"}
+SWEPT = ("adm", "uvit", "dit")
+KINDS = {"DDPM": "posterior", "DDIM": "zero"}
+STEPS = (4, 8, 16, 32)
+SIDE = {"here": 48, "paper": 256}  # of the slices that operations are counted for
+BATCH, REPEATS = 16, 7  # of a timing
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way to make an image, as a row of the tables."""
+
+    label: str
+    system: str
+    kind: str  # "DDPM" | "DDIM" | "one step"
+    n_steps: int
+    schedule: str = ""
+    settings: dict = field(default_factory=dict)
+
+    def image(self, of: Study, v: Volume) -> Tensor:
+        return of.samples(v, self.system, **self.settings)[0]
+
+
+def sweep_steps(of: Study) -> tuple[int, ...]:
+    """Fewer in the tests' profile."""
+    return of.settings.sweep if of.profile == "tiny" else STEPS
+
+
+def runs(of: Study) -> list[Run]:
+    """All images of one subject: the sweep of steps, the U-Net, DiT's remedy, other schedules, YODA's 2.5D."""
+    steps = sweep_steps(of)
+    most = steps[-1]
+    found = [Run("U-Net", "unet", "one step", 1)]
+    found += [_run(name, kind, n) for name in SWEPT for kind in KINDS for n in steps]
+    found += [_run("dit-wavelet", "DDPM", most)]
+    found += [_run("adm", "DDPM", most, schedule) for schedule in tuple(LOG_SNRS)[1:]]
+    whole = {"model": model_name("yoda"), "n_steps": most, "jump_to": None, "times": "even"}
+    return [*found, Run("YODA, 2.5D", "yoda-diffusion", "DDPM", most, settings=whole)]
+
+
+def _run(name: str, kind: str, n: int, schedule: str = "") -> Run:
+    label = f"ADM {schedule}" if schedule else f"{TITLES[name]} {kind} {n}"
+    return Run(label, name, kind, n, schedule, {"n_steps": n, "sigma": KINDS[kind], "schedule": schedule})
+
+
+def images(of: Study) -> dict[str, list[Tensor]]:
+    """Every run on every subject: label -> images (1,D,H,W) in [-1,1]."""
+    made: dict[str, list[Tensor]] = {}
+    todo = [(v, run) for v in of.volumes for run in runs(of)]
+    with progress_bar(total=sum(run.n_steps for _, run in todo), desc="backbones") as bar:
+        for v, run in todo:
+            made.setdefault(run.label, []).append(run.image(of, v))
+            bar.update(run.n_steps)
+    return made
+
+
+def scores(of: Study) -> pd.DataFrame:
+    """Tables 1 and 3 and Figure 4 of seed 001, Figure A.7, and slices against a 2.5D model.
+
+    Score-table columns plus those of ``Run``, unet_psnr (dB, to the U-Net's image) and inconsistency
+    (jumps of the error's mean between adjacent axial slices, [0,1] scale).
+    """
+    made, about = images(of), {run.label: run for run in runs(of)}
+    table = tables.score_table(of.volumes, made)
+    table = table[table.sampler != "acquired"].reset_index(drop=True)
+    at = {v.subject: k for k, v in enumerate(of.volumes)}
+    rows = [_beside(of.volumes[at[subject]], made[label][at[subject]], made["U-Net"][at[subject]])
+            for subject, label in zip(table.subject, table.sampler, strict=True)]  # fmt: skip
+    known = pd.DataFrame([{k: getattr(about[label], k) for k in ("system", "kind", "n_steps", "schedule")}
+                          for label in table.sampler])  # fmt: skip
+    return pd.concat([table, known, pd.DataFrame(rows)], axis=1)
+
+
+def _beside(v: Volume, image: Tensor, unet: Tensor) -> dict[str, float]:
+    same = image is unet
+    reference = v.target if v.clean is None else v.clean
+    psnr = np.nan if same else score((image + 1) / 2, (unet + 1) / 2, v.mask, data_range=1)["psnr"]
+    return {"unet_psnr": psnr, "inconsistency": slice_inconsistency((image - reference) / 2, v.mask, AXIAL)}
+
+
+def distances(of: Study) -> pd.DataFrame:
+    """Fréchet distances of every run with bootstrap draws over subjects (Table 1, Figure 3): ``fd_draws``."""
+    table = pd.concat([of.table("backbones"), tables.score_table(of.volumes, {})], ignore_index=True)
+    found = fd_draws(of.volumes, images(of), table, seed=of.seed, draws=n_draws(of))
+    about = {run.label: run for run in runs(of)}
+    return found.assign(**{k: [getattr(about[label], k) for label in found.sampler]
+                           for k in ("system", "kind", "n_steps", "schedule")})  # fmt: skip
+
+
+def patch_grid(of: Study) -> pd.DataFrame:
+    """Spectrum of the error along rows and columns of axial slices: do patches show (seed 001, 4.1)?
+
+    Columns subject, system, frequency (cycles per voxel), power (of the error, [0,1] scale, per voxel
+    of the mask), excess (dB over the mean of the three frequencies on each side). Patches of 4 voxels
+    are at 0.25.
+    """
+    n, rows = sweep_steps(of)[-1], []
+    for v in of.volumes:
+        for name in TITLES:
+            frequency, power = line_power(_error(v, _run(name, "DDPM", n).image(of, v)), v.mask)
+            rows += [{"subject": v.subject, "system": name, "frequency": f, "power": p, "excess": e}
+                     for f, p, e in zip(frequency, power, excess(power), strict=True)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _error(v: Volume, image: Tensor) -> Tensor:
+    return (image - (v.target if v.clean is None else v.clean)) / 2
+
+
+def line_power(image: Tensor, mask: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Mean squared Fourier magnitude along D and H of (1,D,H,W), zero outside the mask.
+
+    Frequencies run 0 .. 0.5 in steps of 1/64 whatever the sides; white noise of variance s^2 gives
+    s^2 everywhere.
+    """
+    inside = torch.where(mask[0], image[0].double() - image[mask].double().mean(), 0.0)
+    power = sum(torch.fft.rfft(inside, n=-(-inside.shape[axis] // 64) * 64, dim=axis).abs().square()
+                .movedim(axis, 0).flatten(1).sum(1)[:: -(-inside.shape[axis] // 64)] for axis in (0, 1))  # fmt: skip
+    return np.arange(33) / 64, (power / (2 * mask.sum())).numpy()
+
+
+def excess(power: np.ndarray, width: int = 3) -> np.ndarray:
+    """dB of each frequency over the mean of up to ``width`` neighbours on either side."""
+    around = [np.r_[power[max(0, k - width) : k], power[k + 1 : k + 1 + width]].mean() for k in range(len(power))]
+    return 10 * np.log10(power / around)
+
+
+def cost(of: Study) -> pd.DataFrame:
+    """Parameters, operations and throughput of the four backbones (Table 2).
+
+    Columns system, size ("here" | "paper"), side, parameters (million), gflops (two for each
+    multiply-add, one slice of ``side``), repeat, rate (batches of 16 slices a second on this
+    machine; nan for the paper's sizes, which are counted without weights).
+    """
+    rows = []
+    for name, repeat, rate in _rates(of):
+        rows.append({"system": name, **counted(TRAININGS[name].config.net, "here"), "repeat": repeat, "rate": rate})
+    rows += [{"system": name, **counted(config, "paper"), "repeat": 0, "rate": np.nan}
+             for name, config in PAPER.items()]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def counted(config: Config, size: str) -> dict[str, object]:
+    """What a net of this configuration costs, on a device that computes nothing."""
+    side = SIDE[size]
+    with torch.device("meta"):
+        net, slabs, times = build(config), torch.empty(1, 1 + config.n_sources, side, side), torch.empty(1)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(slabs, times)
+    return {"size": size, "side": side, "parameters": n_parameters(net) / 1e6,
+            "gflops": counter.get_total_flops() / 1e9}  # fmt: skip
+
+
+@torch.inference_mode()
+def _rates(of: Study) -> Iterator[tuple[str, int, float]]:
+    """Batches a second, the backbones in turn so that a busy machine slows all alike."""
+    device = torch.device(of.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = autocast_dtype(device)
+    nets = {name: build(TRAININGS[name].config.net).to(device).eval() for name in PAPER}
+    side = SIDE["here"]
+    slabs, times = torch.randn(BATCH, 3, side, side, device=device), torch.zeros(BATCH, device=device)
+    for repeat in range(1 + (2 if of.profile == "tiny" else REPEATS)):  # the first warms up
+        for name, net in nets.items():
+            begun = time.perf_counter()
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                for _ in range(5):
+                    net(slabs, times).sum().item()
+            if repeat:
+                yield name, repeat, 5 / (time.perf_counter() - begun)
+
+
+def min_snr(of: Study) -> pd.DataFrame:
+    """Validation during training with and without the Min-SNR weight (3.3), from the model cards.
+
+    Columns system, step, psnr: of x0 at uniform times on fixed batches, dB, data range 1.
+    """
+    rows = []
+    for name in ("adm", "adm-plain"):
+        history = load_model(SYSTEMS[name].weights).card["training"]["history"]
+        rows += [{"system": name, "step": e["step"], "psnr": -10 * np.log10(e["validation"])} for e in history]
+    return pd.DataFrame(rows)
+
+
+MAKERS = {"backbones": scores, "backbones_fd": distances, "patch_grid": patch_grid, "backbones_cost": cost,
+          "min_snr": min_snr}  # fmt: skip
