@@ -40,7 +40,8 @@ def test_every_system_of_this_translation_is_an_entry():
         row = benchmark.TRAININGS[SYSTEMS[name].weights.split("/")[1]]
         assert row.target != "FLAIR" or set(row.sources) - {"T1w", "T2w"}
     for entry in found.values():
-        assert get_system(entry.system, **entry.settings).n_steps <= benchmark.MOST_STEPS
+        spec = get_system(entry.system, **entry.settings)
+        assert spec.n_steps <= benchmark.MOST_STEPS or spec.sigma == "zero"
         assert entry.paper in benchmark.PAPERS
 
 

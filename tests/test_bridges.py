@@ -234,7 +234,7 @@ def test_histograms_survive_a_card():
 
 
 def test_style_changes_the_target_alone():
-    small = {"shape": (24, 24, 24), "spacing": 8.0}
+    small = {"shape": (32, 32, 32), "spacing": 6.0}
     plain, styled, other = (phantom_case(seed, **small, style=style) for seed, style in ((3, 0), (3, 1), (4, 1)))
     assert torch.equal(plain.source, styled.source) and torch.equal(plain.mask, styled.mask)
     assert not torch.equal(plain.clean, styled.clean)

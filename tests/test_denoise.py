@@ -8,7 +8,7 @@ from torch import nn
 
 from yoda_nb.denoise import volume_denoiser
 from yoda_nb.diffusion import TARGETS, add_noise, schedule, target
-from yoda_nb.nets import NetConfig, build
+from yoda_nb.nets import Given, NetConfig, build
 from yoda_nb.slabs import to_slabs
 
 NOISE = schedule()
@@ -131,3 +131,46 @@ def test_twice_is_the_same_and_no_gradient_is_kept(net):
     denoise = volume_denoiser(net, SOURCE, NOISE, thickness=3, divisor=2)
     first = denoise(X, 600, 0)
     assert torch.equal(first, denoise(X, 600, 3)) and not first.requires_grad
+
+
+# --- what nets of other papers are told and answer
+
+
+def test_a_net_may_be_told_something_else_than_t():
+    net = pick(0)
+    volume_denoiser(net, SOURCE, NOISE, divisor=1, net_time=NOISE.log_snr)(X, 123, 0)
+    assert torch.allclose(torch.cat(net.times), torch.tensor(NOISE.log_snr(123)).float())
+
+
+def test_an_answer_may_be_converted_by_another_rule():
+    seen = []
+
+    def convert(x, output, t):
+        seen.append(t)
+        return x - output
+
+    left = volume_denoiser(pick(2), SOURCE, NOISE, divisor=1, half=False, convert=convert)(X, 77, 2)
+    assert torch.equal(left, torch.zeros_like(X)) and seen == [77]  # x_t less its own middle slices
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_overlapping_answers_are_averaged_or_the_middle_counts(axis):
+    """A net that answers each slice with its place in the slab: 0, 1, 2."""
+    net = Fake(lambda slabs, times: torch.arange(3.0).view(1, 3, 1, 1).expand(len(slabs), 3, *slabs.shape[2:]))
+    settings = {"thickness": 3, "divisor": 1, "half": False, "target": "x0", "out_slices": 3, "batch_size": 2}
+    alone = volume_denoiser(net, SOURCE, NOISE, co_predict=False, **settings)(X, 10, axis)
+    assert torch.equal(alone, torch.ones_like(X))
+    slices = volume_denoiser(net, SOURCE, NOISE, **settings)(X, 10, axis).movedim(1 + axis, 0).flatten(1)
+    assert torch.equal(slices[1:-1], torch.ones_like(slices[1:-1]))
+    assert (slices[0] == 0.5).all() and (slices[-1] == 1.5).all()  # the ends lack a neighbour
+
+
+def test_what_stays_the_same_is_given_with_every_batch():
+    class Styled(nn.Module):
+        def forward(self, slabs, times, style):
+            assert style.shape == (len(slabs), 3, 4)
+            return style[:, 1, 2].view(-1, 1, 1, 1).expand(-1, 1, *slabs.shape[2:])
+
+    style = torch.arange(12.0).view(1, 3, 4) / 20
+    denoise = volume_denoiser(Given(Styled(), style=style), SOURCE, NOISE, target="x0", divisor=1, batch_size=4, half=False)
+    assert torch.equal(denoise(X, 3, 0), torch.full_like(X, float(style[0, 1, 2])))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoda_nb.slabs import from_slices, gather_slabs, middle, to_slabs
+from yoda_nb.slabs import average_slabs, from_slices, gather_slabs, middle, to_slabs
 
 SIDES = st.integers(1, 7)
 THICKNESSES = st.sampled_from([1, 3, 5, 7, 11])
@@ -79,3 +79,18 @@ def test_dtype_stays():
 def test_a_slab_needs_a_middle(thickness):
     with pytest.raises(ValueError, match=f"odd, got {thickness}"):
         to_slabs(torch.zeros(1, 4, 4, 4), 0, thickness)
+
+
+@settings(deadline=None, max_examples=40)
+@given(SIDES, SIDES, SIDES, st.integers(0, 2), THICKNESSES)
+def test_averaging_a_volumes_own_slabs_gives_it_back(d, h, w, axis, thickness):
+    volume = torch.randn((1, d, h, w), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    n = volume.shape[1 + axis]
+    slabs = to_slabs(volume, axis, thickness)
+    assert torch.allclose(from_slices(average_slabs(slabs, torch.arange(n), n), axis), volume)
+
+
+def test_each_slice_is_the_mean_of_what_its_slabs_say_of_it():
+    slabs = torch.tensor([[1.0, 2, 3], [10, 20, 30]])[:, :, None, None]  # around the slices 1 and 2 of five
+    assert average_slabs(slabs, torch.tensor([1, 2]), 5).flatten().tolist() == [1, (2 + 10) / 2, (3 + 20) / 2, 30, 0]
+    assert average_slabs(slabs, torch.tensor([0, 4]), 5).flatten().tolist() == [2, 3, 0, 10, 20]  # ends are left out

@@ -19,7 +19,6 @@ from yoda_nb.evidence.samplers import fd_draws, n_draws
 from yoda_nb.metrics import score
 from yoda_nb.models import load_model
 from yoda_nb.nets import Config, autocast_dtype, build, n_parameters
-from yoda_nb.schedules import LOG_SNRS
 from yoda_nb.study import progress_bar
 from yoda_nb.systems import SYSTEMS
 from yoda_nb.trainings import TRAININGS, model_name
@@ -34,6 +33,10 @@ TITLES = {"adm": "ADM", "uvit": "U-ViT", "dit": "DiT", "dit-wavelet": "DiT, wave
 SWEPT = ("adm", "uvit", "dit")
 KINDS = {"DDPM": "posterior", "DDIM": "zero"}
 STEPS = (4, 8, 16, 32)
+# Schedules for the net of alpha-cosine (App. A). Steps between times at which a schedule sits at its
+# limit leave x as it is: sigmoids jump over these. The last one's 5 are those of the paper's 128 that act.
+SWAPS = {"shifted-cosine": {}, "sigmoid-0.5": {}, "sigmoid-0.1": {"jump_to": 360},
+         "sigmoid-0.008": {"jump_to": 30, "n_steps": 5}}  # fmt: skip
 SIDE = {"here": 48, "paper": 256}  # of the slices that operations are counted for
 BATCH, REPEATS = 16, 7  # of a timing
 
@@ -65,14 +68,19 @@ def runs(of: Study) -> list[Run]:
     found = [Run("U-Net", "unet", "one step", 1)]
     found += [_run(name, kind, n) for name in SWEPT for kind in KINDS for n in steps]
     found += [_run("dit-wavelet", "DDPM", most)]
-    found += [_run("adm", "DDPM", most, schedule) for schedule in tuple(LOG_SNRS)[1:]]
+    found += [_swapped(schedule, most) for schedule in SWAPS]
     whole = {"model": model_name("yoda"), "n_steps": most, "jump_to": None, "times": "even"}
     return [*found, Run("YODA, 2.5D", "yoda-diffusion", "DDPM", most, settings=whole)]
 
 
-def _run(name: str, kind: str, n: int, schedule: str = "") -> Run:
-    label = f"ADM {schedule}" if schedule else f"{TITLES[name]} {kind} {n}"
-    return Run(label, name, kind, n, schedule, {"n_steps": n, "sigma": KINDS[kind], "schedule": schedule})
+def _run(name: str, kind: str, n: int) -> Run:
+    return Run(f"{TITLES[name]} {kind} {n}", name, kind, n, settings={"n_steps": n, "sigma": KINDS[kind]})
+
+
+def _swapped(schedule: str, most: int) -> Run:
+    settings = {"n_steps": most, "schedule": schedule, **SWAPS[schedule]}
+    settings["n_steps"] = min(most, settings["n_steps"])
+    return Run(f"ADM {schedule}", "adm", "DDPM", settings["n_steps"], schedule, settings)
 
 
 def images(of: Study) -> dict[str, list[Tensor]]:

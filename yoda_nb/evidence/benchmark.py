@@ -16,7 +16,7 @@ from yoda_nb import study, tables
 from yoda_nb.coherence import slice_inconsistency
 from yoda_nb.diffusion import expected
 from yoda_nb.evidence.samplers import fd_draws, n_draws
-from yoda_nb.models import WEIGHTS, load_model
+from yoda_nb.models import is_shipped, load_model
 from yoda_nb.nets import n_parameters
 from yoda_nb.segmentation import lesion_table
 from yoda_nb.systems import SYSTEMS, get_system, translate
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 CONTRASTS, TARGET = {"T1w", "T2w"}, "FLAIR"
 SUBJECTS = 10  # of the quick profile: with fewer, no test survives Holm's correction for all systems
 SHOWN = 2  # subjects in the explorer of notebook 24, whose images are shipped
-MOST_STEPS = 50  # of a trajectory
+MOST_STEPS = 25  # of a trajectory that draws noise in every step, where its row says more
 N_EX = 4
 YODA = "systems/yoda"  # trained at the shared budget
 AXIAL = 2
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def trained(self) -> bool:
-        return (WEIGHTS / f"{self.weights}.safetensors").exists()
+        return is_shipped(self.weights)
 
     @property
     def needed(self) -> Mapping[str, object]:
@@ -72,7 +72,7 @@ def entries(of: Study) -> list[Entry]:
     ]
     for name, row in SYSTEMS.items():
         if row.weights and _fits(row.weights):
-            most = 2 if of.profile == "tiny" else MOST_STEPS
+            most = 2 if of.profile == "tiny" else MOST_STEPS if row.sigma == "posterior" else row.n_steps
             settings = {"n_steps": most} if row.n_steps > most else {}
             rows.append(Entry(name, name, row.weights, settings, "" if row.process == "recursive" else row.seed))
     return rows
@@ -130,9 +130,10 @@ def benchmark(of: Study) -> pd.DataFrame:
 
 def perception(of: Study) -> pd.DataFrame:
     """Fréchet and kernel distance of each system's slices, and of bootstrap draws (``fd_draws``)."""
-    subjects = volumes(of)
+    subjects, scores = volumes(of), of.table("benchmark")
     made = {**images(of, subjects), "truth": [v.clean for v in subjects]}
-    return fd_draws(subjects, made, of.table("benchmark"), seed=of.seed, draws=n_draws(of), kernel=True)
+    scored = {label: each for label, each in made.items() if label in set(scores["sampler"])}
+    return fd_draws(subjects, scored, scores, seed=of.seed, draws=n_draws(of), kernel=True)
 
 
 def cost(of: Study) -> pd.DataFrame:
