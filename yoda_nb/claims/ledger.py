@@ -94,18 +94,12 @@ def show_findings(findings: Iterable[Finding]) -> None:
 def effects_table(finding: Finding) -> pd.DataFrame:
     """The effects of one finding as text."""
     rows = [
-        {"effect": e.name, "found (95 % interval)": _found(e),
+        {"effect": e.name, "found (95 % interval)": e.found,
          "expected": e.stated, "n": e.n, "test": e.test + ("" if e.p is None else f", p = {e.p:.2g}"),
          "verdict": e.verdict}
         for e in finding.effects
     ]  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _found(e: Effect) -> str:
-    if e.value != e.value:
-        return "not measured"
-    return f"{e.value:.4g} [{e.low:.4g}, {e.high:.4g}] {e.unit}".rstrip()
 
 
 def _finding_html(f: Finding) -> str:

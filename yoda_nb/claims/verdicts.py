@@ -52,6 +52,13 @@ class Effect:
         return REPRODUCED if inside else NOT_REPRODUCED if outside else INCONCLUSIVE
 
     @property
+    def found(self) -> str:
+        """The value with its interval in words."""
+        if np.isnan(self.value):
+            return "not measured"
+        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}] {self.unit}".rstrip()
+
+    @property
     def stated(self) -> str:
         """The rule in words."""
         sign = "within ±" if self.rule == "within" else f"{self.rule} "

@@ -30,8 +30,7 @@ def claims(
     lines = []
     for f in findings:
         lines.append(f"{f.claim.id}  {f.verdict.upper()}  {f.claim.claim}")
-        lines += [f"     {e.name}: {e.value:.4g} [{e.low:.4g}, {e.high:.4g}] {e.unit}, n = {e.n}; "
-                  f"rule {e.stated}: {e.verdict}" for e in f.effects]  # fmt: skip
+        lines += [f"     {e.name}: {e.found}, n = {e.n}; rule {e.stated}: {e.verdict}" for e in f.effects]
         lines += [f"     {f.note}"] if f.note else []
     lines.append(counted(f.verdict for f in findings))
     emit([f.document() for f in findings], json, "\n".join(lines))

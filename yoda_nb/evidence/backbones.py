@@ -32,7 +32,7 @@ AXIAL = 2
 TITLES = {"adm": "ADM", "uvit": "U-ViT", "dit": "DiT", "dit-wavelet": "DiT, wavelet"}
 SWEPT = ("adm", "uvit", "dit")
 KINDS = {"DDPM": "posterior", "DDIM": "zero"}
-STEPS = (4, 8, 16, 32)
+STEPS = (2, 4, 8, 16)
 # Schedules for the net of alpha-cosine (App. A). Steps between times at which a schedule sits at its
 # limit leave x as it is: sigmoids jump over these. The last one's 5 are those of the paper's 128 that act.
 SWAPS = {"shifted-cosine": {}, "sigmoid-0.5": {}, "sigmoid-0.1": {"jump_to": 360},

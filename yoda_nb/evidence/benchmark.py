@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 CONTRASTS, TARGET = {"T1w", "T2w"}, "FLAIR"
 SUBJECTS = 10  # of the quick profile: with fewer, no test survives Holm's correction for all systems
 SHOWN = 2  # subjects in the explorer of notebook 24, whose images are shipped
-MOST_STEPS = 25  # of a trajectory that draws noise in every step, where its row says more
+MOST_STEPS = 16  # of a trajectory that draws noise in every step, where its row says more
+YODA_STEPS = 10  # of YODA's diffusion and DDIM samples
 N_EX = 4
 YODA = "systems/yoda"  # trained at the shared budget
 AXIAL = 2
@@ -62,13 +63,13 @@ class Entry:
 
 def entries(of: Study) -> list[Entry]:
     """Every system that makes FLAIR of T1w, T2w or both; YODA's samplers share one model."""
-    n = of.settings.n_steps
+    n = min(YODA_STEPS, of.settings.n_steps) if of.profile != "full" else of.settings.n_steps
     rows = [
         Entry("yoda-regression", "yoda-regression", YODA),
         Entry("yoda-noised", "yoda-noised", YODA),
         Entry("yoda-diffusion", "yoda-diffusion", YODA, {"n_steps": n, "n_ex": N_EX}, average=False),
         Entry(f"yoda-expa {N_EX}", "yoda-diffusion", YODA, {"n_steps": n, "n_ex": N_EX}),
-        Entry("yoda-ddim", "yoda-ddim", YODA, {"n_steps": min(16, n)}),
+        Entry("yoda-ddim", "yoda-ddim", YODA, {"n_steps": n}),
     ]
     for name, row in SYSTEMS.items():
         if row.weights and _fits(row.weights):

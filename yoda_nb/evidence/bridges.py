@@ -41,6 +41,7 @@ DESIGNS: dict[str, tuple[str, Mapping[str, object]]] = {
     "no key, ISTA": (PURE, {"style": "", **ISTA}),
     "foreign key": (KEYED, {"style": "foreign", **ALONE}),
     "average key": (KEYED, {"style": "average", **ALONE}),
+    "average key, one step": (KEYED, {"style": "average", **TOGETHER, "n_steps": 1}),
     "average key, co-prediction": (KEYED, {"style": "average", **TOGETHER}),
     "average key, ISTA": (KEYED, {"style": "average", **ISTA}),
     "best key, ISTA": (KEYED, {"style": "best", **ISTA}),
@@ -63,7 +64,8 @@ def draw(of: Study, v: Volume, training: str, settings: Mapping[str, object]) ->
 
 def fewer(of: Study, settings: Mapping[str, object]) -> dict:
     """Few steps in the tests' profile."""
-    return dict(settings) | ({"n_steps": min(2, of.settings.n_steps)} if of.profile == "tiny" else {})
+    most = {"n_steps": min(2, int(settings.get("n_steps", 2)))}
+    return dict(settings) | (most if of.profile == "tiny" else {})
 
 
 def residual(image: Tensor, truth: Tensor, mask: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -36,17 +35,22 @@ def volumes_of(of: Study, task: str) -> list[Volume]:
     return [] if of.own else study.load_subjects(of.settings.evidence, sources=("T2w",), target=FAT)
 
 
-def images(of: Study, task: str, v: Volume) -> dict[str, Tensor]:
-    """Identity, both models and, for fat fractions, the controls: label -> (1,D,H,W) in [-1,1]."""
+def images(of: Study, task: str, v: Volume, *, slow: bool = True) -> dict[str, Tensor]:
+    """Identity, both models and, for fat fractions, the controls: label -> (1,D,H,W) in [-1,1].
+
+    Without ``slow`` those controls that take more evaluations than the DDPM itself are left out.
+    """
     unet, ddpm = SYSTEMS[task].values()
     at = v.sources.index("T2w")
     made = {"identity": v.source[at : at + 1], "U-Net": of.samples(v, unet)[0]}
     if task != FAT:
         return made | {"DDPM": of.samples(v, ddpm, **_steps(of, 50))[0]}
-    drawn = of.samples(v, ddpm, n_ex=N_EX, **_steps(of, 50))
-    made |= {"DDPM": drawn[0]}
+    drawn = of.samples(v, ddpm, n_ex=N_EX if slow else 1, **_steps(of, 50))
+    long = of.samples(v, ddpm, model=model_name("ddpm-ff-long"), **_steps(of, 50))
+    made |= {"DDPM": drawn[0], "DDPM, trained twice as long": long[0]}
+    if not slow:
+        return made
     made |= {f"DDPM, {n} steps": of.samples(v, ddpm, **_steps(of, n))[0] for n in MORE_STEPS}
-    made["DDPM, trained twice as long"] = of.samples(v, ddpm, model=model_name("ddpm-ff-long"), **_steps(of, 50))[0]
     return made | {f"mean of {N_EX} DDPM samples": expected(drawn, "mean")}
 
 
@@ -58,18 +62,14 @@ def _steps(of: Study, n: int) -> dict:
 def scores(of: Study) -> pd.DataFrame:
     """Pearson's r, MAE and the scores of ``tables.score_table`` for both targets (seed 003, abstract).
 
-    Columns of the score table plus task ("FLAIR" | "FF") and r, in the mask.
+    Columns of the score table plus task ("FLAIR" | "FF") and r, in the mask. The slow controls are
+    run on the first subjects alone, as many as the profile shows.
     """
-    parts = [_scored(v, images(of, task, v), task) for v, task in _each(of)]
+    todo = [(k, v, task) for task in SYSTEMS for k, v in enumerate(volumes_of(of, task))]
+    parts = []
+    for k, v, task in study.progress_bar(iterable=todo, desc="fast_unet"):
+        parts.append(_scored(v, images(of, task, v, slow=k < of.settings.subjects), task))
     return pd.concat(parts, ignore_index=True)
-
-
-def _each(of: Study) -> Iterator[tuple[Volume, str]]:
-    todo = [(v, task) for task in SYSTEMS for v in volumes_of(of, task)]
-    with study.progress_bar(total=len(todo), desc="fast_unet") as bar:
-        for each in todo:
-            yield each
-            bar.update()
 
 
 def _scored(v: Volume, made: dict[str, Tensor], task: str) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from yoda_nb.tables import interval
 
 RINGS = (7, 14, 22, 32, 44)  # points between a marker's middle and its name
 ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-REFERENCES = {"truth": ("#000000", "*"), "acquired": ("#7F7F7F", "P")}
+REFERENCES = {"truth": ("#000000", "*"), "acquired": ("#7F7F7F", "X")}
 
 
 def group_style(groups: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -51,7 +51,8 @@ def _effect(effect: Mapping[str, Any]) -> str:
         effect.get("test", ""),
         f"expected {effect['rule']}" if effect.get("rule") else "",
     ]
-    return f"{effect['name']}: {value} [{low}, {high}]{unit} ({', '.join(filter(None, facts))})"
+    found = "not measured" if effect.get("value") is None else f"{value} [{low}, {high}]{unit}"
+    return f"{effect['name']}: {found} ({', '.join(filter(None, facts))})"
 
 
 def _number(value: float | None) -> str:

@@ -22,7 +22,7 @@ ROWS = (
     System(
         "bbdm", "deterministic Brownian bridge from T2w: average style key, slices that agree (ISTA)",
         "seed 004, 2.1-2.3", seed="004", weights="systems/bbdm", process="bridge", views=(2,), n_steps=8,
-        sigma="zero", clip=True, style="average", corrections=1,
+        sigma="zero", clip=True, style="average", corrections=1, correction_size=0.01,
     ),
     System(
         "palette", "slice by slice from noise: a conditional DDPM", "Saharia et al. 2022; competitor of seed 004",
