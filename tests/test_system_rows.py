@@ -15,7 +15,7 @@ from yoda_nb.models import WEIGHTS, is_shipped, load_model
 from yoda_nb.phantom import phantom_case
 from yoda_nb.systems import PROCESSES, SYSTEMS, describe_systems, get_system, parse_settings, translate
 from yoda_nb.trainings import BUDGET, TRAININGS, model_name
-from yoda_nb.volumes import InputError, Volume
+from yoda_nb.volumes import InputError, Volume, load_volume
 
 OWN = [row.name for row in SYSTEMS.values() if row.weights]
 MODELS = sorted((WEIGHTS / "systems").glob("*.safetensors"))
@@ -113,3 +113,19 @@ def test_a_source_too_many_does_no_harm_and_one_too_few_is_named():
     assert torch.equal(translate(only, "fast-unet").target, translate(case(), "fast-unet").target)
     with pytest.raises(InputError, match=r"translates T1w\+T2w, but phantom-7 has T2w"):
         translate(only, "unet")
+
+
+@cache
+def template(folder) -> Volume:
+    """Real T1 and T2 templates of SPM on their own grid of 2 mm."""
+    return load_volume({"T1w": folder / "avg152T1.nii.gz", "T2w": folder / "avg152T2.nii.gz"})
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_row_translates_real_images_on_their_own_grid(name, mirror):
+    v = template(mirror / "spm_canonical")
+    made = translate(v, name, batch_size=64, **few(name))
+    assert made.target.shape == v.mask.shape and (made.affine == v.affine).all()
+    values = made.target[v.mask]
+    assert torch.isfinite(values).all() and values.std() > 0.02
+    assert (made.target[~v.mask] == -1).all()

@@ -23,7 +23,7 @@ from yoda_nb.study import progress_bar
 from yoda_nb.systems import SYSTEMS
 from yoda_nb.trainings import TRAININGS, model_name
 from yoda_nb.trainings.backbones import PAPER
-from yoda_nb.volumes import Volume
+from yoda_nb.volumes import Volume, crop_volume
 
 if TYPE_CHECKING:
     from yoda_nb.evidence import Study
@@ -33,6 +33,7 @@ TITLES = {"adm": "ADM", "uvit": "U-ViT", "dit": "DiT", "dit-wavelet": "DiT, wave
 SWEPT = ("adm", "uvit", "dit")
 KINDS = {"DDPM": "posterior", "DDIM": "zero"}
 STEPS = (2, 4, 8, 16)
+SLICES = 16  # axial ones of each subject, around the fullest: the nets see one at a time
 # Schedules for the net of alpha-cosine (App. A). Steps between times at which a schedule sits at its
 # limit leave x as it is: sigmoids jump over these. The last one's 5 are those of the paper's 128 that act.
 SWAPS = {"shifted-cosine": {}, "sigmoid-0.5": {}, "sigmoid-0.1": {"jump_to": 360},
@@ -53,7 +54,22 @@ class Run:
     settings: dict = field(default_factory=dict)
 
     def image(self, of: Study, v: Volume) -> Tensor:
-        return of.samples(v, self.system, **self.settings)[0]
+        """Its image (1,D,H,SLICES) of a whole subject's middle slices."""
+        if SYSTEMS[self.system].views == (AXIAL,):
+            return of.samples(middle(v), self.system, **self.settings)[0]
+        return of.samples(v, self.system, **self.settings)[0][..., _middle(v)]
+
+
+def middle(v: Volume) -> Volume:
+    """The subject's slices that count here."""
+    return crop_volume(v, (slice(0, v.shape[0]), slice(0, v.shape[1]), _middle(v)))
+
+
+def _middle(v: Volume) -> slice:
+    size = min(SLICES, v.shape[AXIAL])
+    first = int(v.mask[0].sum((0, 1)).argmax()) - size // 2
+    first = min(max(first, 0), v.shape[AXIAL] - size)
+    return slice(first, first + size)
 
 
 def sweep_steps(of: Study) -> tuple[int, ...]:
@@ -84,7 +100,7 @@ def _swapped(schedule: str, most: int) -> Run:
 
 
 def images(of: Study) -> dict[str, list[Tensor]]:
-    """Every run on every subject: label -> images (1,D,H,W) in [-1,1]."""
+    """Every run on every subject: label -> images (1,D,H,SLICES) in [-1,1]."""
     made: dict[str, list[Tensor]] = {}
     todo = [(v, run) for v in of.volumes for run in runs(of)]
     with progress_bar(total=sum(run.n_steps for _, run in todo), desc="backbones") as bar:
@@ -100,11 +116,11 @@ def scores(of: Study) -> pd.DataFrame:
     Score-table columns plus those of ``Run``, unet_psnr (dB, to the U-Net's image) and inconsistency
     (jumps of the error's mean between adjacent axial slices, [0,1] scale).
     """
-    made, about = images(of), {run.label: run for run in runs(of)}
-    table = tables.score_table(of.volumes, made)
+    made, about, cut = images(of), {run.label: run for run in runs(of)}, [middle(v) for v in of.volumes]
+    table = tables.score_table(cut, made)
     table = table[table.sampler != "acquired"].reset_index(drop=True)
-    at = {v.subject: k for k, v in enumerate(of.volumes)}
-    rows = [_beside(of.volumes[at[subject]], made[label][at[subject]], made["U-Net"][at[subject]])
+    at = {v.subject: k for k, v in enumerate(cut)}
+    rows = [_beside(cut[at[subject]], made[label][at[subject]], made["U-Net"][at[subject]])
             for subject, label in zip(table.subject, table.sampler, strict=True)]  # fmt: skip
     known = pd.DataFrame([{k: getattr(about[label], k) for k in ("system", "kind", "n_steps", "schedule")}
                           for label in table.sampler])  # fmt: skip
@@ -120,8 +136,9 @@ def _beside(v: Volume, image: Tensor, unet: Tensor) -> dict[str, float]:
 
 def distances(of: Study) -> pd.DataFrame:
     """Fréchet distances of every run with bootstrap draws over subjects (Table 1, Figure 3): ``fd_draws``."""
-    table = pd.concat([of.table("backbones"), tables.score_table(of.volumes, {})], ignore_index=True)
-    found = fd_draws(of.volumes, images(of), table, seed=of.seed, draws=n_draws(of))
+    cut = [middle(v) for v in of.volumes]
+    table = pd.concat([of.table("backbones"), tables.score_table(cut, {})], ignore_index=True)
+    found = fd_draws(cut, images(of), table, seed=of.seed, draws=n_draws(of))
     about = {run.label: run for run in runs(of)}
     return found.assign(**{k: [getattr(about[label], k) for label in found.sampler]
                            for k in ("system", "kind", "n_steps", "schedule")})  # fmt: skip
@@ -137,7 +154,7 @@ def patch_grid(of: Study) -> pd.DataFrame:
     n, rows = sweep_steps(of)[-1], []
     for v in of.volumes:
         for name in TITLES:
-            frequency, power = line_power(_error(v, _run(name, "DDPM", n).image(of, v)), v.mask)
+            frequency, power = line_power(_error(middle(v), _run(name, "DDPM", n).image(of, v)), middle(v).mask)
             rows += [{"subject": v.subject, "system": name, "frequency": f, "power": p, "excess": e}
                      for f, p, e in zip(frequency, power, excess(power), strict=True)]  # fmt: skip
     return pd.DataFrame(rows)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -11,12 +13,12 @@ import torch
 from torch import Tensor
 
 from yoda_nb import study, tables
-from yoda_nb.evidence.fast_unet import _one_slice as one_slice
+from yoda_nb.diffusion import sample
 from yoda_nb.evidence.samplers import fd_draws, n_draws
 from yoda_nb.models import WEIGHTS
-from yoda_nb.systems import get_system
+from yoda_nb.systems import PROCESSES, get_system, prepare
 from yoda_nb.trainings import TRAININGS, model_name
-from yoda_nb.volumes import Volume
+from yoda_nb.volumes import Volume, crop_volume
 
 if TYPE_CHECKING:
     from yoda_nb.evidence import Study
@@ -102,6 +104,23 @@ def latency(of: Study) -> pd.DataFrame:
         found += [{"subject": v.subject, "sampler": label, "seconds": median(seconds[label]), **about}
                   for label, (_, about) in runs.items()]  # fmt: skip
     return pd.DataFrame(found)
+
+
+def one_slice(of: Study, v: Volume, system: str) -> tuple[Callable[[], Tensor], dict[str, int]]:
+    """A function that makes the fullest axial slice of a subject, and what it works on."""
+    spec = get_system(system)
+    spec = replace(spec, n_steps=_steps(of, spec.n_steps))
+    job = prepare(v, spec, seed=of.seed, device=of.device or None, batch_size=1)
+    _, rows, columns, _ = job.cut.mask.shape
+    at = int(job.cut.mask[0].sum((0, 1)).argmax())
+    job = replace(job, cut=crop_volume(job.cut, (slice(0, rows), slice(0, columns), slice(at, at + 1))))
+    process = PROCESSES[spec.process](job)
+
+    def run() -> Tensor:
+        x = process.start(job.generator)
+        return sample(process.denoise, x, process.pairs, process.step, generator=job.generator)
+
+    return run, {"evaluations": spec.evaluations, "rows": rows, "columns": columns}
 
 
 def spread(of: Study) -> pd.DataFrame:

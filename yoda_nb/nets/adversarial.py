@@ -84,6 +84,10 @@ class Discriminator(nn.Module):
             for before, width in zip(widths[:-1], widths[1:], strict=True)
         )  # fmt: skip
         self.out = nn.Conv2d(channels[-1], 1, 1)
+        for layer in self.modules():  # without normalisation, torch's own start would fade with depth
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=0.2)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor, times: Tensor | None = None) -> Tensor:
         embedding = None if self.time is None else F.silu(self.time(times))

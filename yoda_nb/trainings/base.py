@@ -26,6 +26,10 @@ class Training:
 
 
 def base(net, **changes) -> TrainConfig:
-    """The configuration that rows differ from: one seed, one budget, axial slices."""
-    settings = {"steps": STEPS, "batch_size": BATCH, "lr": 2e-3, "ema": 0.998, "views": AXIAL}
+    """The configuration that rows differ from: one seed, one budget, axial slices.
+
+    No moving average of the weights: in so short a training it is of weights from its middle, and
+    the learning rate, which ends near zero, averages instead (validation losses were 5 to 20 % lower).
+    """
+    settings = {"steps": STEPS, "batch_size": BATCH, "lr": 2e-3, "ema": 0.0, "views": AXIAL}
     return TrainConfig(net=net, **(settings | changes))

@@ -9,8 +9,8 @@ TRAININGS = {
     "selfrdb": Training(
         "SelfRDB",
         base(
-            UNetConfig((16, 32, 48, 48), recursive=True), method="selfrdb", schedule="selfrdb", n_train=10, target="x0",
-            options=(("prior", 1),),  # of the sources T1w and T2w
+            UNetConfig((16, 32, 48, 48), recursive=True), method="selfrdb", schedule="selfrdb", n_train=10,
+            target="x0", options=(("prior", 1),),  # of the sources T1w and T2w
         ),
     )
 }  # fmt: skip
