@@ -11,6 +11,8 @@ import torch
 
 from yoda_nb.claims.fast_unet_effects import EFFECTS, controls
 from yoda_nb.claims.verdicts import NOT_REPRODUCED, REPRODUCED, combined
+from yoda_nb.evidence import Study
+from yoda_nb.evidence.fast_unet import latency
 from yoda_nb.metrics import pearson
 from yoda_nb.models import save_model
 from yoda_nb.nets import UNetConfig, build
@@ -155,3 +157,11 @@ def test_latency_is_judged_by_steps_and_by_the_papers_number(ratio, verdicts):
             for k in range(3) for s in ("U-Net", "DDPM")]  # fmt: skip
     found = EFFECTS["F02"](Made(fast_unet_latency=pd.DataFrame(rows)))
     assert tuple(effect.verdict for effect in found) == verdicts
+
+
+def test_latency_times_both_models_on_the_same_slice():
+    found = latency(Study("tiny"))
+    assert list(found.sampler) == ["U-Net", "DDPM"] * 2 and (found.seconds > 0).all()
+    assert found.groupby("subject")[["rows", "columns"]].nunique().eq(1).all(axis=None)
+    wide = found.pivot(index="subject", columns="sampler", values="seconds")
+    assert (wide["DDPM"] > wide["U-Net"]).all()  # three evaluations against one

@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from yoda_nb import tables
 from yoda_nb.coherence import slice_inconsistency
+from yoda_nb.evidence import convergence
 from yoda_nb.evidence.samplers import fd_draws, n_draws
 from yoda_nb.metrics import score
-from yoda_nb.models import load_model
 from yoda_nb.nets import Config, autocast_dtype, build, n_parameters
 from yoda_nb.study import progress_bar
 from yoda_nb.systems import SYSTEMS
@@ -226,17 +226,5 @@ def _rates(of: Study) -> Iterator[tuple[str, int, float]]:
                 yield name, repeat, 5 / (time.perf_counter() - begun)
 
 
-def min_snr(of: Study) -> pd.DataFrame:
-    """Validation during training with and without the Min-SNR weight (3.3), from the model cards.
-
-    Columns system, step, psnr: of x0 at uniform times on fixed batches, dB, data range 1.
-    """
-    rows = []
-    for name in ("adm", "adm-plain"):
-        history = load_model(SYSTEMS[name].weights).card["training"]["history"]
-        rows += [{"system": name, "step": e["step"], "psnr": -10 * np.log10(e["validation"])} for e in history]
-    return pd.DataFrame(rows)
-
-
 MAKERS = {"backbones": scores, "backbones_fd": distances, "patch_grid": patch_grid, "backbones_cost": cost,
-          "min_snr": min_snr}  # fmt: skip
+          **convergence.MAKERS}  # fmt: skip

@@ -33,6 +33,7 @@ MOST_STEPS = 16  # of a trajectory that draws noise in every step, where its row
 YODA_STEPS = 10  # of YODA's diffusion and DDIM samples
 N_EX = 4
 YODA = "systems/yoda"  # trained at the shared budget
+LONG = "tiny-t1w-t2w-flair"  # a larger net and more slabs: for orientation, in no verdict
 AXIAL = 2
 PAPERS = {
     "000": "YODA (seed 000)", "001": "backbones (seed 001)", "002": "SynDiff (seed 002)",
@@ -70,6 +71,7 @@ def entries(of: Study) -> list[Entry]:
         Entry("yoda-diffusion", "yoda-diffusion", YODA, {"n_steps": n, "n_ex": N_EX}, average=False),
         Entry(f"yoda-expa {N_EX}", "yoda-diffusion", YODA, {"n_steps": n, "n_ex": N_EX}),
         Entry("yoda-ddim", "yoda-ddim", YODA, {"n_steps": n}),
+        Entry("yoda-regression, long", "yoda-regression", LONG),
     ]
     for name, row in SYSTEMS.items():
         if row.weights and _fits(row.weights):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 SYSTEMS = {"FLAIR": {"U-Net": "fast-unet", "DDPM": "ddpm-50"},
            FAT: {"U-Net": "fast-unet-ff", "DDPM": "ddpm-50-ff"}}  # fmt: skip
-MORE_STEPS = (100, 250)
-N_EX = 4  # samples in the DDPM's mean
+MORE_STEPS = 100
+N_EX = 2  # samples in the DDPM's mean
 REPEATS = 5  # timings of one image, the median of which counts
 
 
@@ -35,23 +35,23 @@ def volumes_of(of: Study, task: str) -> list[Volume]:
     return [] if of.own else study.load_subjects(of.settings.evidence, sources=("T2w",), target=FAT)
 
 
-def images(of: Study, task: str, v: Volume, *, slow: bool = True) -> dict[str, Tensor]:
-    """Identity, both models and, for fat fractions, the controls: label -> (1,D,H,W) in [-1,1].
-
-    Without ``slow`` those controls that take more evaluations than the DDPM itself are left out.
-    """
+def images(of: Study, task: str, v: Volume, *, controls: bool = True) -> dict[str, Tensor]:
+    """Identity, both models and, for fat fractions, the ``controls``: label -> (1,D,H,W) in [-1,1]."""
     unet, ddpm = SYSTEMS[task].values()
     at = v.sources.index("T2w")
     made = {"identity": v.source[at : at + 1], "U-Net": of.samples(v, unet)[0]}
     if task != FAT:
         return made | {"DDPM": of.samples(v, ddpm, **_steps(of, 50))[0]}
-    drawn = of.samples(v, ddpm, n_ex=N_EX if slow else 1, **_steps(of, 50))
-    long = of.samples(v, ddpm, model=model_name("ddpm-ff-long"), **_steps(of, 50))
-    made |= {"DDPM": drawn[0], "DDPM, trained twice as long": long[0]}
-    if not slow:
+    drawn = of.samples(v, ddpm, n_ex=N_EX if controls else 1, **_steps(of, 50))
+    made["DDPM"] = drawn[0]
+    if not controls:
         return made
-    made |= {f"DDPM, {n} steps": of.samples(v, ddpm, **_steps(of, n))[0] for n in MORE_STEPS}
-    return made | {f"mean of {N_EX} DDPM samples": expected(drawn, "mean")}
+    long = model_name("ddpm-ff-long")
+    return made | {
+        "DDPM, trained twice as long": of.samples(v, ddpm, model=long, **_steps(of, 50))[0],
+        f"DDPM, {MORE_STEPS} steps": of.samples(v, ddpm, **_steps(of, MORE_STEPS))[0],
+        f"mean of {N_EX} DDPM samples": expected(drawn, "mean"),
+    }
 
 
 def _steps(of: Study, n: int) -> dict:
@@ -62,13 +62,13 @@ def _steps(of: Study, n: int) -> dict:
 def scores(of: Study) -> pd.DataFrame:
     """Pearson's r, MAE and the scores of ``tables.score_table`` for both targets (seed 003, abstract).
 
-    Columns of the score table plus task ("FLAIR" | "FF") and r, in the mask. The slow controls are
-    run on the first subjects alone, as many as the profile shows.
+    Columns of the score table plus task ("FLAIR" | "FF") and r, in the mask. The controls are run
+    on the first subjects alone, as many as the profile shows.
     """
     todo = [(k, v, task) for task in SYSTEMS for k, v in enumerate(volumes_of(of, task))]
     parts = []
     for k, v, task in study.progress_bar(iterable=todo, desc="fast_unet"):
-        parts.append(_scored(v, images(of, task, v, slow=k < of.settings.subjects), task))
+        parts.append(_scored(v, images(of, task, v, controls=k < of.settings.subjects), task))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -104,15 +104,15 @@ def _one_slice(of: Study, v: Volume, system: str) -> tuple:
     spec = replace(spec, **_steps(of, spec.n_steps))
     job = prepare(v, spec, seed=of.seed, device=of.device or None, batch_size=1)
     at = int(job.cut.mask[0].sum((0, 1)).argmax())
-    job = replace(job, cut=crop_volume(job.cut, (slice(None), slice(None), slice(at, at + 1))))
+    height, width, _ = job.cut.shape
+    job = replace(job, cut=crop_volume(job.cut, (slice(0, height), slice(0, width), slice(at, at + 1))))
     process = PROCESSES[spec.process](job)
-    _, rows, columns, _ = job.cut.mask.shape
 
     def run() -> Tensor:
         x = process.start(job.generator)
         return sample(process.denoise, x, process.pairs, process.step, generator=job.generator).cpu()
 
-    return run, {"evaluations": spec.evaluations, "rows": rows, "columns": columns}
+    return run, {"evaluations": spec.evaluations, "rows": height, "columns": width}
 
 
 MAKERS = {"fast_unet": scores, "fast_unet_latency": latency}
