@@ -54,12 +54,14 @@ def make_samples() -> None:
 
 
 def make_benchmark_samples() -> None:
-    """Every system's image of the subjects that the explorer of notebook 24 opens with."""
+    """The slower systems' images of the subjects that the explorer of notebook 24 shows."""
     of = Study(profile, seed)
     for v in study.load_subjects(benchmark.SHOWN):
         for entry in filter(lambda entry: entry.trained, benchmark.entries(of)):
-            drawn = of.samples(v, entry.system, model=entry.weights, progress=True, **entry.settings)
             spec = get_system(entry.system, **entry.settings)
+            if spec.evaluations < benchmark.SLOW:
+                continue
+            drawn = of.samples(v, entry.system, model=entry.weights, progress=True, **entry.settings)
             path = ship_samples(v, spec, seed, load_model(entry.weights).sha256, drawn)
             print(f"{path.name}: {entry.label}, {path.stat().st_size / 1e6:.1f} MB", flush=True)
 

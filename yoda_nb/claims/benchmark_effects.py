@@ -38,6 +38,6 @@ EFFECTS = {"Y29": regression_over_rivals}
 NOTES = {
     "Y29": "Two of the five rivals are here, SelfRDB and SynDiff (adapted to pairs, as the paper did), each a 2D net "
     "trained at YODA's budget of slabs. ALDM, ResViT and Ea-GAN are not: they count as unknown, so the claim can be "
-    "refuted here but not reproduced. The budget is small, and YODA's net spends it on all noise levels and three views; "
-    "'yoda-regression, long' in notebook 24 is the shipped model, with more training, and not in the verdict.",
+    "refuted here but not reproduced. The budget is small, and YODA's net spends it on all noise levels and three "
+    "views; 'yoda-regression, long' in notebook 24 is the shipped model, with more training, and not in the verdict.",
 }
