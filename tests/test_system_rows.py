@@ -14,11 +14,11 @@ from yoda_nb.cli import app
 from yoda_nb.models import WEIGHTS, is_shipped, load_model
 from yoda_nb.phantom import phantom_case
 from yoda_nb.systems import PROCESSES, SYSTEMS, describe_systems, get_system, parse_settings, translate
-from yoda_nb.trainings import BUDGET, TRAININGS, model_name
+from yoda_nb.trainings import BUDGET, FOLDERS, TRAININGS, model_name
 from yoda_nb.volumes import InputError, Volume, load_volume
 
 OWN = [row.name for row in SYSTEMS.values() if row.weights]
-MODELS = sorted((WEIGHTS / "systems").glob("*.safetensors"))
+MODELS = sorted(path for folder in FOLDERS.values() for path in (WEIGHTS / folder).glob("*.safetensors"))
 MB = 1e6
 
 
@@ -72,9 +72,10 @@ def test_a_card_tells_the_effort(path):
     assert model.sources == row.sources and model.contrast == row.target
 
 
-def test_the_models_together_are_small_and_all_are_there():
-    assert {path.stem for path in MODELS} == set(TRAININGS)
-    assert sum(path.stat().st_size for path in MODELS) <= 12 * MB
+def test_the_models_together_are_small_and_belong_to_the_table():
+    assert {path.stem for path in MODELS} <= set(TRAININGS)
+    assert {row.weights for row in SYSTEMS.values() if row.weights} <= {model_name(path.stem) for path in MODELS}
+    assert sum(path.stat().st_size for path in MODELS if not TRAININGS[path.stem].variant) <= 12 * MB
 
 
 def test_the_list_tells_seed_reference_state_and_cost():
@@ -88,7 +89,7 @@ def test_the_list_tells_seed_reference_state_and_cost():
 
 
 def test_a_row_without_its_model_says_so(monkeypatch):
-    monkeypatch.setattr("yoda_nb.systems.table.is_shipped", lambda name: "systems" not in name)
+    monkeypatch.setattr("yoda_nb.systems.table.is_shipped", lambda name: "/" not in name)
     states = {row["name"]: row["state"] for row in describe_systems()}
     assert states["yoda-regression"] == "ready" and all(states[name] == "not trained" for name in OWN)
 

@@ -52,9 +52,9 @@ REPEAT_STEPS = 4  # whether runs repeat does not hang on their number
 RIVALS = ("bridge", "Palette", f"Palette, mean of {N_EX}")  # Table 1
 
 
-def subjects(of: Study) -> list[Volume]:
-    """``own``, or as many phantoms of varied look as the profile asks for."""
-    seeds = range(FIRST_SEED, FIRST_SEED + of.settings.evidence)
+def subjects(of: Study, most: int = 100) -> list[Volume]:
+    """``own``, or as many phantoms of varied look as the profile asks for, ``most`` at most."""
+    seeds = range(FIRST_SEED, FIRST_SEED + min(most, of.settings.evidence))
     return list(of.own) or [phantom_case(seed, **STYLED) for seed in seeds]
 
 

@@ -29,7 +29,7 @@ ROWS = (
     replace(_ADM, name="dit-wavelet", summary="DiT of wavelet coefficients", reference="seed 001, 4.1",
             weights="systems/dit-wavelet"),
     replace(_ADM, name="adm-plain", summary="ADM trained without the Min-SNR weight", reference="seed 001, 3.3, eq. 7",
-            weights="systems/adm-plain"),
+            weights="variants/adm-plain"),
 )  # fmt: skip
 
 

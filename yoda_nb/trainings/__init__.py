@@ -19,7 +19,7 @@ from yoda_nb.volumes import Volume
 __all__ = ["BUDGET", "TRAININGS", "Training", "model_name", "train_systems"]
 
 N_PHANTOMS = 128
-FOLDER = "systems"  # below the shipped weights: never chosen unless named
+FOLDERS = {False: "systems", True: "variants"}  # below the shipped weights: never chosen unless named
 FAMILIES = (yoda, selfrdb, fast_unet, bridges, backbones, syndiff)
 TRAININGS: dict[str, Training] = {name: row for family in FAMILIES for name, row in family.TRAININGS.items()}
 
@@ -28,7 +28,7 @@ def model_name(name: str) -> str:
     """What ``load_model`` calls a row's model; InputError for one that is not in the table."""
     if name not in TRAININGS:
         raise InputError(f"There is no training {name!r}: choose among {', '.join(TRAININGS)}.")
-    return f"{FOLDER}/{name}"
+    return f"{FOLDERS[TRAININGS[name].variant]}/{name}"
 
 
 def train_systems(names: Iterable[str] = (), *, out: Path, weights: Path = WEIGHTS,

@@ -34,18 +34,16 @@ STATED = {
     "dit": {"parameters": 558, "gflops": 46, "rate": 6.49},
 }
 
-# The paper's weights are no moving average either (its section 6); in so short a training an average
-# of the other systems' length is of weights from its middle, which cost 1 to 2 dB.
-_OWN = {"ema": 0.0}
 _DIFFUSION = {"method": "continuous", "options": (*OPTIONS, ("log_every", 100)), "schedule": "alpha-cosine",
-              "target": "v", **_OWN}  # fmt: skip
+              "target": "v"}  # fmt: skip
 _ADM = base(ADM, **_DIFFUSION)
 TRAININGS = {
-    "unet": Training("U-Net", base(UNET, method="regression", target="x0", **_OWN)),
+    "unet": Training("U-Net", base(UNET, method="regression", target="x0")),
     "adm": Training("ADM", _ADM),
     "uvit": Training("U-ViT", base(UVIT, **_DIFFUSION)),
     "dit": Training("DiT", base(DIT, **_DIFFUSION)),
     "dit-wavelet": Training("DiT of wavelet coefficients", base(replace(DIT, wavelet=True), **_DIFFUSION)),
     "adm-plain": Training("ADM without Min-SNR",
-                          replace(_ADM, options=tuple((k, 0.0 if k == "min_snr" else v) for k, v in _ADM.options))),
+                          replace(_ADM, options=tuple((k, 0.0 if k == "min_snr" else v) for k, v in _ADM.options)),
+                          variant=True),
 }  # fmt: skip

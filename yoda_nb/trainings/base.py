@@ -22,6 +22,7 @@ class Training:
     sources: tuple[str, ...] = ("T1w", "T2w")
     target: str = "FLAIR"
     phantoms: Mapping[str, object] = field(default_factory=dict)  # arguments of phantom_case
+    variant: bool = False  # only an ablation needs it
     extra: Callable[[Sequence[Volume]], Mapping[str, object]] = lambda volumes: {}
 
 

@@ -42,6 +42,6 @@ _KEYED_BRIDGE = Training("Brownian bridge with style keys", base(_KEYED, **_BRID
 TRAININGS = {
     "bbdm": _KEYED_BRIDGE,
     "palette": Training("Palette, a conditional DDPM", base(NET, target="eps")),
-    "bbdm-styles": replace(_KEYED_BRIDGE, phantoms=STYLED),
-    "bbdm-pure-styles": Training("Brownian bridge", base(_PURE, **_BRIDGE), phantoms=STYLED),
+    "bbdm-styles": replace(_KEYED_BRIDGE, phantoms=STYLED, variant=True),
+    "bbdm-pure-styles": Training("Brownian bridge", base(_PURE, **_BRIDGE), phantoms=STYLED, variant=True),
 }

@@ -23,5 +23,5 @@ TRAININGS = {
     "ddpm-50": Training("DDPM", _DDPM, T2W),
     "fast-unet-ff": Training("Light U-Net", _UNET, T2W, FAT),
     "ddpm-ff": Training("DDPM", _DDPM, T2W, FAT),
-    "ddpm-ff-long": Training("DDPM trained twice as long", _LONG, T2W, FAT),  # the referee's control
+    "ddpm-ff-long": Training("DDPM trained twice as long", _LONG, T2W, FAT, variant=True),  # the referee's control
 }

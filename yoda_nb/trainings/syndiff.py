@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from yoda_nb.batches import TrainConfig
 from yoda_nb.nets.adversarial import HalfUNetConfig, ResNetConfig
 from yoda_nb.trainings.base import Training, base
@@ -31,6 +33,8 @@ TRAININGS = {
     # the paper weighs cycle and adversarial terms 100 to 1: Adam does not see the common factor
     "cyclegan": Training("cycle GAN", _one_shot(cycle=1.0, adversarial=0.01)),
     "ddpm-unpaired": Training("DDPM with SynDiff's non-diffusive module", _DDPM),
+}
+_VARIANTS = {
     "projector-adversarial": Training("FLAIR slices: adversarial projector", _fast(4, "syndiff-paired", False)),
     "projector-l1": Training("FLAIR slices: l1 projector", _fast(4, "syndiff-paired", False, adversarial=0.0)),
     "projector-l1-1000": Training(
@@ -42,3 +46,4 @@ TRAININGS = {
     "syndiff-2": Training("SynDiff, T/k = 2", _fast(2)),
     "syndiff-8": Training("SynDiff, T/k = 8", _fast(8)),
 }
+TRAININGS |= {name: replace(row, variant=True) for name, row in _VARIANTS.items()}
