@@ -54,9 +54,9 @@ def make_samples() -> None:
 
 
 def make_benchmark_samples() -> None:
-    """The slower systems' images of the subjects that the explorer of notebook 24 shows."""
+    """The slower systems' images of the first subject that the explorer of notebook 24 shows."""
     of = Study(profile, seed)
-    for v in study.load_subjects(benchmark.SHOWN):
+    for v in study.load_subjects(1):
         for entry in filter(lambda entry: entry.trained, benchmark.entries(of)):
             spec = get_system(entry.system, **entry.settings)
             if spec.evaluations < benchmark.SLOW:
