@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
-from statistics import median
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from torch import Tensor
 
 from yoda_nb import study, tables
-from yoda_nb.diffusion import expected, sample
+from yoda_nb.diffusion import expected
+from yoda_nb.evidence.timing import slice_seconds
 from yoda_nb.metrics import pearson
-from yoda_nb.systems import PROCESSES, get_system, prepare
 from yoda_nb.trainings import model_name
 from yoda_nb.trainings.fast_unet import FAT
-from yoda_nb.volumes import Volume, crop_volume
+from yoda_nb.volumes import Volume
 
 if TYPE_CHECKING:
     from yoda_nb.evidence import Study
@@ -80,39 +77,8 @@ def _scored(v: Volume, made: dict[str, Tensor], task: str) -> pd.DataFrame:
 
 
 def latency(of: Study) -> pd.DataFrame:
-    """Seconds for one axial slice, batch 1, on this machine; both models in turn, nothing from the bank.
-
-    Columns subject, sampler, seconds (median of the repeats), evaluations, rows, columns.
-    """
-    found = []
-    for v in of.volumes[: of.settings.subjects]:
-        runs = {label: _one_slice(of, v, system) for label, system in SYSTEMS["FLAIR"].items()}
-        seconds: dict[str, list[float]] = {label: [] for label in runs}
-        for repeat in range(1 + REPEATS):  # the first warms up
-            for label, (run, _) in runs.items():
-                begun = time.perf_counter()
-                run()
-                seconds[label] += [time.perf_counter() - begun] if repeat else []
-        found += [{"subject": v.subject, "sampler": label, "seconds": median(seconds[label]), **about}
-                  for label, (_, about) in runs.items()]  # fmt: skip
-    return pd.DataFrame(found)
-
-
-def _one_slice(of: Study, v: Volume, system: str) -> tuple:
-    """A function that makes the fullest axial slice of a subject, and what it works on."""
-    spec = get_system(system)
-    spec = replace(spec, **_steps(of, spec.n_steps))
-    job = prepare(v, spec, seed=of.seed, device=of.device or None, batch_size=1)
-    at = int(job.cut.mask[0].sum((0, 1)).argmax())
-    height, width, _ = job.cut.shape
-    job = replace(job, cut=crop_volume(job.cut, (slice(0, height), slice(0, width), slice(at, at + 1))))
-    process = PROCESSES[spec.process](job)
-
-    def run() -> Tensor:
-        x = process.start(job.generator)
-        return sample(process.denoise, x, process.pairs, process.step, generator=job.generator).cpu()
-
-    return run, {"evaluations": spec.evaluations, "rows": height, "columns": width}
+    """Seconds for one image by both models: ``slice_seconds``."""
+    return slice_seconds(of, SYSTEMS["FLAIR"], REPEATS)
 
 
 MAKERS = {"fast_unet": scores, "fast_unet_latency": latency}

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import replace
-from statistics import median
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -13,12 +9,12 @@ import torch
 from torch import Tensor
 
 from yoda_nb import study, tables
-from yoda_nb.diffusion import sample
 from yoda_nb.evidence.samplers import fd_draws, n_draws
+from yoda_nb.evidence.timing import slice_seconds
 from yoda_nb.models import WEIGHTS
-from yoda_nb.systems import PROCESSES, get_system, prepare
+from yoda_nb.systems import get_system
 from yoda_nb.trainings import TRAININGS, model_name
-from yoda_nb.volumes import Volume, crop_volume
+from yoda_nb.volumes import Volume
 
 if TYPE_CHECKING:
     from yoda_nb.evidence import Study
@@ -88,41 +84,9 @@ def projectors(of: Study) -> pd.DataFrame:
 
 
 def latency(of: Study) -> pd.DataFrame:
-    """Seconds for one axial slice, batch 1, on this machine (Table V); all in turn, nothing from the bank.
-
-    The DDPM takes all of its steps here. Columns subject, sampler, seconds (median), evaluations,
-    rows, columns.
-    """
-    systems = {label: RIVALS[label][0] for label in (SYNDIFF, GAN, DDPM) if trained(RIVALS[label][1])}
-    found = []
-    for v in of.volumes[: of.settings.subjects]:
-        runs = {label: one_slice(of, v, system) for label, system in systems.items()}
-        seconds: dict[str, list[float]] = {label: [] for label in runs}
-        for repeat in range(1 + REPEATS):  # the first warms up
-            for label, (run, _) in runs.items():
-                begun = time.perf_counter()
-                run()
-                seconds[label] += [time.perf_counter() - begun] if repeat else []
-        found += [{"subject": v.subject, "sampler": label, "seconds": median(seconds[label]), **about}
-                  for label, (_, about) in runs.items()]  # fmt: skip
-    return pd.DataFrame(found)
-
-
-def one_slice(of: Study, v: Volume, system: str) -> tuple[Callable[[], Tensor], dict[str, int]]:
-    """A function that makes the fullest axial slice of a subject, and what it works on."""
-    spec = get_system(system)
-    spec = replace(spec, n_steps=_steps(of, spec.n_steps))
-    job = prepare(v, spec, seed=of.seed, device=of.device or None, batch_size=1)
-    _, rows, columns, _ = job.cut.mask.shape
-    at = int(job.cut.mask[0].sum((0, 1)).argmax())
-    job = replace(job, cut=crop_volume(job.cut, (slice(0, rows), slice(0, columns), slice(at, at + 1))))
-    process = PROCESSES[spec.process](job)
-
-    def run() -> Tensor:
-        x = process.start(job.generator)
-        return sample(process.denoise, x, process.pairs, process.step, generator=job.generator)
-
-    return run, {"evaluations": spec.evaluations, "rows": rows, "columns": columns}
+    """Seconds for one slice (Table V), the DDPM in all of its steps: ``slice_seconds``."""
+    rows = (SYNDIFF, GAN, DDPM)
+    return slice_seconds(of, {label: RIVALS[label][0] for label in rows if trained(RIVALS[label][1])}, REPEATS)
 
 
 def spread(of: Study) -> pd.DataFrame:

@@ -22,9 +22,10 @@ REFERENCES = {"truth": ("#000000", "*"), "acquired": ("#7F7F7F", "X")}
 
 
 def group_style(groups: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """(colour, marker) of each group, in the order of their appearance."""
+    """(colour, marker) of each group, the same in every figure of the same groups."""
     free = ((colour, marker) for colour, marker, _ in SERIES)
-    return {g: REFERENCES[g] if g in REFERENCES else next(free, ("#000000", "x")) for g in dict.fromkeys(groups)}
+    known = sorted(set(groups), key=str.lower)
+    return {g: REFERENCES[g] if g in REFERENCES else next(free, ("#000000", "x")) for g in known}
 
 
 def ranking(table: pd.DataFrame, columns: Mapping[str, str], *, by: str = "sampler", group: str = "paper",
