@@ -16,9 +16,7 @@ import pytest  # noqa: E402
 
 
 def pytest_addoption(parser):
-    parser.addoption(
-        "--mirror", type=Path, default=None, help="local copy of the public data; see the manifest"
-    )
+    parser.addoption("--mirror", type=Path, default=None, help="local copy of the public data; see the manifest")
 
 
 @pytest.fixture

@@ -33,8 +33,15 @@ def classroom(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["make", "--silent", f"--directory={ROOT}", "--assume-old=.venv/.installed", "class",
-               f"BIN={Path(sys.executable).parent}", f"ARGS=--folder {folder} --port {port}"]  # fmt: skip
+    command = [
+        "make",
+        "--silent",
+        f"--directory={ROOT}",
+        "--assume-old=.venv/.installed",
+        "class",
+        f"BIN={Path(sys.executable).parent}",
+        f"ARGS=--folder {folder} --port {port}",
+    ]
     with run_server(command, home) as server:
         said = wait_for(lambda: re.search("Tell the class: .*", (home / "server.log").read_text()), server, home)
         assert said[0].startswith("Tell the class: http://") and f":{port}" in said[0]

@@ -63,7 +63,9 @@ def test_explorers_live_in_a_notebook(run_in_lab, notebook):
     here, live = page.locator("form.yx").nth(0), page.locator("form.yx").nth(1)
     live.wait_for()
     step, before = here.locator("input[name=step]"), here.evaluate(PICTURE)
-    assert step.input_value() == "2" and here.get_by_role("radio", name="sagittal").is_checked(), "set and clamped from Python"
+    assert step.input_value() == "2" and here.get_by_role("radio", name="sagittal").is_checked(), (
+        "set and clamped from Python"
+    )
 
     step.focus()
     page.keyboard.press("Home")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
 
-from yoda_nb import explorers, plots
-from yoda_nb.explorers import page as pages
-from yoda_nb.explorers import runner
-from yoda_nb.phantom import phantom_case
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.figures import explorers, plots
+from yoda_nb.figures.explorers import page as pages
+from yoda_nb.figures.explorers import runner
 from yoda_nb.report import run_report
 
 SIX = ("volumes", "tradeoff", "trajectory", "expa", "noise", "live")
@@ -29,14 +29,33 @@ def noisy(image, mask, sigma: float, seed: int):
 def six(tmp_path_factory):
     """A page with the six explorers of one small phantom."""
     v = phantom_case(1, spacing=5.0, shape=(40, 40, 40))
-    images = {name: noisy(v.clean, v.mask, s, k)
-              for k, (name, s) in enumerate({"regression": 0.005, "DDIM 8": 0.02, "diffusion": 0.04}.items())}  # fmt: skip
-    table = pd.DataFrame({"sampler": list(images), "ssim": [0.9, 0.85, 0.8], "fd": [30.0, 12.0, 4.0],
-                          "noise": [0.005, 0.02, 0.04], "evaluations": [3, 8, 20]})  # fmt: skip
+    images = {
+        name: noisy(v.clean, v.mask, s, k)
+        for k, (name, s) in enumerate({"regression": 0.005, "DDIM 8": 0.02, "diffusion": 0.04}.items())
+    }
+    table = pd.DataFrame(
+        {
+            "sampler": list(images),
+            "ssim": [0.9, 0.85, 0.8],
+            "fd": [30.0, 12.0, 4.0],
+            "noise": [0.005, 0.02, 0.04],
+            "evaluations": [3, 8, 20],
+        }
+    )
     levels = (1.0, 0.6, 0.1)
-    steps = [{"t": 99 - 40 * k, "s": (59, 19, -1)[k], "view": k, "noise_level": level, "mask": v.mask,
-              "x": noisy(v.clean, v.mask, level, k), "x0": noisy(v.clean, v.mask, 0.03 - 0.01 * k, k),
-              "clean": v.clean} for k, level in enumerate(levels)]  # fmt: skip
+    steps = [
+        {
+            "t": 99 - 40 * k,
+            "s": (59, 19, -1)[k],
+            "view": k,
+            "noise_level": level,
+            "mask": v.mask,
+            "x": noisy(v.clean, v.mask, level, k),
+            "x0": noisy(v.clean, v.mask, 0.03 - 0.01 * k, k),
+            "clean": v.clean,
+        }
+        for k, level in enumerate(levels)
+    ]
     samples = torch.stack([noisy(v.clean, v.mask, 0.04, 10 + k) for k in range(4)])
     fd = pytest.MonkeyPatch()
     fd.setattr(runner, "perceptual_table", lambda v, images: pd.DataFrame({"fd": np.arange(len(images)) + 1.0}))
@@ -74,7 +93,10 @@ def picture(page, name: str) -> str:
 
 @pytest.mark.parametrize(("name", "control"), [("trajectory", "step"), ("expa", "n"), ("noise", "sigma")])
 def test_a_slider_moves_by_keyboard_and_by_mouse(opened, name, control):
-    slider, told = form(opened, name).locator(f"input[name={control}]"), form(opened, name).locator(".yx-readouts strong").first
+    slider, told = (
+        form(opened, name).locator(f"input[name={control}]"),
+        form(opened, name).locator(".yx-readouts strong").first,
+    )
     seen = [(picture(opened, name), told.inner_text())]
     slider.focus()
     opened.keyboard.press("ArrowRight")
@@ -130,7 +152,10 @@ def test_panels_share_cursor_view_slice_and_window(opened):
         now = picture(opened, "volumes")
         assert now not in seen
         seen.add(now)
-    assert here.locator("canvas:visible").count() == 4 and "sagittal" in here.locator("label", has_text="Slice").inner_text()
+    assert (
+        here.locator("canvas:visible").count() == 4
+        and "sagittal" in here.locator("label", has_text="Slice").inner_text()
+    )
     here.get_by_role("button", name="Reset view").click()
     opened.evaluate(SETTLED)
     assert voxel(where.inner_text()) == voxel(start)
@@ -159,7 +184,9 @@ def test_slices_are_those_of_the_static_figures(opened, six):
         drawn = np.array(pixels).reshape(size) / 255
         box = [slice(low, low + n) for low, n in zip(spec["origin"], spec["shape"], strict=True)]
         expected = plots.slice_of(images["regression"][:, *box], view, at[view] - box[view].start)
-        rows, columns = (np.linspace(0, n - 1, m).round().astype(int) for n, m in zip(expected.shape, size, strict=True))
+        rows, columns = (
+            np.linspace(0, n - 1, m).round().astype(int) for n, m in zip(expected.shape, size, strict=True)
+        )
         static = expected[rows][:, columns].ravel()
         upright, *turned = (np.corrcoef(x.ravel(), static)[0, 1] for x in (drawn, drawn[:, ::-1], drawn[::-1]))
         assert upright > 0.9 and upright > max(turned) + 0.02, (name, upright, turned)
@@ -197,7 +224,10 @@ def test_an_invalid_value_is_clamped(opened):
     slider = form(opened, "noise").locator("input[name=sigma]")
     slider.evaluate("input => { input.max = 99; input.value = 50; input.dispatchEvent(new Event('input')) }")
     opened.evaluate(SETTLED)
-    assert slider.input_value() == "2" and form(opened, "noise").locator(".yx-readouts strong").first.inner_text() == "0.04"
+    assert (
+        slider.input_value() == "2"
+        and form(opened, "noise").locator(".yx-readouts strong").first.inner_text() == "0.04"
+    )
 
 
 def test_read_outs_are_told_once_the_reader_pauses(opened):
@@ -222,10 +252,12 @@ def test_every_control_is_reached_by_tab_and_shows_it(opened):
     reached = []
     for _ in range(9):
         opened.keyboard.press("Tab")
-        reached.append(opened.evaluate("""() => {
+        reached.append(
+            opened.evaluate("""() => {
             const node = document.activeElement, style = getComputedStyle(node)
             return [node.getAttribute('role') ?? node.name ?? node.type, style.outlineStyle]
-        }"""))  # fmt: skip
+        }""")
+        )
     names = ["radio", "application", "view", "slice", "window", "level", "cross", ""]
     assert [name for name, _ in reached][: len(names)] == names
     assert all(outline == "solid" for _, outline in reached[: len(names)])

@@ -5,11 +5,7 @@ from __future__ import annotations
 import socket
 
 refused: list[str] = []
-_connect, _connect_ex, _getaddrinfo = (
-    socket.socket.connect,
-    socket.socket.connect_ex,
-    socket.getaddrinfo,
-)
+_connect, _connect_ex, _getaddrinfo = (socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo)
 
 
 def _is_local(host: object) -> bool:

@@ -22,9 +22,11 @@ from tqdm.auto import tqdm
 from yoda_nb.bench.baseline import baseline_denoiser, contenders, ellipsoid, random_net
 from yoda_nb.bench.memory import memory_use
 from yoda_nb.bench.table import format_bench
-from yoda_nb.diffusion import gaussian
-from yoda_nb.models import describe_machine, load_model
-from yoda_nb.nets import NetConfig, autocast_dtype, config_to_dict, n_parameters
+from yoda_nb.diffusion.process import gaussian
+from yoda_nb.nets.base import autocast_dtype, config_to_dict, n_parameters
+from yoda_nb.nets.models import describe_machine
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.systems.models import load_model
 
 __all__ = ["baseline_denoiser", "format_bench", "memory_use", "run_bench"]
 
@@ -39,7 +41,7 @@ STEPS = {  # ratio -> what it compares, seconds of the first over seconds of the
 
 def run_bench(
     *,
-    net_config: NetConfig = NetConfig(),  # noqa: B008 - frozen
+    net_config: MonaiUNetConfig = MonaiUNetConfig(),  # noqa: B008 - frozen
     model: str | Path | None = None,
     roi: tuple[int, int, int] = (61, 54, 51),
     n_steps: int = 3,

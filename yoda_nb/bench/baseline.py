@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from yoda_nb.denoise import volume_denoiser
-from yoda_nb.diffusion import Denoiser, Schedule, sample, schedule, time_pairs, vp_step
-from yoda_nb.nets import NetConfig, autocast_dtype, build
+from yoda_nb.diffusion.denoise import volume_denoiser
+from yoda_nb.diffusion.process import Denoiser, sample, time_pairs, vp_step
+from yoda_nb.diffusion.schedules import Schedule, schedule
+from yoda_nb.nets.base import autocast_dtype
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
 
 # the paper's margins around the brain, 20/10/5 mm (III-C), as shares of its example at 3 mm
 MARGINS = (20 / 3 / 61, 10 / 3 / 54, 5 / 3 / 51)
@@ -52,11 +54,11 @@ def baseline_denoiser(
     return denoise
 
 
-def random_net(config: NetConfig, seed: int) -> nn.Module:
+def random_net(config: MonaiUNetConfig, seed: int) -> nn.Module:
     """An untrained net that answers to its input: MONAI starts the last layer of blocks at zero."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = build(config).eval().requires_grad_(False)
+        net = config.build().eval().requires_grad_(False)
         for p in net.parameters():
             if p.ndim > 1 and not p.any():
                 nn.init.kaiming_uniform_(p, a=5**0.5)  # as torch starts every other layer
@@ -65,9 +67,7 @@ def random_net(config: NetConfig, seed: int) -> nn.Module:
 
 def ellipsoid(roi: Sequence[int], n_sources: int, seed: int) -> tuple[Tensor, Tensor]:
     """A textured brain in its region of interest: source (C,D,H,W) in [-1,1], mask (1,D,H,W)."""
-    axes = [
-        torch.linspace(-1, 1, n) / (1 - 2 * share) for n, share in zip(roi, MARGINS, strict=True)
-    ]
+    axes = [torch.linspace(-1, 1, n) / (1 - 2 * share) for n, share in zip(roi, MARGINS, strict=True)]
     mask = sum(a.square() for a in torch.meshgrid(*axes, indexing="ij"))[None] <= 1
     texture = torch.rand((n_sources, *roi), generator=torch.Generator().manual_seed(seed)) * 2 - 1
     return torch.where(mask, F.avg_pool3d(texture, 3, 1, 1), -1.0), mask
@@ -75,7 +75,7 @@ def ellipsoid(roi: Sequence[int], n_sources: int, seed: int) -> tuple[Tensor, Te
 
 def contenders(
     net: nn.Module,
-    config: NetConfig,
+    config: MonaiUNetConfig,
     source: Tensor,
     mask: Tensor,
     noise: Tensor,

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from yoda_nb.bench.baseline import ellipsoid, random_net
-from yoda_nb.models import load_model, save_model
-from yoda_nb.nets import NetConfig
-from yoda_nb.nifti import InputError
-from yoda_nb.systems import translate
-from yoda_nb.volumes import Volume
+from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.models import save_model
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.systems.models import load_model
+from yoda_nb.systems.run import translate
 
 # (n_ex, n_steps, batch size): the first as used; the others in batches so small that the net takes
 # little and any volume kept for each sample or step would show (several samples need a running sum,
@@ -26,9 +27,7 @@ from yoda_nb.volumes import Volume
 RUNS = ((1, 3, 16), (1, 3, 2), (6, 3, 2), (1, 18, 2))
 
 
-def memory_use(
-    config: NetConfig, roi: Sequence[int], *, seed: int = 0, device: str = "cpu"
-) -> dict:
+def memory_use(config: MonaiUNetConfig, roi: Sequence[int], *, seed: int = 0, device: str = "cpu") -> dict:
     """Growth of the peak in MB of ``RUNS``, and what more samples and more steps multiply it by.
 
     Resident memory of the process on a CPU, allocated memory of the device on CUDA.
@@ -36,16 +35,28 @@ def memory_use(
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "untrained.safetensors"
         sources = [f"S{k}" for k in range(config.n_sources)]
-        card = {"sources": sources, "target": "T", "spacing_mm": 3.0, "schedule": "linear",
-                "n_train": 1000, "prediction": "v", "training": {}}  # fmt: skip
+        card = {
+            "sources": sources,
+            "target": "T",
+            "spacing_mm": 3.0,
+            "schedule": "linear",
+            "n_train": 1000,
+            "prediction": "v",
+            "training": {},
+        }
         save_model(random_net(config, seed), model, config=config, card=card)
         growth = [
             _in_new_process(
-                model=str(model), roi=list(roi), seed=seed, device=device,
-                n_ex=n_ex, n_steps=n_steps, batch_size=batch_size,
+                model=str(model),
+                roi=list(roi),
+                seed=seed,
+                device=device,
+                n_ex=n_ex,
+                n_steps=n_steps,
+                batch_size=batch_size,
             )
             for n_ex, n_steps, batch_size in RUNS
-        ]  # fmt: skip
+        ]
     _, one, more_samples, more_steps = growth
     return {
         "memory": [
@@ -57,9 +68,7 @@ def memory_use(
     }
 
 
-def peak_growth(
-    *, model: str, roi: Sequence[int], seed: int, device: str, batch_size: int, **steps: int
-) -> float:
+def peak_growth(*, model: str, roi: Sequence[int], seed: int, device: str, batch_size: int, **steps: int) -> float:
     """MB by which one ``translate`` raises the peak of this process, which must be a new one.
 
     ``steps`` are ``n_ex`` and ``n_steps``; ``model`` is the path of its .safetensors file.
@@ -68,8 +77,7 @@ def peak_growth(
     source, mask = ellipsoid(roi, len(sources), seed)
     volume = Volume(source, mask, np.diag([3.0, 3.0, 3.0, 1.0]), sources, subject="bench")
     before = _peak_mb(device)
-    translate(volume, "yoda-expa", seed=seed, device=device, model=model, batch_size=batch_size,
-              jump_to=None, **steps)  # fmt: skip
+    translate(volume, "yoda-expa", seed=seed, device=device, model=model, batch_size=batch_size, jump_to=None, **steps)
     return _peak_mb(device) - before
 
 
@@ -83,9 +91,12 @@ def _in_new_process(**settings) -> float:
     threads = str(torch.get_num_threads())
     path = os.pathsep.join(p for p in sys.path if p)  # also where the package is not installed
     done = subprocess.run(
-        [*command, json.dumps(settings)], capture_output=True, text=True, check=False,
+        [*command, json.dumps(settings)],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": path},
-    )  # fmt: skip
+    )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise InputError(f"The memory run stopped with code {done.returncode}: {last}")

@@ -43,8 +43,7 @@ def format_bench(result: dict) -> str:
             for m in result["memory"]
         ]
         lines.append(
-            f"more samples x {result['memory_ratio_n_ex']:.2f}, "
-            f"more steps x {result['memory_ratio_n_steps']:.2f}"
+            f"more samples x {result['memory_ratio_n_ex']:.2f}, more steps x {result['memory_ratio_n_steps']:.2f}"
         )
     return "\n".join(lines)
 

@@ -11,15 +11,18 @@ from typing import Annotated
 import typer
 from typer import Option
 
-from yoda_nb.cli.common import ROOT, Json, emit, guarded, named, table
+from yoda_nb.cli.common import Json, emit, guarded, listed, named, table
 from yoda_nb.cli.images import train, translate
 from yoda_nb.cli.ledger import claims
 from yoda_nb.cli.stores import bank_app, data_app
+from yoda_nb.data.places import NOTEBOOKS
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
     help="Medical image translation with 2.5D diffusion and regression: a living paper.",
-)  # fmt: skip
+)
 app.command()(translate)
 app.command()(train)
 app.command()(claims)
@@ -34,11 +37,13 @@ def systems(json: Json = False) -> None:
     is what its training saw. The systems without a model of their own take the one that fits the
     contrasts given.
     """
-    from yoda_nb.systems import describe_systems
+    from yoda_nb.systems.table import describe_systems
 
     rows = describe_systems()
-    shown = [{k: row[k] for k in ("name", "seed", "does", "translates", "state", "evaluations", "parameters", "slabs")}
-             for row in rows]  # fmt: skip
+    shown = [
+        {k: row[k] for k in ("name", "paper", "does", "translates", "state", "evaluations", "parameters", "slabs")}
+        for row in rows
+    ]
     emit(rows, json, f"{table(shown)}\n\nReferences and models: yoda-nb systems --json")
 
 
@@ -53,16 +58,17 @@ def report(
     out: Annotated[Path, Option("-o", "--out", help="Folder for the site.")] = Path("report"),
 ) -> None:
     """Execute the notebooks and write a self-contained site with a page for each."""
+    from yoda_nb.errors import InputError
     from yoda_nb.report import run_report
-    from yoda_nb.volumes import InputError
 
-    folder = ROOT / "notebooks"
+    folder = NOTEBOOKS
     paths = [p if (p := Path(n)).suffix == ".ipynb" else folder / f"{n}.ipynb" for n in listed(notebooks)]
     paths = paths or sorted(folder.glob("*.ipynb"))
     if lacking := [p for p in paths if not p.is_file()]:
         raise InputError(f"Notebook {lacking[0]} does not exist: look in {folder}.")
-    done = run_report(paths, out, parameters=named(set_ or [], "--set"), profile=profile,
-                      subjects=listed(subjects), jobs=jobs)  # fmt: skip
+    done = run_report(
+        paths, out, parameters=named(set_ or [], "--set"), profile=profile, subjects=listed(subjects), jobs=jobs
+    )
     typer.echo(f"{done.index} in {done.seconds:.0f} s")
     if done.failed:
         raise typer.Exit(1)
@@ -82,11 +88,6 @@ def bench(
 
     result = run_bench(model=model, threads=threads, device=device, repeats=repeats, progress=not json)
     emit(result, json, format_bench(result))
-
-
-def listed(values: list[str] | None) -> list[str]:
-    """["a,b", "c"] -> ["a", "b", "c"]."""
-    return [item for value in values or [] for part in value.split(",") if (item := part.strip())]
 
 
 app.add_typer(data_app, name="data")

@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 from typer import Option
 
-ROOT = Path(__file__).parents[2]
+from yoda_nb.data.places import MANIFEST as MANIFEST
 
 Json = Annotated[bool, Option("--json", help="Print one JSON document on standard output and nothing else.")]
 Mirror = Annotated[Path | None, Option(help="Folder with copies of the public files, for machines without internet.")]
 Manifest = Annotated[Path, Option(help="The data manifest (CSV).")]
 Seed = Annotated[int, Option(help="Seed of this run; the same seed gives the same bytes.")]
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1; default: the GPU if there is one.")]
-MANIFEST = ROOT / "data_manifest.csv"
 
 
 def guarded(command):
@@ -25,7 +24,7 @@ def guarded(command):
 
     @wraps(command)
     def run(*args, **kwargs):
-        from yoda_nb.volumes import InputError
+        from yoda_nb.errors import InputError
 
         try:
             return command(*args, **kwargs)
@@ -45,14 +44,31 @@ def emit(document, as_json: bool, text: str) -> None:
 
 
 def table(rows: list[dict]) -> str:
-    import pandas as pd
+    """Rows as columns of text, numbers to the right; "nothing" for none."""
+    if not rows:
+        return "nothing"
+    names = list(rows[0])
+    shown = [names, *([_shown(row.get(name)) for name in names] for row in rows)]
+    right = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
+    wide = [max(len(line[k]) for line in shown) for k in range(len(names))]
+    return "\n".join(
+        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(line, wide, right, strict=True)).rstrip()
+        for line in shown
+    )
 
-    return pd.DataFrame(rows).to_string(index=False) if rows else "nothing"
+
+def _shown(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def listed(values: list[str] | None) -> list[str]:
+    """["a,b", "c"] -> ["a", "b", "c"]."""
+    return [item for value in values or [] for part in value.split(",") if (item := part.strip())]
 
 
 def named(pairs: list[str], what: str) -> dict[str, str]:
     """["T1w=a.nii.gz", ..] -> {"T1w": "a.nii.gz", ..}."""
-    from yoda_nb.volumes import InputError
+    from yoda_nb.errors import InputError
 
     if bad := [p for p in pairs if "=" not in p]:
         raise InputError(f"{what} {bad[0]!r} has no '=': write NAME=VALUE.")

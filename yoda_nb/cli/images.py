@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from typer import Option
 
-from yoda_nb.cli.common import MANIFEST, Device, Json, Manifest, Mirror, Seed, emit, guarded, named
+from yoda_nb.cli.common import MANIFEST, Device, Json, Manifest, Mirror, Seed, emit, guarded, listed, named
 
 
 @guarded
@@ -47,18 +46,28 @@ def translate(
 
     Example: yoda-nb translate --t1 a.nii.gz --t2 b.nii.gz --system yoda-expa --n-ex 10 -o flair.nii.gz
     """
-    from yoda_nb.metrics import score
-    from yoda_nb.models import find_model, load_model
-    from yoda_nb.nifti import suffix
-    from yoda_nb.systems import get_system, parse_settings
-    from yoda_nb.systems import translate as run
-    from yoda_nb.volumes import InputError, load_volume, save_image
+    from yoda_nb.errors import InputError
+    from yoda_nb.images.nifti import suffix
+    from yoda_nb.images.volumes import load_volume, save_image
+    from yoda_nb.metrics import evaluate
+    from yoda_nb.systems.models import find_model, load_model
+    from yoda_nb.systems.run import translate as run
+    from yoda_nb.systems.table import get_system, parse_settings
 
     files = {k: v for k, v in (("T1w", t1), ("T2w", t2), ("FLAIR", flair)) if v}
     files |= {k: Path(v) for k, v in named(source or [], "--source").items()}
-    given = {"n_ex": n_ex, "n_steps": n_steps, "jump_to": jump_to, "times": times, "sigma": sigma, "combine": combine,
-             "noise": noise, "style": style, "homogenise": homogenise or None}  # fmt: skip
-    overrides = parse_settings(named(set_ or [], "--set")) | {k: v for k, v in given.items() if v is not None}
+    given = {
+        "n_ex": n_ex,
+        "n_steps": n_steps,
+        "jump_to": jump_to,
+        "times": times,
+        "sigma": sigma,
+        "combine": combine,
+        "noise": noise,
+        "style": style,
+        "homogenise": homogenise or None,
+    }
+    overrides = parse_settings(system, named(set_ or [], "--set")) | {k: v for k, v in given.items() if v is not None}
     if overrides.get("jump_to") == -1:
         overrides["jump_to"] = None
     # everything that can be wrong is found out before the slow part
@@ -69,16 +78,33 @@ def translate(
     chosen = load_model(model or spec.weights or find_model(tuple(files), to, 1.0))
     volume = load_volume(files, target=(chosen.contrast, target) if target else None, mask=mask)
     begun = time.time()
-    result = run(volume, system, seed=seed, device=device, model=model, contrast=to, batch_size=batch_size,
-                 progress=sys.stderr.isatty() or not json, **overrides)  # fmt: skip
+    result = run(
+        volume,
+        system,
+        seed=seed,
+        device=device,
+        model=model,
+        contrast=to,
+        batch_size=batch_size,
+        progress=sys.stderr.isatty() or not json,
+        **overrides,
+    )
     seconds = time.time() - begun
     save_image(result.target, result, out)
     scores = None
     if volume.target is not None:
-        scores = score((result.target + 1) / 2, (volume.target + 1) / 2, volume.mask, data_range=1)
-    document = {"out": str(out), "system": system, "model": chosen.name, "contrast": chosen.contrast,
-                "seed": seed, "evaluations": spec.evaluations, "seconds": round(seconds, 2),
-                "shape": list(volume.grid.shape), "scores": scores}  # fmt: skip
+        scores = evaluate(volume, result)
+    document = {
+        "out": str(out),
+        "system": system,
+        "model": chosen.name,
+        "contrast": chosen.contrast,
+        "seed": seed,
+        "evaluations": spec.evaluations,
+        "seconds": round(seconds, 2),
+        "shape": list(volume.grid.shape),
+        "scores": scores,
+    }
     text = f"{out}: {chosen.contrast} by {system}, {spec.evaluations} evaluations in {seconds:.1f} s"
     if scores:
         text += f"; SSIM {scores['ssim']:.4f}, PSNR {scores['psnr']:.2f} dB (data range 1)"
@@ -92,8 +118,14 @@ def train(
     sources: Annotated[str, Option(help="Source contrasts, comma between.")] = "T1w,T2w",
     target: Annotated[str, Option(help="Contrast to make.")] = "FLAIR",
     preset: Annotated[str, Option(help="Size of YODA's net: tiny, small or paper.")] = "tiny",
-    row: Annotated[str | None, Option(help="A training of the table of systems (adm, bbdm, ...) whose net "
-                                           "and method to take; preset, schedule, predict are then its own.")] = None,
+    row: Annotated[
+        str | None,
+        Option(
+            help="A training of the table of systems (adm, bbdm, ...) whose net "
+            "and method to take; preset, schedule, predict are then its own."
+        ),
+    ] = None,
+    initial: Annotated[str | None, Option(help="A shipped model, or a .safetensors file, to start from.")] = None,
     phantoms: Annotated[int, Option(help="Phantoms to generate.")] = 384,
     dataset: Annotated[str | None, Option(help="Train on this dataset of the manifest instead of phantoms.")] = None,
     manifest: Manifest = MANIFEST,
@@ -119,48 +151,36 @@ def train(
     Ctrl-C is safe: the same command goes on where it stopped, with the same result. For several
     GPUs: torchrun --nproc-per-node 4 -m yoda_nb train ...
     """
-    import torch
+    from yoda_nb.systems.train import train as run
 
-    from yoda_nb import recipes
-    from yoda_nb.manifest import FIELD_OF_VIEW, fetch, load_case, read_manifest
-    from yoda_nb.nets import PRESETS
-    from yoda_nb.train import TrainConfig
-    from yoda_nb.trainings import TRAININGS, model_name
-    from yoda_nb.volumes import InputError
-
-    if preset not in PRESETS:
-        raise InputError(f"Preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}.")
-    if save.suffix != ".safetensors":
-        raise InputError(f"{save} must end in .safetensors.")
     if threads:
+        import torch
+
         torch.set_num_threads(threads)
-    wanted = tuple(s.strip() for s in sources.split(","))
-    net = replace(PRESETS[preset], n_sources=len(wanted))
-    budget = {"steps": steps, "batch_size": batch_size, "window": window, "lr": lr, "seed": seed}
-    if row:
-        model_name(row)
-        config = replace(TRAININGS[row].config, **budget)
-        config = replace(config, net=replace(config.net, n_sources=len(wanted)))
-    else:
-        config = TrainConfig(net=net, schedule=schedule, target=predict, **budget)
-    if dataset:
-        volumes, validation = (
-            [load_case(c, sources=wanted, target=target, mirror=mirror, spacing=spacing)
-             for c in read_manifest(manifest, dataset=dataset) if c.split == split]
-            for split in ("train", "val")
-        )  # fmt: skip
-        described = f"dataset {dataset} of {manifest.name}, {len(volumes)} subjects"
-    else:
-        maps = read_manifest(manifest, dataset="synthseg", split="train") if label_maps else []
-        anatomies = [fetch(c.images["labels"], root=c.root, mirror=mirror) for c in maps]
-        side = round(FIELD_OF_VIEW / spacing)
-        make = {"anatomies": anatomies, "sources": wanted, "target": target, "spacing": spacing,
-                "shape": (side,) * 3, "workers": workers}  # fmt: skip
-        volumes = recipes.training_phantoms(phantoms, **make)
-        validation = recipes.training_phantoms(12, first_seed=recipes.VALIDATION_SEEDS, **make)
-        described = recipes.describe_phantoms(phantoms, anatomies)
+    own = {} if row else {"schedule": schedule, "prediction": predict}
     words = ["DIR" if i and sys.argv[i - 1] == "--mirror" else w for i, w in enumerate(sys.argv)][1:]
-    about = {"title": TRAININGS[row].title, "extra": TRAININGS[row].extra(volumes)} if row else {}
-    card = recipes.train_model(save, config, volumes, validation=validation, out=out, data=described,
-                               device=device, command=shlex.join(["yoda-nb", *words]), **about)  # fmt: skip
+    card = run(
+        save,
+        out=out,
+        sources=listed([sources]),
+        target=target,
+        preset=preset,
+        row=row,
+        initial=initial,
+        dataset=dataset,
+        phantoms=phantoms,
+        spacing=spacing,
+        manifest=manifest,
+        mirror=mirror,
+        label_maps=label_maps,
+        workers=workers,
+        device=device,
+        command=shlex.join(["yoda-nb", *words]),
+        steps=steps,
+        batch_size=batch_size,
+        window=window,
+        lr=lr,
+        seed=seed,
+        **own,
+    )
     emit(card, json, f"{save}: {steps} steps in {card['training']['seconds']} s")

@@ -22,9 +22,8 @@ def claims(
 
     Example: yoda-nb claims Y03 Y09
     """
-    from yoda_nb.claims import find
-    from yoda_nb.claims.ledger import counted
-    from yoda_nb.evidence import Study
+    from yoda_nb.study.claims.evidence import Study
+    from yoda_nb.study.claims.ledger import counted, find
 
     findings = find(ids or (), study=Study(profile, seed, device or "", fresh=fresh))
     lines = []

@@ -16,15 +16,19 @@ bank_app = typer.Typer(no_args_is_help=True, help="Stored samples: list, clear."
 
 @data_app.command("list")
 @guarded
-def data_list(dataset: Annotated[str | None, Argument()] = None, manifest: Manifest = MANIFEST,
-              json: Json = False) -> None:  # fmt: skip
+def data_list(
+    dataset: Annotated[str | None, Argument()] = None, manifest: Manifest = MANIFEST, json: Json = False
+) -> None:
     """Show the manifest's datasets, or the volumes of one."""
-    from yoda_nb.manifest import read_manifest
+    from yoda_nb.data.manifest import read_manifest
 
     cases = read_manifest(manifest, dataset=dataset)
     if dataset:
-        rows = [{"subject": c.subject, "split": c.split, "contrast": k, "uri": i.uri, "licence": i.licence}
-                for c in cases for k, i in c.images.items()]  # fmt: skip
+        rows = [
+            {"subject": c.subject, "split": c.split, "contrast": k, "uri": i.uri, "licence": i.licence}
+            for c in cases
+            for k, i in c.images.items()
+        ]
     else:
         counts: dict[tuple[str, str], int] = {}
         for c in cases:
@@ -35,10 +39,14 @@ def data_list(dataset: Annotated[str | None, Argument()] = None, manifest: Manif
 
 @data_app.command("check")
 @guarded
-def data_check(dataset: Annotated[str | None, Argument()] = None, manifest: Manifest = MANIFEST,
-               mirror: Mirror = None, json: Json = False) -> None:  # fmt: skip
+def data_check(
+    dataset: Annotated[str | None, Argument()] = None,
+    manifest: Manifest = MANIFEST,
+    mirror: Mirror = None,
+    json: Json = False,
+) -> None:
     """Verify files and checksums without downloading; exit code 1 if a checksum is wrong."""
-    from yoda_nb.manifest import check, read_manifest
+    from yoda_nb.data.manifest import check, read_manifest
 
     rows = check(read_manifest(manifest, dataset=dataset), mirror=mirror)
     emit(rows, json, table(rows))
@@ -48,17 +56,27 @@ def data_check(dataset: Annotated[str | None, Argument()] = None, manifest: Mani
 
 @data_app.command("fetch")
 @guarded
-def data_fetch(dataset: Annotated[str | None, Argument()] = None, manifest: Manifest = MANIFEST,
-               mirror: Mirror = None, json: Json = False) -> None:  # fmt: skip
+def data_fetch(
+    dataset: Annotated[str | None, Argument()] = None,
+    manifest: Manifest = MANIFEST,
+    mirror: Mirror = None,
+    json: Json = False,
+) -> None:
     """Download what the manifest lists (or find it below --mirror), checksums verified."""
     from tqdm.auto import tqdm
 
-    from yoda_nb.manifest import fetch, read_manifest
+    from yoda_nb.data.manifest import fetch, read_manifest
 
-    images = [(c, k, i) for c in read_manifest(manifest, dataset=dataset) for k, i in c.images.items()
-              if not i.uri.startswith("phantom:")]  # fmt: skip
-    rows = [{"subject": c.subject, "contrast": k, "path": str(fetch(i, root=c.root, mirror=mirror))}
-            for c, k, i in tqdm(images, desc="fetch", disable=json)]  # fmt: skip
+    images = [
+        (c, k, i)
+        for c in read_manifest(manifest, dataset=dataset)
+        for k, i in c.images.items()
+        if not i.uri.startswith("phantom:")
+    ]
+    rows = [
+        {"subject": c.subject, "contrast": k, "path": str(fetch(i, root=c.root, mirror=mirror))}
+        for c, k, i in tqdm(images, desc="fetch", disable=json)
+    ]
     emit(rows, json, table(rows))
 
 
@@ -66,7 +84,7 @@ def data_fetch(dataset: Annotated[str | None, Argument()] = None, manifest: Mani
 @guarded
 def bank_list(json: Json = False) -> None:
     """Show what is stored and how large it is."""
-    from yoda_nb.bank import default_bank, entries
+    from yoda_nb.study.bank import default_bank, entries
 
     bank = default_bank()
     rows = []
@@ -80,10 +98,11 @@ def bank_list(json: Json = False) -> None:
 
 @bank_app.command("clear")
 @guarded
-def bank_clear(older_than_days: Annotated[float, Option(help="Only entries older than this.")] = 0.0,
-               json: Json = False) -> None:  # fmt: skip
+def bank_clear(
+    older_than_days: Annotated[float, Option(help="Only entries older than this.")] = 0.0, json: Json = False
+) -> None:
     """Remove stored samples; they are computed again when needed."""
-    from yoda_nb.bank import clear, default_bank
+    from yoda_nb.study.bank import clear, default_bank
 
     removed = clear(default_bank(), older_than=older_than_days * 86400)
     emit({"removed": removed}, json, f"{removed} entries removed")

@@ -117,9 +117,7 @@ class TransformerBlock(nn.Module):
                 x = x + branch(norm(x))
             return x
         parts = self.modulate(embedding)[:, None].chunk(6, -1)  # 6 of (N,1,width)
-        for norm, branch, (scale, shift, gate) in zip(
-            self.norms, self.branches, (parts[:3], parts[3:]), strict=True
-        ):
+        for norm, branch, (scale, shift, gate) in zip(self.norms, self.branches, (parts[:3], parts[3:]), strict=True):
             x = x + gate * branch(norm(x) * (1 + scale) + shift)
         return x
 

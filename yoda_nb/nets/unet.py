@@ -73,9 +73,14 @@ class UNet(nn.Module):
         self.out = nn.Sequential(norm_layer(c.norm, last, c.groups), nn.SiLU(), convolution)
 
     def forward(
-        self, slabs: Tensor, times: Tensor, *, style: Tensor | None = None, latent: Tensor | None = None,
+        self,
+        slabs: Tensor,
+        times: Tensor,
+        *,
+        style: Tensor | None = None,
+        latent: Tensor | None = None,
         previous: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         c = self.config
         x = slabs if c.noisy else slabs[:, c.thickness :]
         if c.recursive:

@@ -16,24 +16,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from yoda_nb.bank import remove_strays
+from yoda_nb.data.places import MANIFEST
+from yoda_nb.errors import InputError
 from yoda_nb.report.execution import Run, run_notebooks
 from yoda_nb.report.figures import FOLDER
 from yoda_nb.report.parameters import Parameter, read_parameters, resolve_parameters
 from yoda_nb.report.provenance import cores
 from yoda_nb.report.site import write_site
 from yoda_nb.report.tasks import plan
-from yoda_nb.study import MANIFEST
-from yoda_nb.volumes import InputError
+from yoda_nb.study.bank import remove_strays
 
-__all__ = [
-    "Parameter",
-    "ReportResult",
-    "Run",
-    "read_parameters",
-    "resolve_parameters",
-    "run_report",
-]
+__all__ = ["Parameter", "ReportResult", "Run", "read_parameters", "resolve_parameters", "run_report"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +99,5 @@ def _locked(out: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise InputError(
-            f"{out}: writing the report failed ({error.strerror or error}); free some space or "
-            "choose another folder."
+            f"{out}: writing the report failed ({error.strerror or error}); free some space or choose another folder."
         ) from error

@@ -22,11 +22,11 @@ from typing import Any, Literal
 
 import nbformat
 
-from yoda_nb.bank import write_atomic
 from yoda_nb.report.kernels import KERNEL, kernel_environment, transport
 from yoda_nb.report.parameters import read_notebook
 from yoda_nb.report.provenance import fingerprint
 from yoda_nb.report.tasks import Task
+from yoda_nb.study.bank import write_atomic
 
 QUIET_SECONDS = 10.0  # a long notebook reports its cells no more often than this
 TITLE = re.compile(r"^# +.+?(?=[ #]*$)", re.MULTILINE)
@@ -47,11 +47,7 @@ class Run:
 
 
 def run_notebooks(
-    tasks: Sequence[Task],
-    folder: Path,
-    *,
-    jobs: int = 1,
-    progress: Callable[[str], None] = print,
+    tasks: Sequence[Task], folder: Path, *, jobs: int = 1, progress: Callable[[str], None] = print
 ) -> list[Run]:
     """Execute each task into ``folder``; a failure stops no other.
 
@@ -91,11 +87,7 @@ def _narrator(progress: Callable[[str], None], tasks: Sequence[Task]) -> Callabl
 
 
 def _run(
-    task: Task,
-    folder: Path,
-    environment: Mapping[str, str],
-    workers: list[subprocess.Popen],
-    tell: Callable[..., None],
+    task: Task, folder: Path, environment: Mapping[str, str], workers: list[subprocess.Popen], tell: Callable[..., None]
 ) -> Run:
     mark, stored = fingerprint(task.source, task.parameters), folder / f"{task.name}.ipynb"
     run = partial(Run, task.name, task.source.stem, task.subject)
@@ -111,9 +103,7 @@ def _run(
 
     notebook = read_notebook(output if output.exists() else task.source)
     notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
+        cell for cell in notebook.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
     ]
     if task.subject:
         _entitle(notebook, task.subject)
@@ -136,11 +126,7 @@ def _entitle(notebook: nbformat.NotebookNode, subject: str) -> None:
 
 
 def _execute(
-    task: Task,
-    output: Path,
-    environment: Mapping[str, str],
-    workers: list[subprocess.Popen],
-    tell: Callable[..., None],
+    task: Task, output: Path, environment: Mapping[str, str], workers: list[subprocess.Popen], tell: Callable[..., None]
 ) -> str | None:
     """Run the worker; None if all cells passed, else where and how it failed."""
     job = {
@@ -187,9 +173,7 @@ def _where(output: Path, failed: int | None) -> str:
         started = [i for i, cell in enumerate(done) if cell.get("execution_count")]
         return f"cell {max(started) + 1}" if started else "the first cell"
     cells = [
-        cell
-        for cell in read_notebook(output).cells
-        if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
+        cell for cell in read_notebook(output).cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
     ]
     injected = sum("injected-parameters" in c.metadata.get("tags", ()) for c in cells[:failed])
     return f"cell {failed + 1 - injected}"

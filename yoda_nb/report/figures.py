@@ -15,9 +15,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from yoda_nb.bank import write_atomic
-from yoda_nb.plots.base import FIGURE_MIME
+from yoda_nb.figures.plots.base import FIGURE_MIME
 from yoda_nb.report.execution import Run
+from yoda_nb.study.bank import write_atomic
 
 FOLDER = "figures"
 OURS = re.compile(r".+-\d\d-[\w-]+\.(svg|png|csv)")  # in a folder that may hold other files
@@ -70,8 +70,6 @@ def _files(stem: str, figure: Mapping[str, Any]) -> dict[str, bytes]:
 
 def _with_links(html: str, files: Mapping[str, bytes]) -> str:
     """The figure with links to its files as its last line."""
-    links = " · ".join(
-        f'<a href="{FOLDER}/{escape(name)}">{Path(name).suffix[1:].upper()}</a>' for name in files
-    )
+    links = " · ".join(f'<a href="{FOLDER}/{escape(name)}">{Path(name).suffix[1:].upper()}</a>' for name in files)
     head, end, tail = html.rpartition("</figure>")
     return f'{head}<p class="note">This figure as {links}</p>{end}{tail}'

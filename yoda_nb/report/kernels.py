@@ -31,9 +31,7 @@ def kernel_environment(folder: Path, jobs: int) -> Iterator[dict[str, str]]:
         spec = scratch / "kernels" / KERNEL
         spec.mkdir(parents=True)
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        (spec / "kernel.json").write_text(
-            json.dumps({"argv": argv, "display_name": "yoda-nb", "language": "python"})
-        )
+        (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "yoda-nb", "language": "python"}))
         (scratch / "run").mkdir()
         environment = {
             **os.environ,

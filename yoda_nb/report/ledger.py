@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from yoda_nb.claims.ledger import MIME, SYMBOLS, counted
 from yoda_nb.report.execution import Run
+from yoda_nb.study.claims.ledger import MIME, SYMBOLS, counted
 
 
 def gather_claims(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -19,8 +19,8 @@ from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, strip_ansi
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from yoda_nb.explorers.page import MIME as EXPLORER
-from yoda_nb.explorers.page import assets, block
+from yoda_nb.figures.explorers.page import MIME as EXPLORER
+from yoda_nb.figures.explorers.page import assets, block
 
 NO_ALT = "Picture without a description"  # a test refuses it in the notebooks of this project
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -30,9 +30,7 @@ IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 def notebook_title(notebook: nbformat.NotebookNode, default: str) -> str:
     """The first level-one heading, as plain text."""
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and (
-            found := re.search(r"^# +(.+?)[ #]*$", cell.source, re.MULTILINE)
-        ):
+        if cell.cell_type == "markdown" and (found := re.search(r"^# +(.+?)[ #]*$", cell.source, re.MULTILINE)):
             return re.sub(r"[*_`]", "", found[1])
     return default
 
@@ -42,16 +40,15 @@ def has_tag(cell: nbformat.NotebookNode, tag: str) -> bool:
 
 
 def render_page(template: str, **values: Any) -> bytes:
-    """One page from ``yoda_nb/templates``; a value that the template misses is an error."""
+    """One page from ``report/templates``; a value that the template misses is an error."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"has_tag": has_tag, "outputs_of": outputs_html, "code": code_html,
-                            "assets": assets}  # fmt: skip
+    environment.globals |= {"has_tag": has_tag, "outputs_of": outputs_html, "code": code_html, "assets": assets}
     environment.filters |= {"duration": duration, "literal": repr}
     return environment.get_template(template).render(**values).encode()
 
@@ -73,12 +70,7 @@ def page_cells(notebook: nbformat.NotebookNode) -> tuple[list[dict[str, Any]], l
             cells.append({"kind": "prose", "html": html})
         elif cell.cell_type == "code" and (cell.source.strip() or cell.outputs):
             cells.append(
-                {
-                    "kind": "code",
-                    "label": _label(cell),
-                    "html": code_html(cell.source),
-                    "outputs": outputs_html(cell),
-                }
+                {"kind": "code", "label": _label(cell), "html": code_html(cell.source), "outputs": outputs_html(cell)}
             )
     return cells, sections
 
@@ -174,10 +166,7 @@ def _scrolling(html: str) -> str:
 
 def _label(cell: nbformat.NotebookNode) -> str:
     """What a folded cell says of itself: its role, its opening comment, or just that it is code."""
-    for tag, label in (
-        ("injected-parameters", "Parameters of this run"),
-        ("parameters", "Defaults"),
-    ):
+    for tag, label in (("injected-parameters", "Parameters of this run"), ("parameters", "Defaults")):
         if has_tag(cell, tag):
             return label
     first = cell.source.strip().split("\n", 1)[0]
@@ -190,9 +179,7 @@ def _merged(outputs: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookN
     for output in outputs:
         same = merged and output.output_type == merged[-1].output_type == "stream"
         if same and output.name == merged[-1].name:
-            merged[-1] = nbformat.NotebookNode(
-                {**merged[-1], "text": merged[-1].text + output.text}
-            )
+            merged[-1] = nbformat.NotebookNode({**merged[-1], "text": merged[-1].text + output.text})
         else:
             merged.append(output)
     return merged

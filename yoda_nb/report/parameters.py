@@ -19,7 +19,7 @@ from typing import Any, Literal
 import nbformat
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from yoda_nb.volumes import InputError
+from yoda_nb.errors import InputError
 
 PROFILES = ("tiny", "quick", "full")  # seconds for tests, minutes on two cores, the paper's setting
 
@@ -63,13 +63,10 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         return nbformat.read(path, as_version=4)
     except OSError as error:
-        raise InputError(
-            f"{path}: the notebook cannot be read ({error.strerror or error}); check its path."
-        ) from error
+        raise InputError(f"{path}: the notebook cannot be read ({error.strerror or error}); check its path.") from error
     except Exception as error:  # nbformat raises many kinds for what is not a notebook
         raise InputError(
-            f"{path}: this is not a Jupyter notebook ({str(error).splitlines()[0][:120]}); "
-            "give an .ipynb file."
+            f"{path}: this is not a Jupyter notebook ({str(error).splitlines()[0][:120]}); give an .ipynb file."
         ) from error
 
 
@@ -81,9 +78,7 @@ def read_parameters(notebook: Path) -> tuple[Parameter, ...]:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", ())
     ]
     if len(cells) > 1:
-        raise InputError(
-            f"{notebook.name}: {len(cells)} cells are tagged 'parameters'; keep exactly one."
-        )
+        raise InputError(f"{notebook.name}: {len(cells)} cells are tagged 'parameters'; keep exactly one.")
     return tuple(_read_cell(cells[0].source, notebook.name)) if cells else ()
 
 
@@ -128,9 +123,7 @@ def _read_cell(source: str, notebook: str) -> Iterable[Parameter]:
     except (SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"{where} is not valid Python ({error}); correct it.") from error
     comments = {
-        token.start[0]: token.string.lstrip("# ").rstrip()
-        for token in tokens
-        if token.type == tokenize.COMMENT
+        token.start[0]: token.string.lstrip("# ").rstrip() for token in tokens if token.type == tokenize.COMMENT
     }
     seen: set[str] = set()
     for node in body:

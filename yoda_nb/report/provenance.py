@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from yoda_nb.bank import key_of
+from yoda_nb.study.bank import key_of
 
 VERSIONED = ("yoda-nb", "torch", "monai", "numpy", "scipy", "nibabel", "matplotlib", "papermill")
 
@@ -53,11 +53,7 @@ def package_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*")):
         parts = path.relative_to(package).parts
-        if (
-            path.is_file()
-            and parts[0] not in ("templates", "report")
-            and "__pycache__" not in parts
-        ):
+        if path.is_file() and parts[0] != "report" and "__pycache__" not in parts:
             digest.update("/".join(parts).encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -71,7 +67,7 @@ def machine() -> str:
     """Processor, cores, memory and GPU in one line."""
     import torch
 
-    from yoda_nb.models import processor
+    from yoda_nb.nets.models import processor
 
     parts = [processor(), f"{cores()} cores", platform.system()]
     if torch.cuda.is_available():

@@ -9,12 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from yoda_nb.bank import write_atomic
 from yoda_nb.report.execution import Run
 from yoda_nb.report.figures import remove_figures, write_figures
 from yoda_nb.report.ledger import claims_json, claims_table, gather_claims
 from yoda_nb.report.pages import has_tag, notebook_title, outputs_html, page_cells, render_page
 from yoda_nb.report.provenance import commit, machine, versions
+from yoda_nb.study.bank import write_atomic
 
 
 def write_site(runs: Sequence[Run], out: Path, started: float) -> None:

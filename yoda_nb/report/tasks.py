@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yoda_nb.manifest import read_manifest
-from yoda_nb.study import MANIFEST
-from yoda_nb.volumes import InputError
+from yoda_nb.data.manifest import read_manifest
+from yoda_nb.data.places import MANIFEST
+from yoda_nb.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,7 @@ class Task:
 
 
 def plan(
-    values: Mapping[Path, Mapping[str, Any]],
-    subjects: Sequence[str] = (),
-    *,
-    manifest: Path = MANIFEST,
+    values: Mapping[Path, Mapping[str, Any]], subjects: Sequence[str] = (), *, manifest: Path = MANIFEST
 ) -> list[Task]:
     """The tasks in the notebooks' order; one that declares ``subject`` gives a task a subject.
 
@@ -53,15 +50,11 @@ def plan(
     return tasks
 
 
-def _check(
-    subjects: Sequence[str], given: Mapping[str, Any], notebook: str, manifest: Path
-) -> None:
+def _check(subjects: Sequence[str], given: Mapping[str, Any], notebook: str, manifest: Path) -> None:
     """Refuse what the notebook would only find out after its kernel has started."""
     for name in ("subject", "own_files"):
         if given.get(name):
-            raise InputError(
-                f"{notebook}: {name} is set to {given[name]!r} and --subjects is given; keep one."
-            )
+            raise InputError(f"{notebook}: {name} is set to {given[name]!r} and --subjects is given; keep one.")
     dataset = given.get("dataset", "phantom")
     known = [case.subject for case in read_manifest(manifest, dataset=dataset, split="test")]
     for subject in subjects:

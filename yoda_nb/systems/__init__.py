@@ -1,8 +1,50 @@
-"""The table of systems, and ``translate``, which runs any row of it on any volume."""
+"""The table of systems, and ``translate``, which runs any row of it on any volume.
 
-from yoda_nb.systems.base import Job, OnStep, Process, System
-from yoda_nb.systems.run import prepare, subject_seed, trajectories, translate
-from yoda_nb.systems.table import PROCESSES, SYSTEMS, describe_systems, get_system, parse_settings
+The module itself can be called: ``yoda_nb.systems()`` is the table of all systems.
+"""
 
-__all__ = ["PROCESSES", "SYSTEMS", "Job", "OnStep", "Process", "System", "describe_systems", "get_system",
-           "parse_settings", "prepare", "subject_seed", "trajectories", "translate"]  # fmt: skip
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+import pandas as pd
+
+from yoda_nb.diffusion.system import Job, OnStep, Process, Sampling, System
+from yoda_nb.papers import SYSTEMS, TRAININGS
+from yoda_nb.systems.models import find_model, is_shipped, load_model, shipped_models
+from yoda_nb.systems.run import Run, prepare, subject_seed, trajectories, translate
+from yoda_nb.systems.table import describe_systems, get_system, parse_settings
+
+__all__ = [
+    "SYSTEMS",
+    "TRAININGS",
+    "Job",
+    "OnStep",
+    "Process",
+    "Run",
+    "Sampling",
+    "System",
+    "describe_systems",
+    "find_model",
+    "get_system",
+    "is_shipped",
+    "load_model",
+    "parse_settings",
+    "prepare",
+    "shipped_models",
+    "subject_seed",
+    "trajectories",
+    "translate",
+]
+
+
+class _Table(ModuleType):
+    """A module that is also the question it answers."""
+
+    def __call__(self) -> pd.DataFrame:
+        """Every system, a row each: what it does, its paper, model, cost and state."""
+        return pd.DataFrame(describe_systems()).set_index("name")
+
+
+sys.modules[__name__].__class__ = _Table

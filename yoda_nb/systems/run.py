@@ -3,119 +3,131 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import replace
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from yoda_nb.coherence import homogenise_slices
-from yoda_nb.diffusion import expected, sample
-from yoda_nb.models import Model, find_model, load_model
-from yoda_nb.noise import add_rician
-from yoda_nb.space import ROI_MARGIN_MM, resample_like, roi_box, uncrop
-from yoda_nb.systems.base import Job, OnStep, System
-from yoda_nb.systems.table import PROCESSES, get_system
-from yoda_nb.volumes import InputError, Volume, conform, crop_volume
+from yoda_nb.diffusion.coherence import homogenise_slices
+from yoda_nb.diffusion.process import expected, sample
+from yoda_nb.diffusion.slabs import AXIAL
+from yoda_nb.diffusion.system import Job, OnStep, System
+from yoda_nb.errors import InputError
+from yoda_nb.images.space import ROI_MARGIN_MM, resample_like, roi_box, uncrop
+from yoda_nb.images.volumes import Volume, conform, crop_volume
+from yoda_nb.metrics.noise import add_rician
+from yoda_nb.nets.models import Model
+from yoda_nb.systems.models import find_model, load_model
+from yoda_nb.systems.table import get_system
 
 
-def translate(
-    volume: Volume,
-    system: str = "yoda-regression",
-    *,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    model: str | Path | None = None,
-    contrast: str | None = None,
-    batch_size: int = 16,
-    half: bool = True,
-    progress: bool = False,
-    on_step: OnStep | None = None,
-    **overrides,
-) -> Volume:
+@dataclass(frozen=True)
+class Run:
+    """How a system is run, whichever it is: keywords of ``translate`` and ``trajectories``."""
+
+    seed: int = 0  # the same volume, seed and machine give the same bytes
+    device: str | torch.device | None = None  # None: the GPU if there is one
+    model: str | Path | None = None  # a shipped model or a file; None: the system's own
+    contrast: str | None = None  # what to make, where several models fit
+    batch_size: int = 16  # slices at once
+    half: bool = True  # the net in the device's half precision
+    progress: bool = False  # a bar of steps
+    on_step: OnStep | None = None  # sees every step on the region of interest, at the model's spacing
+
+
+Result = TypeVar("Result")
+OPTIONS = tuple(f.name for f in fields(Run))
+
+
+def _by_name(default: str) -> Callable[[Callable[[Volume, System, Run], Result]], Callable[..., Result]]:
+    """Let a function be called with a system's name, the fields of ``Run`` and the system's settings."""
+
+    def decorate(function: Callable[[Volume, System, Run], Result]) -> Callable[..., Result]:
+        @wraps(function)
+        def called(volume: Volume, system: str = default, **options: Any) -> Result:
+            run = Run(**{name: options.pop(name) for name in OPTIONS if name in options})
+            return function(volume, get_system(system, **options), run)
+
+        named, keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+        called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what help() shows
+            [
+                inspect.Parameter("volume", named, annotation="Volume"),
+                inspect.Parameter("system", named, default=default, annotation="str"),
+                *(inspect.Parameter(f.name, keyword, default=f.default, annotation=f.type) for f in fields(Run)),
+                inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD),
+            ],
+            return_annotation=inspect.signature(function).return_annotation,
+        )
+        return called
+
+    return decorate
+
+
+@_by_name("yoda-regression")
+def translate(volume: Volume, spec: System, run: Run) -> Volume:
     """Make the missing contrast of a subject; the result is the returned volume's ``target``.
 
     ``volume.source`` (C,D,H,W) in [-1,1] of any spacing -> ``target`` (1,D,H,W) in [-1,1] on the
     same grid, background -1. The system's own model is used, or where it has none the shipped
     one that fits the sources (and ``contrast``, if given), unless ``model`` names one or its file.
-    ``overrides`` are fields of ``System``, so
-    ``translate(v, "yoda-expa", n_ex=10, n_steps=250)`` reads like the paper. The same volume,
-    seed and machine give the same bytes. ``on_step`` sees the region of interest at the model's
-    spacing. Raises InputError for unknown systems and settings and for contrasts no model takes.
+    Beside the options of ``Run`` the system's settings are taken, its own and those of its process,
+    so ``translate(v, "yoda-expa", n_ex=10, n_steps=250)`` reads like the paper. The same volume,
+    seed and machine give the same bytes. Raises InputError for unknown systems and settings and
+    for contrasts no model takes.
     """
-    job = prepare(volume, get_system(system, **overrides), seed=seed, device=device, model=model, contrast=contrast,
-                  batch_size=batch_size, half=half)  # fmt: skip
-    images = _trajectories(job, progress, on_step)
+    job = prepare(volume, spec, run)
+    images = _trajectories(job, run)
     # one trajectory is itself, whatever way several would be combined
-    image = expected(images, job.spec.combine) if job.spec.n_ex > 1 else next(images)
+    image = expected(images, spec.combine) if spec.n_ex > 1 else next(images)
     target = _restore(_finish(image, job), job, volume)
     return replace(volume, target=target, contrast=job.model.contrast, clean=None, sigma=None)
 
 
-def trajectories(
-    volume: Volume,
-    system: str = "yoda-diffusion",
-    *,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    model: str | Path | None = None,
-    contrast: str | None = None,
-    batch_size: int = 16,
-    half: bool = True,
-    progress: bool = False,
-    on_step: OnStep | None = None,
-    **overrides,
-) -> Iterator[Tensor]:
+@_by_name("yoda-diffusion")
+def trajectories(volume: Volume, spec: System, run: Run) -> Iterator[Tensor]:
     """The ``n_ex`` samples that ``translate`` would average, one by one: each (1,D,H,W) in [-1,1].
 
-    Sample k does not depend on how many follow, so ExpA of the first k is what ``translate``
-    gives with ``n_ex=k`` (for systems that add no noise afterwards, and up to resampling where
-    the volume is not on the model's grid).
+    Takes what ``translate`` takes. Sample k does not depend on how many follow, so ExpA of the first
+    k is what ``translate`` gives with ``n_ex=k`` (for systems that add no noise afterwards, and up to
+    resampling where the volume is not on the model's grid).
     """
-    job = prepare(volume, get_system(system, **overrides), seed=seed, device=device, model=model, contrast=contrast,
-                  batch_size=batch_size, half=half)  # fmt: skip
-    for image in _trajectories(job, progress, on_step):
+    job = prepare(volume, spec, run)
+    for image in _trajectories(job, run):
         yield _restore(_finish(image, job), job, volume)
 
 
-def prepare(
-    volume: Volume,
-    spec: System,
-    *,
-    seed: int = 0,
-    device: str | torch.device | None = None,
-    model: str | Path | None = None,
-    contrast: str | None = None,
-    batch_size: int = 16,
-    half: bool = True,
-) -> Job:
+def prepare(volume: Volume, spec: System, run: Run = Run()) -> Job:
     """A volume at its model's spacing, cut to the region of interest, with its stream of noise."""
-    chosen = load_model(model or spec.weights or find_model(volume.sources, contrast, min(volume.spacing)))
-    if contrast not in (None, chosen.contrast):
-        raise InputError(f"Model {chosen.name} makes {chosen.contrast}, not {contrast}: choose another model.")
+    chosen = load_model(run.model or spec.weights or find_model(volume.sources, run.contrast, min(volume.spacing)))
+    if run.contrast not in (None, chosen.contrast):
+        raise InputError(f"Model {chosen.name} makes {chosen.contrast}, not {run.contrast}: choose another model.")
     if chosen.card.get("regression_only") and spec.n_steps > 1:
         raise InputError(f"Model {chosen.name} was trained for regression alone: {spec.name} needs another model.")
     inner = conform(_with_sources_of(volume, chosen), chosen.spacing)
     margin = tuple(mm / chosen.spacing for mm in ROI_MARGIN_MM)
     box = roi_box(inner.mask, margin, multiple=chosen.config.divisor)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    generator = torch.Generator().manual_seed(subject_seed(volume.subject, seed))
-    return Job(spec, chosen, inner, box, crop_volume(inner, box), device, generator, batch_size, half)
+    device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    generator = torch.Generator().manual_seed(subject_seed(volume.subject, run.seed))
+    return Job(spec, chosen, inner, box, crop_volume(inner, box), device, generator, run.batch_size, run.half)
 
 
-def _trajectories(job: Job, progress: bool, on_step: OnStep | None) -> Iterator[Tensor]:
+def _trajectories(job: Job, run: Run) -> Iterator[Tensor]:
     """Sample ``n_ex`` times on the region of interest: (1,d,h,w) in [-1,1] each, on the CPU."""
     spec = job.spec
-    process = PROCESSES[spec.process](job)
+    process = spec.sampling.process(job)
     total = spec.n_ex * len(process.pairs)
-    with tqdm(total=total, desc=spec.name, unit="step", mininterval=1, disable=not progress) as bar:
+    with tqdm(total=total, desc=spec.name, unit="step", mininterval=1, disable=not run.progress) as bar:
 
-        def watch(*seen) -> None:
+        def watch(*seen: Any) -> None:
             bar.update()
-            if on_step is not None:
-                on_step(*seen)
+            if run.on_step is not None:
+                run.on_step(*seen)
 
         for _ in range(spec.n_ex):
             x = process.start(job.generator)
@@ -128,7 +140,7 @@ def _finish(image: Tensor, job: Job) -> Tensor:
         magnitude = ((image + 1) / 2).clamp(0, 1)
         image = add_rician(magnitude, job.spec.noise, generator=job.generator) * 2 - 1
     if job.spec.homogenise:
-        image = homogenise_slices(image, job.cut.mask, axis=2)
+        image = homogenise_slices(image, job.cut.mask, axis=AXIAL)
     return image
 
 

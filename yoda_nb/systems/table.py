@@ -1,31 +1,22 @@
-"""The table of systems: one file a family, one row a system."""
+"""Rows of the table of systems: found by name, changed by settings, described for people."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
-from yoda_nb.diffusion import SIGMAS
-from yoda_nb.models import WEIGHTS, find_model, is_shipped, load_model, read_card
-from yoda_nb.nets import n_parameters
-from yoda_nb.systems import backbones, bridges, fast_unet, selfrdb, syndiff, yoda
-from yoda_nb.systems.base import Job, Process, System
-from yoda_nb.systems.vp import vp
-from yoda_nb.volumes import InputError
+from yoda_nb.diffusion.system import System
+from yoda_nb.errors import InputError
+from yoda_nb.nets.models import WEIGHTS, read_card
+from yoda_nb.papers import SYSTEMS
+from yoda_nb.systems.models import find_model, is_shipped, stored_parameters
 
-FAMILIES = (yoda, selfrdb, fast_unet, bridges, backbones, syndiff)
-SYSTEMS: dict[str, System] = {row.name: row for family in FAMILIES for row in family.ROWS}
-PROCESSES: dict[str, Callable[[Job], Process]] = {
-    "vp": vp,
-    "slices": backbones.slices_process,
-    "bridge": bridges.bridge_process,
-    "recursive": selfrdb.recursive,
-}
-FIXED = ("name", "summary", "reference", "seed", "weights", "process")  # of a row: not to be overridden
+FIXED = ("name", "summary", "reference", "sampling", "paper", "weights")  # of a row: no settings
 
 
-def describe_systems() -> list[dict[str, object]]:
-    """Every row with its seed, reference, state and cost, as plain values for a table or JSON.
+def describe_systems() -> list[dict[str, Any]]:
+    """Every row with its paper, reference, state and cost, as plain values for a table or JSON.
 
     ``state`` is "ready", or "not trained" for a row whose model is not shipped; what only the card
     of a model knows is then None. Rows without a model of their own are described by the default.
@@ -33,57 +24,66 @@ def describe_systems() -> list[dict[str, object]]:
     return [_described(row) for row in SYSTEMS.values()]
 
 
-def _described(row: System) -> dict[str, object]:
-    known = {"name": row.name, "seed": row.seed, "does": row.summary, "reference": row.reference,
-             "model": row.weights or "by contrasts", "evaluations": row.evaluations}  # fmt: skip
+def _described(row: System) -> dict[str, Any]:
+    known = {
+        "name": row.name,
+        "paper": row.paper,
+        "does": row.summary,
+        "reference": row.reference,
+        "model": row.weights or "by contrasts",
+        "evaluations": row.evaluations,
+    }
     name = row.weights or find_model(("T1w", "T2w"), "FLAIR", 3.0)
-    card = read_card(WEIGHTS / f"{name}.safetensors") if is_shipped(name) else None
-    if card is None:
+    if not is_shipped(name):
         unknown = dict.fromkeys(("translates", "parameters", "slabs", "seconds", "machine"))
         return known | unknown | {"state": "not trained"}
+    card = read_card(WEIGHTS / f"{name}.safetensors")
     training = card["training"]
     return known | {
-        "translates": f"{'+'.join(card['sources'])} to {card['target']}", "state": "ready",
-        "parameters": n_parameters(load_model(name).net), "slabs": training["slabs_seen"],
-        "seconds": training["seconds"], "machine": training["machine"],
-    }  # fmt: skip
+        "translates": f"{'+'.join(card['sources'])} to {card['target']}",
+        "state": "ready",
+        "parameters": stored_parameters(name),
+        "slabs": training["slabs_seen"],
+        "seconds": training["seconds"],
+        "machine": training["machine"],
+    }
 
 
-def get_system(name: str, **overrides) -> System:
-    """A row of the table with fields replaced; InputError for unknown names or values."""
+def settings_of(system: System) -> dict[str, Any]:
+    """The settings of a system by name: its own and those of its process, with their values."""
+    own = {f.name: getattr(system, f.name) for f in fields(System) if f.name not in FIXED}
+    return own | {f.name: getattr(system.sampling, f.name) for f in fields(system.sampling)}
+
+
+def get_system(name: str, **overrides: Any) -> System:
+    """A row of the table with settings changed; InputError for unknown names or values."""
     if name not in SYSTEMS:
         raise InputError(f"System {name!r} is unknown: choose one of {', '.join(SYSTEMS)}.")
-    known = {f.name for f in fields(System)} - set(FIXED)
-    if unknown := sorted(set(overrides) - known):
-        raise InputError(f"{name} has no setting {', '.join(unknown)}: choose among {', '.join(sorted(known))}.")
-    system = replace(SYSTEMS[name], **overrides)
-    if (
-        system.sigma not in SIGMAS or system.combine not in ("rms", "mean")
-        or system.n_ex < 1 or not 0 <= system.noise < float("inf")
-    ):  # fmt: skip
-        raise InputError(
-            f"{name} takes sigma {' | '.join(SIGMAS)}, combine rms | mean, n_ex of at least 1 and "
-            f"noise of at least 0, got {system.sigma}, {system.combine}, {system.n_ex} and {system.noise}."
-        )
-    if not system.views or set(system.views) - {0, 1, 2}:
-        raise InputError(f"{name} looks along views 0, 1 and 2 (sagittal, coronal, axial), got {system.views}.")
-    if min(system.corrections, system.slice_size) < 0 or system.recursions < 1:
-        raise InputError(f"{name} takes corrections and slice_size of at least 0 and recursions of at least 1.")
-    return system
+    row = SYSTEMS[name]
+    _check_names(row, overrides)
+    own = {f.name for f in fields(row.sampling)}
+    sampling = replace(row.sampling, **{k: v for k, v in overrides.items() if k in own})
+    return replace(row, sampling=sampling, **{k: v for k, v in overrides.items() if k not in own})
 
 
-def parse_settings(words: Mapping[str, str]) -> dict[str, object]:
-    """Settings as words of a shell -> as values of their types; InputError for what cannot be one.
+def parse_settings(name: str, words: Mapping[str, str]) -> dict[str, Any]:
+    """A system's settings as words of a shell -> as values of their types; InputError for what cannot be one.
 
     "none" is None, "true" and "false" are bools, views are numbers with commas between.
     """
-    defaults = {f.name: f.default for f in fields(System) if f.name not in FIXED}
-    if unknown := sorted(set(words) - set(defaults)):
-        raise InputError(f"There is no setting {', '.join(unknown)}: choose among {', '.join(sorted(defaults))}.")
-    return {name: _parsed(name, word, defaults[name]) for name, word in words.items()}
+    row = get_system(name)
+    _check_names(row, words)
+    defaults = {f.name: f.default for part in (System, type(row.sampling)) for f in fields(part)}
+    return {setting: _parsed(setting, word, defaults[setting]) for setting, word in words.items()}
 
 
-def _parsed(name: str, word: str, default: object) -> object:
+def _check_names(row: System, names: Mapping[str, Any]) -> None:
+    known = settings_of(row)
+    if unknown := sorted(set(names) - set(known)):
+        raise InputError(f"{row.name} has no setting {', '.join(unknown)}: choose among {', '.join(sorted(known))}.")
+
+
+def _parsed(name: str, word: str, default: Any) -> Any:
     kind = int if default is None else type(default)  # jump_to alone may be none
     try:
         if kind is tuple:

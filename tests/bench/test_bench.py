@@ -1,0 +1,142 @@
+"""The benchmark says what it should and its baseline checks ours; no speed is asserted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from math import isclose, prod
+
+import pytest
+import torch
+
+from yoda_nb.bench import STEPS, _compare, baseline_denoiser, format_bench, memory, run_bench
+from yoda_nb.bench.baseline import contenders, ellipsoid, random_net
+from yoda_nb.diffusion.denoise import volume_denoiser
+from yoda_nb.diffusion.schedules import schedule
+from yoda_nb.errors import InputError
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.nets.models import save_model
+
+NET = MonaiUNetConfig(channels=(8, 16), attention=(False, True), head_channels=8, norm_groups=4)
+ROI = (13, 11, 9)
+
+
+@pytest.fixture(scope="module")
+def result() -> dict:
+    return run_bench(net_config=NET, roi=ROI, repeats=2, memory=False, progress=False)
+
+
+def test_result_is_json_and_ratios_multiply_to_the_whole(result):
+    assert json.loads(json.dumps(result))["speedup_denoiser"] == result["speedup_denoiser"]
+    parts = [result[name] for name in STEPS if name != "speedup_denoiser"]
+    assert all(part > 0 for part in parts) and len(parts) == 4
+    assert isclose(result["speedup_denoiser"], prod(parts))
+    assert set(STEPS) == {name for name in result if name.startswith("speedup_")}
+    assert result["cube"] == [14, 14, 14]
+
+
+def test_ours_gives_the_image_of_the_baseline(result):
+    assert result["same_image"] is True
+    assert result["differences"]["float32"]["max"] < 1e-4
+    assert result["differences"]["half"]["rms"] <= result["tolerance"]["half"]
+
+
+def test_evaluations_cost_what_their_slices_cost(result):
+    gflop, seconds = result["gflop_per_evaluation"], result["seconds_per_evaluation"]
+    # slices that run times their pixels: 14 cubed for each view against the ellipsoid's slices
+    ours = 9 * 12 * 10 + 9 * 14 * 10 + 7 * 14 * 12
+    assert gflop["ours"] / gflop["baseline"] == pytest.approx(ours / 3 / 14**3, rel=0.05)
+    for name in ("baseline", "ours"):
+        rate = gflop[name] / seconds[name]
+        assert result["achieved_gflops"][name] == pytest.approx(rate)
+        share = rate / result["matrix_gflops"][name]
+        assert result["share_of_matrix_rate"][name] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("view", range(3))
+def test_baseline_and_ours_agree_on_any_volume(view, masked):
+    net, plan = random_net(NET, 1), schedule()
+    generator = torch.Generator().manual_seed(2)
+    source = torch.rand((2, 12, 6, 10), generator=generator) * 2 - 1
+    x = torch.randn((1, 12, 6, 10), generator=generator)
+    mask = ellipsoid((12, 6, 10), 2, 0)[1] if masked else None
+    kept = x.clone(), source.clone()
+    plain = baseline_denoiser(net, source, plan, mask=mask)(x, 400, view)
+    ours = volume_denoiser(net, source, plan, mask=mask, half=False, divisor=2, batch_size=5)
+    torch.testing.assert_close(ours(x, 400, view), plain, atol=2e-5, rtol=0)
+    assert plain.std() > 0.1 and torch.equal(x, kept[0]) and torch.equal(source, kept[1])
+
+
+def test_single_changes_keep_the_image_where_the_net_sees_the_same():
+    """A region that is a cube already: from the baseline to float32 ours nothing may change."""
+    source, mask = ellipsoid((8, 8, 8), 2, 0)
+    noise = torch.randn((1, 8, 8, 8), generator=torch.Generator().manual_seed(3))
+    runs = contenders(random_net(NET, 0), NET, source, mask, noise, n_steps=3, batch_size=4)
+    baseline = runs["baseline"]()
+    assert baseline.shape == (1, 8, 8, 8) and (baseline[~mask] == -1).all()
+    for name in ("batched", "roi", "masked"):
+        torch.testing.assert_close(runs[name](), baseline, atol=2e-5, rtol=0)
+
+
+def test_untrained_net_answers_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    net = random_net(NET, 4)
+    assert torch.equal(torch.get_rng_state(), before)
+    x, times = torch.randn(2, NET.in_channels, 8, 8), torch.tensor([3, 700])
+    assert net(x, times).std() > 0.05
+    assert torch.equal(random_net(NET, 4)(x, times), net(x, times))
+
+
+def test_threads_are_put_back(result):
+    before = torch.get_num_threads()
+    one = run_bench(net_config=NET, roi=(6, 4, 4), n_steps=1, repeats=1, threads=1, memory=False, progress=False)
+    assert one["threads"] == 1 and torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    "run, off, same",
+    [
+        ("batched", 1e-3, False),  # float32 may differ by rounding alone
+        ("ours_on_cube", 1e-2, True),  # half precision by what it does to the baseline itself
+        ("ours_on_cube", 2e-2, False),
+        ("masked", 0.5, True),  # a region sees other surroundings: told, not judged
+    ],
+)
+def test_same_image_means_rounding_alone(run, off, same):
+    names = ("baseline", "baseline_half", "batched", "ours_on_cube", "masked")
+    mask = torch.ones(1, 2, 2, 2, dtype=torch.bool)
+    images = {name: torch.zeros(1, 2, 2, 2) for name in names}
+    images["baseline_half"] = images["baseline_half"] + 1e-2
+    images[run] = images[run] + off
+    assert _compare(images, mask, torch.device("cpu"))["same_image"] is same
+
+
+def test_memory_is_measured_in_a_new_process(tmp_path, monkeypatch):
+    model = tmp_path / "untrained.safetensors"
+    card = {
+        "sources": ["A", "B"],
+        "target": "C",
+        "spacing_mm": 3.0,
+        "schedule": "linear",
+        "n_train": 1000,
+        "prediction": "v",
+        "training": {},
+    }
+    save_model(random_net(NET, 0), model, config=NET, card=card)
+    settings = {"roi": ROI, "seed": 0, "device": "cpu", "n_ex": 2, "n_steps": 3, "batch_size": 2}
+    assert 0.1 < memory._in_new_process(model=str(model), **settings) < 2000
+    monkeypatch.setattr(memory.sys, "executable", shutil.which("false"))
+    with pytest.raises(InputError, match="memory run stopped with code 1"):
+        memory._in_new_process(model=str(model), **settings)
+
+
+def test_memory_ratios_and_text(result, monkeypatch):
+    # 20 MB, 4 more for each further sample and 1 for each further step
+    cost = lambda n_ex, n_steps, **_: 20 + 4 * (n_ex - 1) + (n_steps - 3)  # noqa: E731
+    monkeypatch.setattr(memory, "_in_new_process", cost)
+    use = memory.memory_use(NET, ROI)
+    assert (use["memory_ratio_n_ex"], use["memory_ratio_n_steps"]) == (40 / 20, 35 / 20)
+    text = format_bench(result | use)
+    assert all(name in text for name in STEPS) and "same image" in text and "40.0 MB" in text
+    assert max(map(len, text.splitlines())) <= 100

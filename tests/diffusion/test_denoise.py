@@ -1,0 +1,180 @@
+"""volume_denoiser with nets whose output is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from yoda_nb.diffusion.denoise import volume_denoiser
+from yoda_nb.diffusion.process import PREDICTIONS, add_noise, target
+from yoda_nb.diffusion.schedules import schedule
+from yoda_nb.diffusion.slabs import to_slabs
+from yoda_nb.nets.base import Given, build
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
+
+NOISE = schedule()
+SHAPE = (6, 7, 9)
+TINY = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
+
+
+class Fake(nn.Module):
+    """Calls ``function(slabs, times)`` and remembers what it was given."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.seen, self.times = function, [], []
+
+    def forward(self, slabs, times):
+        self.seen.append(slabs.clone())
+        self.times.append(times.clone())
+        return self.function(slabs, times)
+
+
+def pick(channel: int) -> Fake:
+    return Fake(lambda slabs, times: slabs[:, channel : channel + 1])
+
+
+def volume(channels: int, seed: int = 0, shape=SHAPE) -> torch.Tensor:
+    return torch.rand((channels, *shape), generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+X, SOURCE = volume(1), volume(2, seed=1)
+
+
+@pytest.mark.parametrize("i", range(7))
+def test_views_follow_the_step_and_not_the_time(i):
+    net = pick(2)
+    volume_denoiser(net, SOURCE, NOISE, divisor=1)(X, 333, i)
+    assert net.seen[0].shape[-2:] == [(7, 9), (6, 9), (6, 7)][i % 3]
+    other = pick(2)
+    volume_denoiser(other, SOURCE, NOISE, divisor=1, views=(2,))(X, 333, i)
+    assert other.seen[0].shape[-2:] == (6, 7)
+
+
+def test_channels_are_slices_of_x_then_of_each_source():
+    net = pick(1)
+    volume_denoiser(net, SOURCE, NOISE, thickness=3, divisor=1, half=False)(X, 5, 1)
+    slabs = torch.cat(net.seen)
+    assert torch.equal(slabs, torch.cat([to_slabs(v[None], 1, 3) for v in (X[0], *SOURCE)], 1))
+    assert slabs.shape == (7, 9, 6, 9)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_net_that_copies_a_middle_slice_gives_back_that_image(axis, channel):
+    """Slabs out, odd sides padded for the net and cut back, slices in: nothing moves."""
+    net = pick(5 * channel + 2)
+    denoise = volume_denoiser(net, SOURCE, NOISE, target="x0", half=False, divisor=8, batch_size=4)
+    assert torch.equal(denoise(X, 10, axis), torch.cat([X, SOURCE])[channel : channel + 1])
+    assert all(side % 8 == 0 for slabs in net.seen for side in slabs.shape[-2:])
+
+
+@pytest.mark.parametrize("kind", PREDICTIONS)
+def test_what_the_net_predicts_becomes_x0(kind):
+    """A net that knows the answer, whatever it is asked for."""
+    truth, eps = volume(1, 2), volume(1, 3)
+    for t in (0, 400, 999):
+        x_t, wanted = (f(truth, eps, NOISE.at(t)) for f in (add_noise, lambda *a: target(*a, kind)))
+        oracle = Fake(lambda slabs, times, wanted=wanted: to_slabs(wanted, 2, 1))
+        denoise = volume_denoiser(oracle, SOURCE, NOISE, target=kind, half=False, divisor=1)
+        assert torch.allclose(denoise(x_t, t, 2), truth, atol=1e-4 if kind != "eps" else 2e-3)
+
+
+def test_the_net_is_told_the_time():
+    net = pick(0)
+    volume_denoiser(net, SOURCE, NOISE, divisor=1, batch_size=4)(X, 123, 0)
+    assert torch.cat(net.times).tolist() == [123] * 6
+
+
+def test_background_is_minus_one_and_inputs_stay():
+    mask = volume(1, 4) > 0
+    x, source, kept = X.clone(), SOURCE.clone(), mask.clone()
+    denoise = volume_denoiser(pick(2), source, NOISE, mask=mask)
+    inside, outside = denoise(x, 500, 0)[mask], denoise(x, 500, 0)[~mask]
+    assert (outside == -1).all() and not (inside == -1).any()
+    assert torch.equal(x, X) and torch.equal(source, SOURCE) and torch.equal(mask, kept)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_without_mask_do_not_run_and_the_others_do_not_notice(axis):
+    mask = torch.zeros((1, *SHAPE), dtype=torch.bool)
+    mask[:, 2:5, 1:3, 4:6] = True
+    net, full = pick(0), pick(0)
+    some = volume_denoiser(net, SOURCE, NOISE, mask=mask, half=False, batch_size=2)(X, 500, axis)
+    every = volume_denoiser(full, SOURCE, NOISE, half=False)(X, 500, axis)
+    assert torch.equal(some, torch.where(mask, every, -1.0))
+    assert [sum(map(len, n.seen)) for n in (net, full)] == [(3, 2, 2)[axis], SHAPE[axis]]
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    net = build(TINY)
+    with torch.no_grad():  # MONAI starts the last layer at zero: without this every output is 0
+        net.out[-1].conv.weight.normal_(std=0.1)
+    return net.eval()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 5, 100])
+def test_batch_size_changes_nothing_but_rounding(net, batch_size):
+    settings = {"thickness": 3, "divisor": TINY.divisor}
+    one = volume_denoiser(net, SOURCE, NOISE, batch_size=32, half=False, **settings)(X, 600, 1)
+    other = volume_denoiser(net, SOURCE, NOISE, batch_size=batch_size, half=False, **settings)(X, 600, 1)
+    assert one.std() > 0.05
+    assert torch.allclose(one, other, atol=1e-5)
+    # half precision has 8 bits: the two agree within its rounding, and with float32 as well
+    half = volume_denoiser(net, SOURCE, NOISE, batch_size=batch_size, half=True, **settings)(X, 600, 1)
+    assert half.dtype == torch.float32
+    assert (half - one).abs().max() < 0.05 and (half - one).square().mean().sqrt() < 0.01
+
+
+def test_twice_is_the_same_and_no_gradient_is_kept(net):
+    denoise = volume_denoiser(net, SOURCE, NOISE, thickness=3, divisor=2)
+    first = denoise(X, 600, 0)
+    assert torch.equal(first, denoise(X, 600, 3)) and not first.requires_grad
+
+
+# --- what nets of other papers are told and answer
+
+
+def test_a_net_may_be_told_something_else_than_t():
+    net = pick(0)
+    volume_denoiser(net, SOURCE, NOISE, divisor=1, net_time=NOISE.log_snr)(X, 123, 0)
+    assert torch.allclose(torch.cat(net.times), torch.tensor(NOISE.log_snr(123)).float())
+
+
+def test_an_answer_may_be_converted_by_another_rule():
+    seen = []
+
+    def convert(x, output, t):
+        seen.append(t)
+        return x - output
+
+    left = volume_denoiser(pick(2), SOURCE, NOISE, divisor=1, half=False, convert=convert)(X, 77, 2)
+    assert torch.equal(left, torch.zeros_like(X)) and seen == [77]  # x_t less its own middle slices
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_overlapping_answers_are_averaged_or_the_middle_counts(axis):
+    """A net that answers each slice with its place in the slab: 0, 1, 2."""
+    net = Fake(lambda slabs, times: torch.arange(3.0).view(1, 3, 1, 1).expand(len(slabs), 3, *slabs.shape[2:]))
+    settings = {"thickness": 3, "divisor": 1, "half": False, "target": "x0", "out_slices": 3, "batch_size": 2}
+    alone = volume_denoiser(net, SOURCE, NOISE, co_predict=False, **settings)(X, 10, axis)
+    assert torch.equal(alone, torch.ones_like(X))
+    slices = volume_denoiser(net, SOURCE, NOISE, **settings)(X, 10, axis).movedim(1 + axis, 0).flatten(1)
+    assert torch.equal(slices[1:-1], torch.ones_like(slices[1:-1]))
+    assert (slices[0] == 0.5).all() and (slices[-1] == 1.5).all()  # the ends lack a neighbour
+
+
+def test_what_stays_the_same_is_given_with_every_batch():
+    class Styled(nn.Module):
+        def forward(self, slabs, times, style):
+            assert style.shape == (len(slabs), 3, 4)
+            return style[:, 1, 2].view(-1, 1, 1, 1).expand(-1, 1, *slabs.shape[2:])
+
+    style = torch.arange(12.0).view(1, 3, 4) / 20
+    denoise = volume_denoiser(
+        Given(Styled(), style=style), SOURCE, NOISE, target="x0", divisor=1, batch_size=4, half=False
+    )
+    assert torch.equal(denoise(X, 3, 0), torch.full_like(X, float(style[0, 1, 2])))

@@ -1,0 +1,453 @@
+"""Explorers: what their descriptions say, what their frames hold, and what they leave behind."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from yoda_nb import study
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.diffusion.process import expected
+from yoda_nb.errors import InputError
+from yoda_nb.figures import explorers
+from yoda_nb.figures.explorers import display, page, runner
+from yoda_nb.figures.explorers.core import by, chart, clamp_state, make_stage, series
+from yoda_nb.figures.explorers.curves import inverse_law
+from yoda_nb.systems.run import translate
+from yoda_nb.systems.table import get_system
+
+# the first figure of a process asks the running IPython, which one test here replaces
+plt.switch_backend("agg")
+
+SHAPE = (1, 14, 16, 15)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A box of a mask and images that need no net: name -> (1,14,16,15) in [-1,1]."""
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.zeros(SHAPE, dtype=torch.bool)
+    mask[:, 1:13, 2:15, 1:13] = True
+    names = ("a", "b", "c")
+    images = {n: torch.where(mask, torch.rand(SHAPE, generator=generator) * 2 - 1, -1.0) for n in names}
+    return mask, images
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return phantom_case(0, spacing=6.0, shape=(32, 32, 32))
+
+
+def frame(explorer, name: str) -> np.ndarray:
+    levels = np.frombuffer(gzip.decompress(explorer.frames[name]), np.uint8)
+    return levels.reshape(explorer.spec["shape"])
+
+
+def shown(value, **state):
+    """What a spec says in a state, as the front end reads it."""
+    while isinstance(value, dict) and "by" in value:
+        value = value["values"][state[value["by"]]]
+    return value
+
+
+# --- frames and specs
+
+
+def test_a_frame_holds_the_brain_to_eight_bits(small):
+    mask, images = small
+    explorer = explorers.volumes(images, mask)
+    z, y, x = (slice(s, s + n) for s, n in zip(explorer.spec["origin"], explorer.spec["shape"], strict=True))
+    for (panel, _), image in zip(explorer.spec["columns"], images.values(), strict=True):
+        found = torch.from_numpy(frame(explorer, panel["image"]).copy()) / 255
+        assert (found - (image[0, z, y, x] + 1) / 2).abs().max() <= 0.5 / 255 + 1e-6
+    assert explorer.spec["shape"] == [14, 15, 14], "the mask's box and one voxel around it"
+
+
+def test_equal_images_are_one_frame_and_the_same_bytes(small):
+    mask, images = small
+    twice = explorers.volumes({"a": images["a"], "again": images["a"].clone()}, mask)
+    assert len(twice.frames) == 1
+    assert explorers.volumes(images, mask).frames == explorers.volumes(images, mask).frames
+
+
+def test_what_lies_outside_the_mask_is_not_shown(small):
+    mask, images = small
+    loud = torch.where(mask, images["a"], torch.nan)
+    assert explorers.volumes({"a": loud}, mask).frames == explorers.volumes({"a": images["a"]}, mask).frames
+
+
+def test_a_large_box_is_averaged():
+    mask = torch.ones((1, 90, 90, 90), dtype=torch.bool)
+    stage = make_stage(mask)
+    assert stage.factor == 2 and stage.shape == (45, 45, 45)
+    explorer = explorers.volumes({"a": torch.zeros(mask.shape)}, mask)
+    assert set(np.unique(frame(explorer, explorer.spec["frames"][0]))) == {128}
+    assert "means over 2³ voxels" in explorer.spec["note"]
+
+
+def test_differences_to_any_image_and_a_lesion_outline(small):
+    mask, images = small
+    lesions = torch.zeros_like(mask)
+    lesions[0, 5:7, 5:8, 9] = True
+    spec = explorers.volumes(images, mask, reference="b", lesions=lesions).spec
+    assert spec["initial"]["reference"] == 2 and spec["controls"][0]["values"] == ["none", "a", "b", "c"]
+    ids = [column[0]["image"] for column in spec["columns"]]
+    for k, (_, minus) in enumerate(spec["columns"]):
+        others = [shown(minus["minus"], reference=i) for i in range(4)]
+        assert others == [None, *(None if j == k else ids[j] for j in range(3))]
+    assert shown(spec["columns"][0][1]["title"], reference=2) == "a − b"
+    assert shown(spec["outline"], outline=0) is None and shown(spec["outline"], outline=1)
+    assert spec["initial"]["cursor"][2] == 9 - spec["origin"][2], "starts where the lesions are"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": {}}, "at least one image"),
+        ({"reference": "z"}, "'z' is none of the images"),
+        ({"mask": torch.zeros(SHAPE)}, "mask of an explorer is empty"),
+        ({"images": {"odd": torch.zeros(1, 3, 3, 3)}}, "odd has shape"),
+        ({"images": {"bad": torch.full(SHAPE, torch.nan)}}, "bad has voxels that are not finite"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_in_a_sentence(small, change, words):
+    mask, images = small
+    given = {"images": images, "mask": mask, **change}
+    with pytest.raises(InputError, match=words):
+        explorers.volumes(given.pop("images"), given.pop("mask"), **given)
+
+
+def test_a_state_is_clamped_and_completed(small):
+    mask, images = small
+    spec = explorers.volumes(images, mask, reference="a").spec
+    start = spec["initial"]
+    assert clamp_state(spec, {}) == start
+    wild = {"reference": 99, "view": -4, "cursor": [1e9, "x", -3], "window": 0, "level": float("nan"), "other": 1}
+    found = clamp_state(spec, wild)
+    assert found["reference"] == 3 and found["view"] == 0 and found["window"] == 0.02
+    assert found["cursor"] == [13, start["cursor"][1], 0] and found["level"] == start["level"]
+    assert found.keys() == start.keys()
+
+
+def test_a_chart_leaves_out_what_has_no_place():
+    line = series("", [(0, 1), (1, float("nan")), (2, 3)], colour="#000000", marker="o", labels=["a", "b", "c"])
+    (kept,) = chart("k", "t", "x", "y", [line, series("", [], colour="#000000")])["series"]
+    assert kept["points"] == [[0, 1], [2, 3]] and kept["picks"] == [0, 2] and kept["labels"] == ["a", "c"]
+
+
+# --- the six
+
+
+def test_tradeoff_links_points_images_and_costs(small):
+    mask, images = small
+    table = pd.DataFrame(
+        {
+            "sampler": ["a", "b"],
+            "ssim": [0.8, 0.9],
+            "fd": [3.0, 5.0],
+            "noise": [0.03, 0.01],
+            "evaluations": [20, float("nan")],
+        }
+    )
+    explorer = explorers.tradeoff(table, images, mask, reference="c", start="b", lines={"floor": 1.0})
+    spec = explorer.spec
+    assert spec["initial"]["sampler"] == 1 and spec["charts"][0]["rules"] == [{"label": "floor", "y": 1.0}]
+    points = {p: tuple(xy) for s in spec["charts"][0]["series"] for p, xy in zip(s["picks"], s["points"], strict=True)}
+    assert points == {0: (0.8, 3.0), 1: (0.9, 5.0)}
+    told = {r["label"]: shown(r["value"], sampler=1) for r in spec["readouts"]}
+    assert told["white-matter noise ([0,1] scale)"] == "0.01" and told["evaluations of the net"] == "–"
+    (chosen,), (error,), (reference,) = spec["columns"]
+    assert shown(chosen["image"], sampler=0) == shown(error["image"], sampler=0) != reference["image"]
+    assert error["minus"] == reference["image"]
+    with pytest.raises(InputError, match="lists d, of which images has none"):
+        explorers.tradeoff(pd.concat([table, table.assign(sampler="d")]).iloc[[0, 2]], images, mask, reference="c")
+    with pytest.raises(InputError, match="no column kd"):
+        explorers.tradeoff(table, images, mask, reference="c", y="kd")
+
+
+def test_expa_averages_and_fits_its_law(small, monkeypatch):
+    mask, images = small
+    monkeypatch.setattr("yoda_nb.explorers.curves.score", lambda *a, **k: {"ssim": 0.5, "psnr": 20.0})
+    generator = torch.Generator().manual_seed(1)
+    samples = (0.1 * torch.randn((5, *SHAPE), generator=generator)).clamp(-1, 1)
+    smooth = torch.zeros(SHAPE)
+    explorer = explorers.expa(samples, mask, regression=smooth, sigma=0.05, reference=images["a"])
+    residual = [float(p[1]) for p in explorer.spec["charts"][0]["series"][0]["points"]]
+    third = ((expected(samples[:3]) - smooth) / 2)[mask].square().mean().sqrt()
+    assert residual[2] == pytest.approx(float(third)) and residual == sorted(residual, reverse=True)
+    assert [s["name"] for s in explorer.spec["charts"][0]["series"]] == ["measured", "√(a + b/N)", "σ/√N"]
+    assert explorer.spec["controls"][0]["values"] == [f"N = {n}" for n in range(1, 6)]
+    with pytest.raises(InputError, match="stack at least one"):
+        explorers.expa(smooth, mask, regression=smooth)
+
+
+def test_the_law_is_found_where_it_holds():
+    n = np.arange(1, 9)
+    residual = np.sqrt(0.01**2 + 0.04**2 / n)
+    assert inverse_law(n, residual) == pytest.approx(residual)
+    assert inverse_law(n, residual, [100]) == pytest.approx([np.sqrt(0.01**2 + 0.04**2 / 100)])
+
+
+def test_many_samples_are_shown_in_geometric_steps(small, monkeypatch):
+    mask, _ = small
+    monkeypatch.setattr("yoda_nb.explorers.curves.score", lambda *a, **k: {"ssim": 0.5, "psnr": 20.0})
+    spec = explorers.expa(torch.zeros((64, *SHAPE)), mask, regression=torch.zeros(SHAPE)).spec
+    values = [int(v.removeprefix("N = ")) for v in spec["controls"][0]["values"]]
+    assert values[0] == 1 and values[-1] == 64 and len(values) <= 12 and spec["charts"][0]["log_x"]
+
+
+def test_noise_grows_and_scores_fall(subject):
+    v = subject
+    found = explorers.noise(v.clean, [0.05, 0, 0.1], v.mask, target=v.target, clean=v.clean, fd={0.05: 2.5})
+    spec = found.spec
+    assert spec["controls"][0]["values"] == ["0", "0.05", "0.1"]
+    charts = {c["title"]: c["series"] for c in spec["charts"]}
+    truth = [y for _, y in charts["SSIM"][1]["points"]]
+    assert truth[0] == pytest.approx(1) and truth == sorted(truth, reverse=True)
+    assert charts["Fréchet distance"][0]["points"] == [[0.05, 2.5]], "only where it is known"
+    assert len(charts["PSNR"][1]["points"]) == 2, "an infinite PSNR has no place on a chart"
+    with pytest.raises(InputError, match="none below 0"):
+        explorers.noise(v.clean, [-1.0], v.mask, target=v.target)
+
+
+def test_trajectory_shows_each_step(small):
+    mask, images = small
+    steps = [
+        {
+            "t": 9 - 5 * k,
+            "s": [4, -1][k],
+            "view": k,
+            "noise_level": 1 - k / 2,
+            "x": 3 * images["a"],
+            "x0": images["bc"[k]],
+            "mask": mask,
+            "clean": None,
+        }
+        for k in range(2)
+    ]
+    spec = explorers.trajectory(steps).spec
+    assert spec["controls"][0]["values"] == ["1 of 2: t = 9", "2 of 2: t = 4"] and len(spec["columns"]) == 2
+    told = {r["label"]: shown(r["value"], step=1) for r in spec["readouts"]}
+    assert told == {"t": "4 → image", "Noise level √(1 − ᾱ_t)": "0.500", "View used": "coronal"}
+    with_truth = explorers.trajectory(steps, clean=images["b"]).spec
+    errors = [y for _, y in with_truth["charts"][1]["series"][0]["points"]]
+    assert errors[0] == 0 < errors[1]
+    with pytest.raises(InputError, match="at least one"):
+        explorers.trajectory([])
+
+
+def test_a_recorded_trajectory_is_what_translate_runs(monkeypatch):
+    volume = phantom_case(0, shape=(48, 48, 48), spacing=4.0)
+    steps = explorers.record_trajectory(volume, n_steps=3, seed=5, device="cpu")
+    seen = []
+    translate(
+        volume,
+        "yoda-diffusion",
+        n_steps=3,
+        seed=5,
+        device="cpu",
+        on_step=lambda i, pair, x, x0: seen.append((pair, x, x0)),
+    )
+    assert [(s["t"], s["s"]) for s in steps] == [pair for pair, _, _ in seen]
+    assert steps[0]["noise_level"] > 0.99 and steps[-1]["s"] == -1
+    for k, (_, x, x0) in enumerate(seen):
+        assert torch.equal(steps[k]["x0"], x0)
+        assert k + 1 == len(seen) or torch.equal(steps[k + 1]["x"], x)
+    assert abs(float(steps[0]["x"].std()) - 1) < 0.01, "it starts from noise"
+    monkeypatch.setattr("yoda_nb.explorers.record.translate", lambda *a, **k: pytest.fail("sampled again"))
+    again = explorers.record_trajectory(volume, n_steps=3, seed=5, device="cpu")
+    assert torch.equal(again[1]["x"], steps[1]["x"])
+    explorers.trajectory(steps)
+
+
+# --- live
+
+
+@pytest.fixture
+def sampled(monkeypatch, subject):
+    """``study.samples`` that answers at once, and tells each step."""
+
+    def samples(volume, system, *, seed=0, device=None, on_step=None, **settings):
+        spec = get_system(system, **settings)
+        for i in range(spec.n_ex * spec.n_steps):
+            on_step(i, (0, -1), None, None)
+        return volume.target[None].repeat(spec.n_ex, 1, 1, 1, 1)
+
+    monkeypatch.setattr(study, "samples", samples)
+    monkeypatch.setattr(runner, "perceptual_table", lambda v, images: pd.DataFrame({"fd": [1.0] * len(images)}))
+    return subject
+
+
+def controls(explorer):
+    """The live form: front widget, and the inputs by their description."""
+    front = explorer.widget()
+    form, state, _ = explorer.around(front).children
+    inputs = {w.description: w for w in (*form.children, *state.children) if w.description}
+    return front, inputs, state.children[1]
+
+
+def finish(inputs):
+    for thread in runner.threading.enumerate():
+        if thread.name == "yoda-nb-live":
+            thread.join(30)
+    assert not inputs["Run"].disabled
+
+
+def test_a_live_run_joins_the_plane(sampled):
+    explorer = explorers.live(
+        sampled,
+        images={"regression": sampled.clean},
+        table=pd.DataFrame({"sampler": ["regression"], "evaluations": [3], "ssim": [0.1]}),
+    )
+    names = explorer.spec["controls"][0]["values"]
+    assert names == ["regression", "acquired", "truth"] and "make lab" in explorer.spec["note"]
+    ssim, evaluations = (
+        next(r for r in explorer.spec["readouts"] if label in r["label"]) for label in ("SSIM", "eval")
+    )
+    assert shown(ssim["value"], sampler=0) != "0.1", "of this subject, not the table's"
+    assert shown(evaluations["value"], sampler=0) == "3"
+
+    front, inputs, said = controls(explorer)
+    inputs["System"].value = "yoda-expa"
+    inputs["Steps"].value, inputs["N_Ex"].value, inputs["Seed"].value = 4, 2, 7
+    for _ in range(2):  # the same run again changes its point and adds none
+        inputs["Run"].click()
+        finish(inputs)
+    assert front.spec["controls"][0]["values"] == [*names, "ExpA 2, 4 steps, seed 7"]
+    assert front.state["sampler"] == 3 and "SSIM 1.000" in said.value
+    assert inputs["Progress"].value == 8 and set(front.frames) == set(front.spec["frames"])
+    inputs["System"].value = "yoda-regression"
+    assert inputs["Steps"].disabled and inputs["N_Ex"].value == 1
+
+
+def test_a_live_run_can_be_cancelled_and_an_error_is_told(sampled, monkeypatch):
+    front, inputs, said = controls(explorers.live(sampled))
+    before = front.spec
+    quick = study.samples
+
+    def cancels(volume, system, **settings):
+        inputs["Cancel"].click()
+        return quick(volume, system, **settings)
+
+    monkeypatch.setattr(study, "samples", cancels)
+    inputs["Run"].click()
+    finish(inputs)
+    assert said.value.startswith("Cancelled") and front.spec == before and inputs["Cancel"].disabled
+
+    monkeypatch.setattr(study, "samples", lambda *a, **k: (_ for _ in ()).throw(InputError("No shipped model.")))
+    inputs["Run"].click()
+    finish(inputs)
+    assert said.value == "No shipped model."
+    with pytest.raises(InputError, match="no acquired target"):
+        explorers.live(replace(sampled, target=None))
+
+
+def test_study_samples_tells_its_steps(subject):
+    steps = []
+    study.samples(
+        subject, "yoda-diffusion", n_steps=2, seed=99, device="cpu", on_step=lambda *seen: steps.append(seen[0])
+    )
+    assert steps == [0, 1]
+
+
+# --- where they are shown
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """The bundles that were displayed."""
+    found = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: found.append(data))
+    return found
+
+
+def test_a_notebook_gets_the_widget_and_a_picture(small, displayed, monkeypatch):
+    mask, images = small
+    monkeypatch.delenv("YODA_NB_REPORT", raising=False)
+    explorers.volumes(images, mask).show(alt="Three <boxes>.", caption="Boxes.")
+    (data,) = displayed
+    assert "application/vnd.jupyter.widget-view+json" in data and page.MIME not in data
+    assert 'alt="Three &lt;boxes&gt;."' in data["text/html"] and "<figcaption>Boxes." in data["text/html"]
+
+
+def test_the_state_can_be_read_and_set_from_python(small):
+    mask, images = small
+    front = explorers.volumes(images, mask, reference="a").widget()
+    front.state = {"view": 0, "reference": 77}
+    assert front.state["view"] == 0 and front.state["reference"] == 3
+    front.state = {"window": 0.5}
+    assert front.state["view"] == 0 and front.state["window"] == 0.5
+
+
+def test_a_cell_that_runs_again_leaves_no_widget(small, displayed, monkeypatch):
+    mask, images = small
+    monkeypatch.delenv("YODA_NB_REPORT", raising=False)
+    monkeypatch.setattr(display, "_shown", {})
+    parent = {"metadata": {"cellId": "cell-1"}, "header": {"msg_id": "run 1"}}
+    kernel = type("Kernel", (), {"get_parent": lambda self: parent})()
+    monkeypatch.setattr("IPython.get_ipython", lambda: type("Shell", (), {"kernel": kernel})())
+    closed = []
+    monkeypatch.setattr(display, "close", closed.append)
+    explorer = explorers.volumes(images, mask)
+    explorer.show(alt="one")
+    explorer.show(alt="two of the same cell")
+    assert closed == []
+    parent["header"] = {"msg_id": "run 2"}
+    explorer.show(alt="again")
+    assert len(closed) == 2 and len(display._shown["cell-1"][1]) == 1
+
+
+def reported(explorer, displayed, monkeypatch) -> dict:
+    monkeypatch.setenv("YODA_NB_REPORT", "1")
+    explorer.show(alt="A picture.", caption="Words </script> & more.")
+    return json.loads(json.dumps(displayed.pop()))
+
+
+def test_a_report_embeds_frames_once_under_a_policy_that_allows_one_script(small, displayed, monkeypatch):
+    mask, images = small
+    bundles = [reported(explorers.volumes(images, mask, reference=name), displayed, monkeypatch) for name in "ab"]
+    body = "\n".join(page.block(data[page.MIME], data["text/html"]) for data in bundles)
+    found = page.assets(body)
+    assert len(re.findall(r"data-yx-frame=", body)) == 6 and len(re.findall("data-yx-frame=", found.body)) == 3
+    script = re.fullmatch(r'<script type="module">(.*)</script>', str(found.script), re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in found.policy and found.policy.startswith("default-src 'none'")
+    assert "</script" not in script and "Words \\u003c/script" in found.body
+    assert re.search(r"\b(fetch|XMLHttpRequest|import|WebSocket)\b *\(", script) is None
+    specs = re.findall(r"data-yx-spec>(.*?)</script>", found.body, re.DOTALL)
+    assert [json.loads(s)["caption"] for s in specs] == ["Words </script> & more."] * 2
+
+
+def test_a_page_without_explorers_has_no_script():
+    found = page.assets("<p>text</p>")
+    assert found.script == found.css == "" and "script-src" not in found.policy and found.body == "<p>text</p>"
+
+
+def test_frames_beyond_the_page_budget_are_left_out(small, monkeypatch):
+    mask, images = small
+    monkeypatch.setattr(page, "MAX_FRAMES", 6000)
+    body = page.block(page.bundle(explorers.volumes(images, mask)), "<img>")
+    assert len(page.assets(body).body) < len(body)
+
+
+def test_a_saved_page_is_whole_and_replaces_the_old_at_once(small, tmp_path):
+    mask, images = small
+    path = tmp_path / "page.html"
+    explorers.volumes(images, mask, title="A <b>").save(path, alt="Boxes.")
+    text = path.read_text(encoding="utf-8")
+    assert "<title>A &lt;b&gt;</title>" in text and text.endswith("</html>\n") and 'alt="Boxes."' in text
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_by_is_plain_json():
+    assert json.loads(json.dumps(by("k", [1, None]))) == {"by": "k", "values": [1, None]}

@@ -1,0 +1,371 @@
+"""Reading, resampling, normalising, cropping and saving, against closed forms and inverses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nibabel.affines import apply_affine
+from nibabel.orientations import axcodes2ornt, ornt_transform
+from scipy.spatial.transform import Rotation
+
+from yoda_nb.errors import InputError
+from yoda_nb.images import nifti, volumes
+from yoda_nb.images.brain import brain_mask
+from yoda_nb.images.nifti import Grid, read_image, sha256
+from yoda_nb.images.space import crop, resample_like, roi_box, uncrop
+from yoda_nb.images.volumes import (
+    HEAD_ROOM,
+    Volume,
+    conform,
+    crop_volume,
+    intensity_window,
+    load_volume,
+    normalise,
+    save_image,
+)
+
+SHAPE = (22, 26, 24)
+AFFINE = np.array([[6.0, 0, 0, -60], [0, 6, 0, -80], [0, 0, 6, -65], [0, 0, 0, 1]])
+
+
+def tilted(affine, degrees=(12, -7, 20)):
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+    return turn @ affine
+
+
+def world(shape, affine):
+    return apply_affine(affine, np.moveaxis(np.indices(shape), 0, -1))
+
+
+def head(shape=SHAPE, affine=AFFINE, seed=0):
+    """A brain-sized ball of smooth texture in exact zeros, and the ball."""
+    mm = world(shape, affine) - apply_affine(affine, (np.array(shape) - 1) / 2)
+    ball = (mm**2).sum(-1) < 58**2
+    texture = 100 + 40 * np.sin(mm[..., 0] / 25) + 30 * np.cos(mm[..., 1] / 30) + mm[..., 2] / 3
+    return np.where(ball, texture, 0).astype(np.float32), ball
+
+
+def write(path, data, affine=AFFINE, codes=(1, 1), axes="RAS", dtype=np.float32):
+    """Store RAS data under another axis order; the voxels stay where they are in mm."""
+    image = nib.Nifti1Image(data.astype(dtype), affine)
+    turn = ornt_transform(nib.io_orientation(affine), axcodes2ornt(axes))
+    image = image.as_reoriented(turn)
+    image.set_qform(image.affine, codes[0])
+    image.set_sform(image.affine, codes[1])
+    nib.save(image, path)
+    return path
+
+
+def volume_of(data, affine, mask=None):
+    mask = data != 0 if mask is None else mask
+    return Volume(torch.from_numpy(normalise(data, mask))[None], torch.from_numpy(mask)[None], affine, ("T1w",))
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LAS", "LPS", "PIR", "SAL", "ILA"])
+@pytest.mark.parametrize("affine", [AFFINE, tilted(AFFINE)], ids=["straight", "oblique"])
+def test_any_orientation_reads_the_same_and_saves_back_exactly(tmp_path, axes, affine):
+    data, _ = head()
+    path = write(tmp_path / "in.nii.gz", data, affine, axes=axes)
+    volume = load_volume({"T1w": path})
+    read, read_affine, grid = read_image(path)
+    np.testing.assert_array_equal(read, data)
+    np.testing.assert_allclose(read_affine, affine, atol=1e-4)
+    save_image(volume.source, volume, tmp_path / "out.nii.gz", window=(0, 1000))
+    before, after = nib.load(path), nib.load(tmp_path / "out.nii.gz")
+    assert after.shape == before.shape == grid.shape
+    np.testing.assert_array_equal(after.affine, before.affine)
+    assert nib.aff2axcodes(after.affine) == tuple(axes)
+    assert after.header.get_zooms() == pytest.approx(before.header.get_zooms())
+    low, high = intensity_window(data, data != 0)
+    np.testing.assert_allclose(after.get_fdata(), before.get_fdata() / high * 1000, atol=2e-3)
+    assert low == 0 and after.get_data_dtype() == np.float32
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (1, 0), (0, 4), (2, 3)])
+def test_codes_survive(tmp_path, codes):
+    path = write(tmp_path / "in.nii", head()[0], tilted(AFFINE), codes)
+    volume = load_volume({"T1w": path})
+    save_image(volume.source, volume, tmp_path / "out.nii")
+    before, after = nib.load(path), nib.load(tmp_path / "out.nii")
+    assert (int(after.header["qform_code"]), int(after.header["sform_code"])) == codes
+    np.testing.assert_allclose(after.affine, before.affine, atol=1e-4)
+
+
+def test_no_orientation_codes_warn_and_come_back_to_the_same_voxels(tmp_path):
+    data, _ = head()
+    image = nib.Nifti1Image(data, None)
+    image.header.set_zooms((6, 6, 6))
+    image.header["qform_code"] = image.header["sform_code"] = 0
+    nib.save(image, tmp_path / "in.nii")
+    with pytest.warns(UserWarning, match="no orientation"):
+        volume = load_volume({"T1w": tmp_path / "in.nii"})
+    save_image(volume.source, volume, tmp_path / "out.nii", window=(0, 1))
+    after = nib.load(tmp_path / "out.nii")
+    assert after.header["qform_code"] == after.header["sform_code"] == 0
+    np.testing.assert_allclose(after.affine, nib.load(tmp_path / "in.nii").affine)
+    np.testing.assert_allclose(after.get_fdata() * intensity_window(data, data != 0)[1], data, atol=1e-3)
+
+
+@pytest.mark.parametrize("ending", [".mgz", ".nii", ".nii.gz", ".NII.GZ"])
+def test_endings(tmp_path, ending):
+    volume = volume_of(*(head()[0], AFFINE))
+    save_image(volume.source, volume, tmp_path / f"a{ending}")
+    data, affine, grid = read_image(tmp_path / f"a{ending}")
+    np.testing.assert_allclose(2 * data - 1, volume.source[0], atol=1e-6)
+    np.testing.assert_allclose(affine, AFFINE)
+    assert grid.shape == SHAPE and (grid.qform_code, grid.sform_code) == (1, 1)
+
+
+def test_saving_twice_gives_the_same_bytes(tmp_path):
+    volume = volume_of(head()[0], AFFINE)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        save_image(volume.source, volume, tmp_path / name / "x.nii.gz")
+    assert sha256(tmp_path / "a/x.nii.gz") == sha256(tmp_path / "b/x.nii.gz")
+
+
+def test_load_volume_fields(tmp_path):
+    data, ball = head()
+    paths = {c: write(tmp_path / f"{c}.nii.gz", data + k * ball) for k, c in enumerate("ab")}
+    target = write(tmp_path / "t.nii.gz", 3 * data, axes="LPS")
+    mask = write(tmp_path / "m.nii.gz", ball, dtype=np.uint8)
+    volume = load_volume(paths, target=("FLAIR", target), mask=mask, subject="s1")
+    assert volume.sources == ("a", "b") and volume.contrast == "FLAIR" and volume.subject == "s1"
+    assert volume.source.shape == (2, *SHAPE) and volume.target.shape == (1, *SHAPE)
+    assert volume.source.dtype == torch.float32 and volume.mask.dtype == torch.bool
+    np.testing.assert_array_equal(volume.mask[0], ball)
+    assert (volume.source[:, ~volume.mask[0]] == -1).all() and volume.source.abs().max() <= 1
+    torch.testing.assert_close(volume.target, volume.source[:1])  # scale does not matter
+    assert volume.grid.shape == SHAPE and volume.spacing == pytest.approx((6, 6, 6))
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR"])
+def test_cropped_volume_saves_into_the_whole_file(tmp_path, axes):
+    """R6: load, turn, crop, save; every voxel back at its place in mm."""
+    data, _ = head()
+    path = write(tmp_path / "in.nii.gz", data, tilted(AFFINE), axes=axes)
+    whole = load_volume({"T1w": path})
+    box = roi_box(whole.mask, margin=(1, 0.4, -2))
+    part = crop_volume(whole, box)
+    corner = [side.start for side in box]
+    np.testing.assert_allclose(apply_affine(part.affine, [0, 0, 0]), apply_affine(whole.affine, corner), atol=1e-4)
+    save_image(part.source, part, tmp_path / "out.nii.gz", window=(-1, 1))
+    read, affine, grid = read_image(tmp_path / "out.nii.gz")
+    np.testing.assert_allclose(affine, whole.affine, atol=1e-4)
+    assert grid.shape == whole.grid.shape
+    np.testing.assert_array_equal(read, uncrop(part.source, box, whole.shape)[0])
+
+
+@pytest.mark.parametrize("spacing", [4.0, 7.5])
+def test_conform_and_back_keeps_world_coordinates(tmp_path, spacing):
+    path = write(tmp_path / "in.nii.gz", head()[0], tilted(AFFINE), axes="LIP")
+    volume = load_volume({"T1w": path})
+    even = conform(volume, spacing)
+    assert even.spacing == pytest.approx((spacing,) * 3)
+    np.testing.assert_array_equal(even.affine[:3, :3], spacing * np.eye(3))
+
+    def centre(v):  # of brightness, in mm: closed under any change of grid
+        weight = (v.source[0] + 1).numpy()
+        return (world(v.shape, v.affine) * weight[..., None]).sum((0, 1, 2)) / weight.sum()
+
+    np.testing.assert_allclose(centre(even), centre(volume), atol=0.3)
+    save_image(even.source, even, tmp_path / "out.nii.gz", window=(-1, 1))
+    read, affine, grid = read_image(tmp_path / "out.nii.gz")
+    assert grid.shape == volume.grid.shape
+    np.testing.assert_allclose(affine, volume.affine, atol=1e-4)
+    inner = (volume.mask[0] & (volume.source[0] > -1)).numpy()
+    inner &= np.linalg.norm(world(volume.shape, affine) - centre(volume), axis=-1) < 45
+    assert np.abs(read - volume.source[0].numpy())[inner].mean() < 0.02
+
+
+def test_conform_covers_the_field_of_view_and_is_idle_when_done():
+    volume = replace(volume_of(head()[0], AFFINE), sigma=0.04, labels=torch.ones(1, *SHAPE).byte())
+    assert conform(volume, 6.0) is volume
+    half = conform(volume, 3.0)
+    assert half.shape == tuple(2 * n for n in SHAPE) and half.sigma is None
+    np.testing.assert_allclose(half.affine[:3, 3], AFFINE[:3, 3] - 1.5)
+    assert half.labels.dtype == torch.uint8 and (half.labels == 1).all()
+    assert (half.source[:, ~half.mask[0]] == -1).all()
+    assert half.mask.sum().item() == pytest.approx(8 * volume.mask.sum().item(), rel=0.02)
+    with pytest.raises(InputError, match="voxel size"):
+        conform(volume, 0)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_a_linear_ramp_survives_resampling(order):
+    """Linear functions of mm are reproduced exactly inside, on any pair of grids."""
+    ramp = torch.from_numpy(world(SHAPE, AFFINE) @ [0.3, -0.2, 0.5]).float()[None]
+    to_affine = tilted(np.diag([5.0, 5.5, 4.5, 1.0]), (3, 5, -4))
+    to_affine[:3, 3] = [-20, -25, -20]
+    got = resample_like(ramp, AFFINE, to_affine, (8, 8, 8), order=order)[0].numpy()
+    want = world((8, 8, 8), to_affine) @ [0.3, -0.2, 0.5]
+    np.testing.assert_allclose(got, want, atol=0.05 if order == 3 else 1e-4)
+
+
+def test_downsampling_does_not_alias():
+    stripes = torch.from_numpy((np.indices((24, 24, 24)).sum(0) % 2).astype(np.float32))[None]
+    coarse = np.diag([2.0, 2, 2, 1])
+    thinned = resample_like(stripes, np.eye(4), coarse, (12, 12, 12), order=3)
+    assert thinned[0, 3:-3, 3:-3, 3:-3].sub(0.5).abs().max() < 0.05
+
+
+def test_resampling_outside_the_view_fills_and_keeps_dtypes():
+    labels = torch.arange(1, 28, dtype=torch.uint8).reshape(1, 3, 3, 3)
+    shifted = np.eye(4)
+    shifted[:3, 3] = [1, 0, -1]
+    moved = resample_like(labels, np.eye(4), shifted, (3, 3, 3), order=0, fill=0)
+    assert moved.dtype == torch.uint8
+    assert moved[0, 0, 0].tolist() == [0, *labels[0, 1, 0, :2].tolist()]
+    assert (moved[0, 2] == 0).all()
+    shifted[:3, 3] = [0.45, 0.0, 0.0]  # not whole voxels: nearest, half a voxel beyond the centre
+    mask = resample_like(labels > 0, np.eye(4), shifted, (4, 3, 3), order=0, fill=0)
+    assert mask.dtype == torch.bool and mask[0, :3].all() and not mask[0, 3].any()
+    far = np.eye(4)
+    far[:3, 3] = 100
+    assert (resample_like(labels.float(), np.eye(4), far, (2, 2, 2), order=1) == -1).all()
+
+
+def test_roi_box_by_hand():
+    mask = torch.zeros(1, 60, 60, 60, dtype=torch.bool)
+    mask[0, 25:35, 30:40, 2:50] = True
+    assert roi_box(mask) == (slice(5, 55), slice(20, 50), slice(0, 55))
+    assert roi_box(mask[0].numpy(), (0, 2.1, 0)) == (slice(25, 35), slice(27, 43), slice(2, 50))
+    sides = [s.stop - s.start for s in roi_box(mask, (1, 0, 5), multiple=8)]
+    assert sides == [16, 16, 56]
+    with pytest.raises(InputError, match="empty"):
+        roi_box(mask & False)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_crop_and_uncrop_are_inverse(data):
+    shape = data.draw(st.tuples(*[st.integers(1, 9)] * 3))
+    mask = torch.zeros(shape, dtype=torch.bool)
+    mask[tuple(data.draw(st.integers(0, n - 1)) for n in shape)] = True
+    margin = data.draw(st.tuples(*[st.floats(0, 4)] * 3))
+    box = roi_box(mask, margin, multiple=data.draw(st.integers(1, 4)))
+    x = torch.arange(2 * mask.numel(), dtype=torch.float32).reshape(2, *shape)
+    back = uncrop(crop(x, box), box, shape)
+    inside = uncrop(torch.ones_like(crop(mask, box)), box, shape, fill=0)
+    assert inside[mask].all()
+    assert torch.equal(back[:, inside], x[:, inside]) and (back[:, ~inside] == -1).all()
+
+
+def test_window_of_known_intensities():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[4:16, 4:16, 4:16] = True
+    flat = np.full(mask.shape, 80.0)
+    assert intensity_window(flat, mask) == pytest.approx((0, 80 * HEAD_ROOM))
+    assert intensity_window(flat[None], mask[None]) == pytest.approx((0, 80 * HEAD_ROOM))
+    ct = np.where(np.indices(mask.shape)[0] < 10, -50.0, 150.0)
+    low, high = intensity_window(ct, mask)
+    assert low == -50 and high == pytest.approx(-50 + HEAD_ROOM * 200, rel=0.01)
+
+
+def test_noise_hardly_moves_the_window_and_gain_does_not_matter():
+    data, ball = head((40, 44, 40), np.diag([3.0, 3, 3, 1]))
+    noise = np.random.default_rng(0).normal(scale=8, size=(2, *data.shape))
+    noisy = np.hypot(data + noise[0], noise[1])  # Rician, 5 % of the window
+    quiet, loud = intensity_window(data, ball)[1], intensity_window(noisy, ball)[1]
+    assert loud == pytest.approx(quiet, rel=0.03)
+    assert (normalise(noisy, ball)[ball] == 1).mean() < 1e-3
+    np.testing.assert_allclose(normalise(1e4 * data, ball), normalise(data, ball), atol=1e-5)
+    assert (normalise(data, ball)[~ball] == -1).all()
+
+
+def test_inputs_are_not_changed(tmp_path):
+    volume = volume_of(head()[0], tilted(AFFINE))
+    before = volume.source.clone(), volume.affine.copy()
+    small = crop_volume(conform(volume, 7.0), (slice(2, 9), slice(3, 9), slice(1, 9)))
+    save_image(small.source, small, tmp_path / "a.nii")
+    assert torch.equal(volume.source, before[0])
+    np.testing.assert_array_equal(volume.affine, before[1])
+
+
+def test_a_stripped_brain_is_its_own_mask():
+    data, ball = head()
+    data[10, 12, 11] = 0  # a hole
+    data[0, 0, 0] = 5  # a speck
+    np.testing.assert_array_equal(brain_mask(data, AFFINE), ball)
+
+
+def test_a_brain_inside_a_head_is_found_again():
+    """MNI152 brain in a bright scalp, air noise everywhere, nodding and shifted; twice the same."""
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+    from scipy.ndimage import binary_dilation
+
+    template = load_mni152_template(resolution=4)
+    brain = load_mni152_brain_mask(resolution=4).get_fdata() > 0.5
+    data = np.pad(template.get_fdata(dtype=np.float32), 8)
+    brain = np.pad(brain, 8)
+    skull = binary_dilation(brain, iterations=2)
+    scalp = binary_dilation(skull, iterations=2) & ~skull
+    data = np.where(brain, data, 0.9 * scalp) + 0.0
+    noise = np.random.default_rng(1).normal(scale=0.03, size=(2, *data.shape))
+    data = np.hypot(data + noise[0], noise[1]).astype(np.float32)
+    affine = tilted(template.affine, (10, 3, -5))
+    affine[:3, 3] += [15, 10, -25]
+    found = brain_mask(data, affine)
+    assert 2 * (found & brain).sum() / (found.sum() + brain.sum()) > 0.93
+    np.testing.assert_array_equal(found, brain_mask(data, affine))
+
+
+def test_a_real_head(mirror):
+    path = next(mirror.rglob("avg152T1.nii.gz"))
+    volume = load_volume({"T1w": path})
+    from nilearn.datasets import load_mni152_brain_mask
+
+    known = load_mni152_brain_mask(resolution=2)  # the same space
+    known = resample_like(
+        torch.from_numpy(known.get_fdata() > 0.5)[None], known.affine, volume.affine, volume.shape, order=0, fill=0
+    )
+    overlap = 2 * (known & volume.mask).sum() / (known.sum() + volume.mask.sum())
+    assert overlap > 0.9
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("a.png", "does not end in"), ("no/a.nii", "folder that exists"), ("dir.nii", "folder that exists")],
+)
+def test_refused_output_leaves_nothing(tmp_path, name, complaint):
+    (tmp_path / "dir.nii").mkdir()
+    volume = volume_of(head()[0], AFFINE)
+    with pytest.raises(InputError, match=complaint):
+        save_image(volume.source, volume, tmp_path / name)
+    assert [p.name for p in tmp_path.rglob("*")] == ["dir.nii"]
+
+
+def test_refused_images_leave_nothing(tmp_path):
+    volume = volume_of(head()[0], AFFINE)
+    with pytest.raises(InputError, match="shape"):
+        save_image(volume.source[:, 1:], volume, tmp_path / "a.nii")
+    with pytest.raises(InputError, match="NaN"):
+        save_image(volume.source * float("nan"), volume, tmp_path / "a.nii")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failing_write_keeps_the_old_file(tmp_path, monkeypatch):
+    volume = volume_of(head()[0], AFFINE)
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(b"old")
+
+    def full_disk(image, part):
+        part.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nifti.nib, "save", full_disk)
+    with pytest.raises(InputError, match="No space left"):
+        save_image(volume.source, volume, path)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_names_promised_by_the_module():
+    assert all(hasattr(volumes, name) for name in volumes.__all__)
+    assert volumes.Grid is nifti.Grid is Grid

@@ -1,0 +1,83 @@
+"""The ablation models: one change each, one budget, shipped with cards, trained by one command."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.errors import InputError
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.papers.yoda import ablations
+from yoda_nb.papers.yoda.ablations import ABLATIONS, model_name, train_ablations
+from yoda_nb.systems.models import load_model, shipped_models
+from yoda_nb.systems.run import translate
+from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
+
+ALL = [(name, seed) for name, row in ABLATIONS.items() for seed in row.seeds]
+
+
+@pytest.fixture(scope="module")
+def small():
+    return phantom_case(3, spacing=6.0, shape=(32, 32, 32))
+
+
+@pytest.mark.parametrize("name, seed", ALL)
+def test_every_row_is_shipped_and_was_trained_as_the_table_says(name, seed):
+    model, row = load_model(model_name(name, seed)), ABLATIONS[name]
+    told = model.card["training"]
+    assert model.config == row.config.net
+    assert (model.card["schedule"], model.card["prediction"]) == (row.config.schedule, row.config.target)
+    assert model.card["regression_only"] == row.config.regression
+    assert (told["seed"], told["steps"], told["batch_size"]) == (seed, row.config.steps, row.config.batch_size)
+    assert f"noise {row.sigma:g}" in told["data"] and f"--only {name}" in told["command"]
+
+
+def test_rows_differ_in_one_thing_and_never_in_budget():
+    base = ABLATIONS["base"]
+    for name, row in ABLATIONS.items():
+        changed = [k for k, v in asdict(row.config).items() if v != asdict(base.config)[k]]
+        changed += ["sigma"] if row.sigma != base.sigma else []
+        assert len(changed) == (name != "base"), (name, changed)
+        assert not {"steps", "batch_size", "lr"} & set(changed)
+
+
+def test_ablations_are_never_chosen_unless_named():
+    assert not any("/" in name or name.startswith("base") for name in shipped_models())
+    with pytest.raises(InputError, match="bass"):
+        model_name("bass", 0)
+    with pytest.raises(InputError, match="nonsense"):
+        train_ablations(["nonsense"], out=None)
+
+
+def test_a_dedicated_regression_model_sees_the_last_time_only(small):
+    net = MonaiUNetConfig((8, 8), (False, False), 1, 8, 8)
+    config = TrainConfig(net=net, window=32, batch_size=6, regression=True)
+    batch = draw_batch(make_pool([small], config), config, 0)
+    assert (batch.times == config.n_train - 1).all()
+    other = draw_batch(make_pool([small], config), replace(config, regression=False), 0)
+    assert torch.equal(batch.source, other.source) and len(other.times.unique()) > 1
+
+
+def test_a_dedicated_regression_model_refuses_to_diffuse():
+    volume = phantom_case(3)
+    with pytest.raises(InputError, match="regression alone"):
+        translate(volume, "yoda-diffusion", model=model_name("regression-only", 0), n_steps=3)
+
+
+def test_the_command_trains_and_goes_on(tmp_path, monkeypatch):
+    net = MonaiUNetConfig((8, 8), (False, False), 1, 8, 8)
+    config = TrainConfig(net=net, window=48, steps=2, batch_size=2, warmup=1)
+    monkeypatch.setattr(ablations, "ABLATIONS", {"base": ablations.Ablation(config, seeds=(0,))})
+    monkeypatch.setattr(ablations, "N_PHANTOMS", 2)
+    ablations._phantoms.cache_clear()
+    try:
+        cards = [train_ablations(["base"], out=tmp_path / "runs", weights=tmp_path)[0] for _ in range(2)]
+    finally:
+        ablations._phantoms.cache_clear()
+    path = tmp_path / "ablations" / "base-0.safetensors"
+    assert load_model(path).config == net
+    assert cards[0]["training"]["slabs_seen"] == 4
+    assert cards[0]["training"]["last_log"] == cards[1]["training"]["last_log"], "the second call only resumed"

@@ -1,0 +1,144 @@
+"""Every row of the table with its own shipped model: images, cards, sizes, the list."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from yoda_nb.cli import app
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import Volume, load_volume
+from yoda_nb.nets.models import WEIGHTS
+from yoda_nb.papers import SYSTEMS, TRAININGS
+from yoda_nb.systems.models import is_shipped, load_model
+from yoda_nb.systems.run import PROCESSES, translate
+from yoda_nb.systems.table import describe_systems, get_system, parse_settings
+from yoda_nb.systems.train import FOLDERS, model_name
+from yoda_nb.training.rows import BUDGET
+
+OWN = [row.name for row in SYSTEMS.values() if row.weights]
+MODELS = sorted(path for folder in FOLDERS.values() for path in (WEIGHTS / folder).glob("*.safetensors"))
+MB = 1e6
+
+
+@cache
+def case() -> Volume:
+    """The middle of a brain, at the spacing that the models were trained at."""
+    return phantom_case(7, shape=(24, 32, 24))
+
+
+def few(name: str) -> dict:
+    """As few steps as the row can take."""
+    row = SYSTEMS[name]
+    return {"n_steps": min(row.n_steps, 3)} if row.n_steps > 1 else {}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_row_makes_its_contrast_and_repeats_itself(name):
+    row = SYSTEMS[name]
+    assert is_shipped(row.weights) and row.process in PROCESSES and row.seed in ("000", "001", "002", "003", "004")
+    settings = few(name)
+    made = translate(case(), name, batch_size=64, **settings)
+    assert made.contrast == load_model(row.weights).contrast
+    assert made.target.shape == case().mask.shape and torch.isfinite(made.target).all()
+    assert (made.target[~case().mask] == -1).all() and made.target[case().mask].std() > 0.02
+    assert torch.equal(made.target, translate(case(), name, batch_size=64, **settings).target)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_row_evaluates_its_net_as_often_as_it_says(name):
+    row = SYSTEMS[name]
+    count = []
+    handle = load_model(row.weights).net.register_forward_hook(lambda *_: count.append(1))
+    try:
+        translate(case(), name, batch_size=1000, **few(name))
+    finally:
+        handle.remove()
+    said = get_system(name, **few(name)).evaluations
+    # a recursion ends early where it has converged
+    assert len(count) == said if row.recursions == 1 else 1 <= len(count) <= said
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
+def test_a_card_tells_the_effort(path):
+    model = load_model(model_name(path.stem))
+    row, training = TRAININGS[path.stem], model.card["training"]
+    assert path.stat().st_size <= 1.5 * MB
+    assert training["slabs_seen"] == row.config.steps * row.config.batch_size
+    assert training["slabs_seen"] == BUDGET or path.stem.endswith("-long")
+    assert training["seconds"] > 0 and training["machine"] and training["seed"] == row.config.seed
+    assert path.stem in training["command"] and training["history"][-1]["step"] == row.config.steps
+    assert model.sources == row.sources and model.contrast == row.target
+
+
+def test_the_models_together_are_small_and_belong_to_the_table():
+    assert {path.stem for path in MODELS} <= set(TRAININGS)
+    assert {row.weights for row in SYSTEMS.values() if row.weights} <= {model_name(path.stem) for path in MODELS}
+    assert sum(path.stat().st_size for path in MODELS if not TRAININGS[path.stem].variant) <= 12 * MB
+
+
+def test_the_list_tells_seed_reference_state_and_cost():
+    done = CliRunner().invoke(app, ["systems", "--json"])
+    assert done.exit_code == 0, done.output
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert list(rows) == list(SYSTEMS) and {row["seed"] for row in rows.values()} == {"000", "001", "002", "003", "004"}
+    for row in rows.values():
+        assert row["state"] == "ready" and row["reference"] and row["evaluations"] >= 1
+        assert row["parameters"] > 1e4 and row["slabs"] > 1e4 and row["machine"]
+
+
+def test_a_row_without_its_model_says_so(monkeypatch):
+    monkeypatch.setattr("yoda_nb.systems.table.is_shipped", lambda name: "/" not in name)
+    states = {row["name"]: row["state"] for row in describe_systems()}
+    assert states["yoda-regression"] == "ready" and all(states[name] == "not trained" for name in OWN)
+
+
+def test_settings_are_read_as_their_types():
+    words = {
+        "n_steps": "7",
+        "jump_to": "none",
+        "sigma": "zero",
+        "clip": "true",
+        "views": "2,0",
+        "correction_size": "0.2",
+    }
+    wanted = {"n_steps": 7, "jump_to": None, "sigma": "zero", "clip": True, "views": (2, 0), "correction_size": 0.2}
+    assert parse_settings(words) == wanted and parse_settings({"jump_to": "250"}) == {"jump_to": 250}
+    for words in ({"n_steps": "many"}, {"clip": "maybe"}, {"views": "a"}, {"weights": "x"}, {"nonsense": "1"}):
+        with pytest.raises(InputError, match=next(iter(words))):
+            parse_settings(words)
+
+
+@pytest.mark.parametrize("settings", [{"views": ()}, {"views": (3,)}, {"corrections": -1}, {"recursions": 0}])
+def test_settings_out_of_range_are_refused(settings):
+    with pytest.raises(InputError):
+        get_system("yoda-regression", **settings)
+
+
+def test_a_source_too_many_does_no_harm_and_one_too_few_is_named():
+    only = replace(case(), source=case().source[1:], sources=("T2w",))
+    assert torch.equal(translate(only, "fast-unet").target, translate(case(), "fast-unet").target)
+    with pytest.raises(InputError, match=r"translates T1w\+T2w, but phantom-7 has T2w"):
+        translate(only, "unet")
+
+
+@cache
+def template(folder) -> Volume:
+    """Real T1 and T2 templates of SPM on their own grid of 2 mm."""
+    return load_volume({"T1w": folder / "avg152T1.nii.gz", "T2w": folder / "avg152T2.nii.gz"})
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_row_translates_real_images_on_their_own_grid(name, mirror):
+    v = template(mirror / "spm_canonical")
+    made = translate(v, name, batch_size=64, **few(name))
+    assert made.target.shape == v.mask.shape and (made.affine == v.affine).all()
+    values = made.target[v.mask]
+    assert torch.isfinite(values).all() and values.std() > 0.02
+    assert (made.target[~v.mask] == -1).all()

@@ -1,0 +1,279 @@
+"""Seeded brain phantoms: real anatomy, spin physics, and a noise-free truth that is known.
+
+Anatomy is a set of tissue fractions, from the MNI152 maps that nilearn ships or from any
+FreeSurfer-coded label map. A smooth random deformation makes a subject of it, signal equations
+turn tissues into contrasts, and a bias field, lesions and Rician noise make an acquisition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from yoda_nb.data.anatomy import tissue_fractions
+from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import Volume, intensity_window
+
+TISSUES = ("background", "CSF", "GM", "WM")  # the codes 0..3 of ``Volume.labels``
+
+# T1 ms, T2 ms, proton density at 3 T (rounded from Stanisz 2005 and Wansapura 1999)
+TISSUE_CONSTANTS = {
+    "CSF": (4300.0, 2000.0, 1.00),
+    "GM": (1350.0, 100.0, 0.82),
+    "WM": (830.0, 72.0, 0.70),
+    "lesion": (1350.0, 130.0, 0.85),
+}
+# Share of fat in the signal of the fat-fraction map FF. A brain has little free fat, so myelin-rich white
+# matter plays fat's part, grey matter muscle's and CSF water's; a lesion has lost half of its myelin.
+FAT = {"CSF": 0.02, "GM": 0.15, "WM": 0.80, "lesion": 0.40}
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One MR sequence; times in ms, flip angle in degrees."""
+
+    kind: str  # "spin-echo" | "gradient-echo" | "inversion-recovery"
+    tr: float
+    te: float
+    ti: float = 0.0
+    flip: float = 90.0
+
+
+PROTOCOLS = {
+    "a": {
+        "T1w": Sequence("gradient-echo", tr=20, te=4, flip=28),
+        "T2w": Sequence("spin-echo", tr=5000, te=95),
+        "PDw": Sequence("spin-echo", tr=3000, te=15),
+        "FLAIR": Sequence("inversion-recovery", tr=9000, te=125, ti=2400),
+        "FF": Sequence("gradient-echo", tr=10, te=2, flip=3),  # last: it draws two images' noise
+    },
+    "b": {  # another scanner, for generalisation
+        "T1w": Sequence("gradient-echo", tr=12, te=5, flip=20),
+        "T2w": Sequence("spin-echo", tr=3500, te=80),
+        "PDw": Sequence("spin-echo", tr=2200, te=20),
+        "FLAIR": Sequence("inversion-recovery", tr=8000, te=105, ti=2250),
+        "FF": Sequence("gradient-echo", tr=8, te=3, flip=4),
+    },
+}
+
+
+def signal(tissue: tuple[float, float, float], sequence: Sequence) -> float:
+    """Magnitude signal of one tissue (T1 ms, T2 ms, PD) under a sequence, arbitrary units.
+
+    Spin echo, spoiled gradient echo (Ernst) and inversion recovery in their textbook form, with
+    T2* taken as T2 in the gradient echo.
+    """
+    t1, t2, density = tissue
+    e1, e2 = np.exp(-sequence.tr / t1), np.exp(-sequence.te / t2)
+    if sequence.kind == "spin-echo":
+        return float(density * (1 - e1) * e2)
+    if sequence.kind == "gradient-echo":
+        flip = np.deg2rad(sequence.flip)
+        return float(density * np.sin(flip) * (1 - e1) / (1 - np.cos(flip) * e1) * e2)
+    return float(abs(density * (1 - 2 * np.exp(-sequence.ti / t1) + e1)) * e2)
+
+
+def phantom_case(
+    seed: int,
+    *,
+    spacing: float = 3.0,
+    shape: tuple[int, int, int] = (64, 64, 64),
+    sigma: float = 0.04,
+    anatomy: str | Path | None = None,
+    lesions: bool = True,
+    protocol: str = "a",
+    bias: float = 0.06,
+    bias_own: float = 0.01,
+    style: float = 0.0,
+    sources: tuple[str, ...] = ("T1w", "T2w"),
+    target: str = "FLAIR",
+) -> Volume:
+    """One synthetic subject as an acquisition with known truth.
+
+    Returns a Volume with source (C,D,H,W), target and clean (1,D,H,W), all in [-1,1] with
+    background -1; labels index ``TISSUES``; ``sigma`` is the Rician noise on the [0,1] scale
+    (seed 000, eq. 1); the target "FF" is the fat share of the signal, a ratio of two such images
+    in which all fields cancel (seed 003). ``spacing`` in mm. ``anatomy`` is the path of a
+    FreeSurfer-coded label map, None the MNI152 maps. ``bias`` is the standard deviation of the
+    receive field that all contrasts of one session share, ``bias_own`` that of a field of each
+    contrast alone, which no model can predict. ``style`` changes the look of the target from
+    subject to subject (``_styled``; 1 is clearly visible), which no source tells either (seed 004,
+    2.2). Raises InputError for an unknown protocol or contrast, a spacing that is none, and a field
+    of view without brain.
+    """
+    contrasts = (*sources, target)
+    _check(protocol, sources, target, spacing)
+    shape = tuple(int(n) for n in shape)
+    warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6)
+    )
+    fractions = _subject(anatomy, shape, spacing, warp_rng)  # (3,D,H,W) CSF, GM, WM
+    mask = _solid(fractions.sum(0) > 0.5)
+    lesion = _lesions(fractions, mask, spacing, lesion_rng) if lesions else np.zeros(shape)
+    constants = {name: _jitter(c, tissue_rng) for name, c in TISSUE_CONSTANTS.items()}
+    field = _smooth_field(shape, spacing, bias, bias_rng)
+
+    clean, noisy = {}, {}
+    # every contrast draws its fields in a fixed order, so a choice of contrasts changes no image
+    for name, sequence in PROTOCOLS[protocol].items():
+        own = _smooth_field(shape, spacing, bias_own, bias_rng)
+        noise = noise_rng.standard_normal((2, *shape), dtype=np.float32)
+        if name not in contrasts:
+            continue
+        gamma = 1.0
+        if name == target and style:
+            sequence, gamma = _styled(sequence, style, style_rng)
+        values = {t: signal(c, sequence) for t, c in constants.items()}
+        image = _mix(fractions, lesion, values) * np.exp(field + own) * mask
+        clean[name] = image / intensity_window(image, mask)[1]
+        if gamma != 1:
+            clean[name] = clean[name] ** gamma
+        noisy[name] = np.hypot(clean[name] + sigma * noise[0], sigma * noise[1])
+        if name == "FF":
+            share = _fat_share(fractions, lesion, values)
+            noisy[name] = _measured_share(clean[name], share, sigma, noise, noise_rng)
+            clean[name] = share
+
+    inside = mask[None]
+    labels = np.where(mask, fractions.argmax(0) + 1, 0).astype(np.uint8)
+    return Volume(
+        source=torch.cat([_to_range(noisy[name], mask) for name in sources]),
+        mask=torch.from_numpy(inside),
+        affine=_grid_affine(shape, spacing),
+        sources=tuple(sources),
+        contrast=target,
+        subject=_name(seed, style, anatomy),
+        target=_to_range(noisy[target], mask),
+        clean=_to_range(clean[target], mask),
+        labels=torch.from_numpy(labels[None]),
+        lesions=torch.from_numpy((lesion > 0.5)[None] & inside),
+        sigma=float(sigma),
+    )
+
+
+def _name(seed: int, style: float, anatomy: str | Path | None) -> str:
+    kind = "-styled" if style else ""
+    return f"phantom-{seed}{kind}" + (f"-{Path(anatomy).name.split('.')[0]}" if anatomy else "")
+
+
+def _check(protocol: str, sources: tuple[str, ...], target: str, spacing: float) -> None:
+    if not sources:
+        raise InputError("A phantom needs at least one source contrast, such as T1w.")
+    if not spacing > 0:
+        raise InputError(f"Phantom spacing {spacing} is not a voxel size: give millimetres above 0.")
+    if protocol not in PROTOCOLS:
+        raise InputError(f"Phantom protocol {protocol!r} is unknown: choose one of {sorted(PROTOCOLS)}.")
+    if unknown := {*sources, target} - set(PROTOCOLS[protocol]):
+        raise InputError(f"Phantoms have no contrast {sorted(unknown)}: choose among {list(PROTOCOLS[protocol])}.")
+
+
+def _to_range(image: np.ndarray, mask: np.ndarray) -> torch.Tensor:
+    """(D,H,W) on [0,1] -> (1,D,H,W) in [-1,1], -1 outside the mask."""
+    return torch.from_numpy(np.where(mask, 2 * np.clip(image, 0, 1) - 1, -1)[None].astype(np.float32))
+
+
+def _mix(fractions: np.ndarray, lesion: np.ndarray, values: dict[str, float]) -> np.ndarray:
+    """Partial-volume mixture of tissue signals; lesions take the place of white matter."""
+    csf, gm, wm = fractions
+    sick = lesion * wm
+    return csf * values["CSF"] + gm * values["GM"] + (wm - sick) * values["WM"] + sick * values["lesion"]
+
+
+def _fat_share(fractions: np.ndarray, lesion: np.ndarray, values: dict[str, float]) -> np.ndarray:
+    """Signal fat fraction F / (W + F) of every mixture, (D,H,W) in [0,1]: fields cancel in the ratio."""
+    fat = _mix(fractions, lesion, {t: FAT[t] * value for t, value in values.items()})
+    return fat / np.maximum(_mix(fractions, lesion, values), 1e-6)
+
+
+def _measured_share(
+    total: np.ndarray, share: np.ndarray, sigma: float, noise: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """F / (W + F) of a water and a fat image that each carry Rician noise: (D,H,W) in [0,1].
+
+    ``total`` is W + F without noise; ``noise`` (2,D,H,W) is the water image's, ``rng`` draws the fat's.
+    """
+    own = rng.standard_normal(noise.shape, dtype=np.float32)
+    water = np.hypot((1 - share) * total + sigma * noise[0], sigma * noise[1])
+    fat = np.hypot(share * total + sigma * own[0], sigma * own[1])
+    return fat / np.maximum(water + fat, 1e-6)
+
+
+def _styled(sequence: Sequence, amount: float, rng: np.random.Generator) -> tuple[Sequence, float]:
+    """Another site's choice of a sequence: TE and TI differ by 15 and 5 %, times ``amount``, and so
+    does the gamma of its images, by 25 % (standard deviations of the logarithms)."""
+    te, ti, gamma = np.exp(amount * rng.normal(0, [0.15, 0.05, 0.25]))
+    return replace(sequence, te=sequence.te * te, ti=sequence.ti * ti), float(gamma)
+
+
+def _jitter(constants: tuple[float, float, float], rng: np.random.Generator) -> tuple:
+    """Subjects differ by 2 % in relaxation times and by 1 % in proton density."""
+    return tuple(np.array(constants) * np.exp(rng.normal(0, [0.02, 0.02, 0.01])))
+
+
+def _grid_affine(shape: tuple[int, int, int], spacing: float) -> np.ndarray:
+    """RAS+ grid centred on the brain."""
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = -spacing * (np.array(shape) - 1) / 2
+    return affine
+
+
+def _subject(anatomy, shape, spacing, rng: np.random.Generator) -> np.ndarray:
+    """Deform an anatomy and sample it: (3,D,H,W) fractions whose sum is at most 1."""
+    fractions, affine = tissue_fractions(None if anatomy is None else str(anatomy), float(spacing))
+    angles, scale = rng.normal(0, 0.06, 3), np.exp(rng.normal(0, 0.04, 3))
+    linear = _rotation(angles) @ np.diag(scale)
+    shift = rng.normal(0, 3.0, 3)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
+    points = grid * spacing + _grid_affine(shape, spacing)[:3, 3].reshape(3, 1, 1, 1)
+    points = np.tensordot(linear, points, 1) + shift.reshape(3, 1, 1, 1)
+    points += np.stack([_smooth_field(shape, spacing, 2.5, rng, knots=30.0) for _ in range(3)])
+    inverse = np.linalg.inv(affine)
+    index = np.tensordot(inverse[:3, :3], points, 1) + inverse[:3, 3].reshape(3, 1, 1, 1)
+    return np.stack([ndimage.map_coordinates(f, index, order=1) for f in fractions])
+
+
+def _rotation(angles: np.ndarray) -> np.ndarray:
+    return Rotation.from_euler("xyz", angles).as_matrix()
+
+
+def _smooth_field(shape, spacing, std: float, rng: np.random.Generator, knots: float = 60.0) -> np.ndarray:
+    """Smooth Gaussian random field: cubic spline through random knots ``knots`` mm apart."""
+    coarse = rng.standard_normal([int(np.ceil(n * spacing / knots)) + 3 for n in shape])
+    index = np.meshgrid(*(1 + np.arange(n) * spacing / knots for n in shape), indexing="ij")
+    field = ndimage.map_coordinates(coarse, index, order=3, mode="nearest")
+    return (std * field).astype(np.float32)
+
+
+def _solid(mask: np.ndarray) -> np.ndarray:
+    """Largest connected component with its holes filled."""
+    pieces, count = ndimage.label(mask)
+    if count == 0:
+        raise InputError("The phantom's field of view holds no brain: enlarge shape or spacing.")
+    largest = np.argmax(np.bincount(pieces.ravel())[1:]) + 1
+    return ndimage.binary_fill_holes(pieces == largest)
+
+
+def _lesions(fractions, mask, spacing, rng: np.random.Generator) -> np.ndarray:
+    """White-matter lesions (D,H,W) in [0,1]: soft blobs, most of them near the ventricles."""
+    csf, _, wm = fractions
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] * spacing
+    ventricles = (csf > 0.5) & (depth > 20)
+    if not ventricles.any():
+        return np.zeros(mask.shape)
+    distance = ndimage.distance_transform_edt(~ventricles) * spacing
+    weight = np.where((wm > 0.7) & (depth > 10), np.exp(-distance / 8.0), 0).ravel()
+    if not weight.any():
+        return np.zeros(mask.shape)
+    blobs = np.zeros(mask.shape)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in mask.shape), indexing="ij"))
+    for flat in rng.choice(weight.size, size=4 + rng.poisson(8), p=weight / weight.sum()):
+        centre = np.array(np.unravel_index(flat, mask.shape)).reshape(3, 1, 1, 1)
+        radii = rng.uniform(2.5, 7.0, 3).reshape(3, 1, 1, 1)  # mm
+        r = np.sqrt((((grid - centre) * spacing / radii) ** 2).sum(0))
+        blobs = np.maximum(blobs, 1 / (1 + np.exp((r - 1) * radii.mean() / (0.3 * spacing))))
+    return blobs

@@ -1,0 +1,71 @@
+"""3-D coherence of slice-wise predictions: view aggregation, slice homogenisation, and a measure of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from yoda_nb.diffusion.process import Denoiser
+
+
+def aggregate_views(denoise: Denoiser, n_views: int = 3) -> Denoiser:
+    """Average the x0 of all views in each step (seed 000, III-B.5): costs ``n_views`` evaluations."""
+
+    def aggregated(x: Tensor, t: int, i: int) -> Tensor:
+        return sum(denoise(x, t, view) for view in range(n_views)) / n_views
+
+    return aggregated
+
+
+def slice_inconsistency(x: Tensor, mask: Tensor, axis: int) -> float:
+    """Standard deviation of the mean-intensity jump between adjacent slices along ``axis``.
+
+    x, mask (1,D,H,W); in the unit of x. The jump is taken over voxels inside the mask in both
+    slices, so it holds what a whole slice shares and averages noise away.
+    """
+    values, inside = x.movedim(1 + axis, 0), mask.movedim(1 + axis, 0)
+    both = (inside[1:] & inside[:-1]).flatten(1)  # (N-1, A*B)
+    jump = (values[1:] - values[:-1]).flatten(1) * both
+    count = both.sum(1)
+    used = count >= 0.1 * count.max()
+    return float((jump.sum(1)[used] / count[used]).std())
+
+
+def homogenise_slices(
+    x: Tensor, mask: Tensor, axis: int, *, steps: int = 300, lr: float = 0.005, penalty: float = 10.0
+) -> Tensor:
+    """Correct each slice by (1+a) X^(1+gamma) + c so that neighbours agree (seed 000, eq. 10-11).
+
+    x (1,D,H,W) in [-1,1], mask (1,D,H,W) bool -> the same shape; slices run along ``axis``;
+    intensities outside the mask stay. Minimises the mean squared difference of adjacent slices
+    over voxels inside the mask in both, plus ``penalty`` times the mean squared parameter
+    (III-D), with Adam, which needs fewer steps than the paper's plain gradient descent.
+
+    Neighbours differ by anatomy too, and removing all contrast would remove that: with the
+    paper's penalty of 0.01, on intensities in [0,1], the error to the truth grew tenfold on
+    phantoms of 4 mm. With 10 it fell for slice gains of 2 to 10 % at 2 and at 4 mm.
+    """
+    if x.shape[1 + axis] < 2:
+        return x.clone()
+    magnitude = ((x + 1) / 2).clamp(1e-4, 1).movedim(1 + axis, 0).flatten(1).float()  # (N, A*B)
+    inside = mask.movedim(1 + axis, 0).flatten(1)
+    both = (inside[1:] & inside[:-1]).float()
+    weight = both / both.sum(1, keepdim=True).clamp(min=1)
+    log = magnitude.log()
+
+    def corrected(theta: Tensor) -> Tensor:
+        a, gamma, c = theta
+        return (1 + a) * torch.exp((1 + gamma) * log) + c
+
+    with torch.enable_grad():
+        theta = torch.zeros(3, len(magnitude), 1, device=x.device, requires_grad=True)
+        optimiser = torch.optim.Adam([theta], lr=lr)
+        for _ in range(steps):
+            y = corrected(theta)
+            loss = ((y[1:] - y[:-1]).square() * weight).sum(1).mean() + penalty * theta.square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    y = corrected(theta.detach()).clamp(0, 1) * 2 - 1
+    volume = y.reshape(x.movedim(1 + axis, 0).shape).movedim(0, 1 + axis).to(x)
+    return torch.where(mask, volume, x)

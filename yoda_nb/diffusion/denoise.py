@@ -1,0 +1,108 @@
+"""The one edge where a net of slabs becomes a denoiser of whole volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from yoda_nb.diffusion.process import Denoiser, to_x0
+from yoda_nb.diffusion.schedules import Schedule
+from yoda_nb.diffusion.slabs import average_slabs, from_slices, gather_slabs
+from yoda_nb.nets.base import autocast_dtype
+
+Convert = Callable[[Tensor, Tensor, int], Tensor]  # (x_t, the net's output, t) -> x0
+
+
+def volume_denoiser(
+    net: nn.Module,
+    source: Tensor,
+    schedule: Schedule | None,
+    *,
+    thickness: int = 5,
+    views: Sequence[int] = (0, 1, 2),
+    mask: Tensor | None = None,
+    batch_size: int = 16,
+    prediction: str = "v",
+    divisor: int = 8,
+    half: bool = True,
+    net_time: Callable[[int], float] | None = None,
+    convert: Convert | None = None,
+    out_slices: int = 1,
+    co_predict: bool = True,
+) -> Denoiser:
+    """Wrap a net as (x, t, i) -> x0 over whole volumes; the net's device is where it runs.
+
+    net: (N, (1 + C) * thickness, A, B), times (N,) -> (N, 1, A, B), predicting ``prediction``.
+    source (C,D,H,W) in [-1,1]; x (1,D,H,W) at noise level t -> x0 (1,D,H,W). Step i looks through
+    ``views[i % len(views)]`` (orthogonal denoising, seed 000, III-B.1b). With ``mask`` (1,D,H,W)
+    x0 is background, -1, outside it, and slices wholly outside do not run. ``half`` runs the net
+    in the device's half precision.
+
+    ``net_time`` is what the net is told of t (t itself, or a log-SNR). ``convert`` turns its output
+    into x0 where no ``schedule`` of noise can (bridges, which pass None). A net of several
+    ``out_slices`` predicts each slice several times: with ``co_predict`` their average counts (seed
+    004, eq. 4), else the middle one.
+    """
+    device = next((p.device for p in net.parameters()), source.device)
+    source = source.to(device)
+    if mask is not None:
+        mask = mask.to(device)
+    dtype = autocast_dtype(device) if half else None
+    if convert is not None:
+        read = convert
+    elif schedule is not None:
+        read = partial(_read_by, schedule, prediction)
+    else:
+        raise ValueError("without a noise schedule the net's output needs a convert of its own")
+    # neither source nor mask ever changes, so each view's slices are chosen and cut once
+    cut: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @torch.inference_mode()
+    def denoise(x: Tensor, t: int, i: int) -> Tensor:
+        axis = views[i % len(views)]
+        if axis not in cut:
+            index = _slices_to_run(source, mask, axis)  # (K,)
+            cut[axis] = index, gather_slabs(source, axis, index, thickness)  # (K,C*S,A,B)
+        centres, sources = cut[axis]
+        latent = x.to(device)
+        told = float(t) if net_time is None else net_time(t)
+        parts = []
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            for first in range(0, len(centres), batch_size):
+                k = centres[first : first + batch_size]
+                fixed = sources[first : first + batch_size]
+                slabs = torch.cat([gather_slabs(latent, axis, k, thickness), fixed], 1)
+                times = torch.full((len(k),), told, device=device)
+                parts.append(_padded(net, slabs, times, divisor).float())
+        slices = torch.cat(parts)  # (K,out_slices,A,B)
+        n = latent.shape[1 + axis]
+        if out_slices > 1 and not co_predict:
+            slices = slices[:, out_slices // 2 : out_slices // 2 + 1]
+        output = from_slices(average_slabs(slices, centres, n), axis).to(x.device)  # (1,D,H,W)
+        x0 = read(x, output, t)
+        return x0 if mask is None else torch.where(mask.to(x.device), x0, -1.0)
+
+    return denoise
+
+
+def _read_by(schedule: Schedule, prediction: str, x: Tensor, output: Tensor, t: int) -> Tensor:
+    """x0 of the net's output at time t."""
+    return to_x0(x, output, schedule.at(t), prediction)
+
+
+def _slices_to_run(source: Tensor, mask: Tensor | None, axis: int) -> Tensor:
+    """Indices of the slices of a view that hold mask, all of them without one."""
+    if mask is None:
+        return torch.arange(source.shape[1 + axis])
+    return mask.movedim(1 + axis, 0).flatten(1).any(1).nonzero()[:, 0].cpu()
+
+
+def _padded(net: nn.Module, slabs: Tensor, times: Tensor, divisor: int) -> Tensor:
+    """Run the net on slices grown to multiples of ``divisor`` and cut its output back."""
+    a, b = slabs.shape[-2:]
+    grown = F.pad(slabs, (0, -b % divisor, 0, -a % divisor), mode="replicate")
+    return net(grown, times)[..., :a, :b]

@@ -1,0 +1,96 @@
+"""The variance-preserving process: from noise to an image (seeds 000, 001, 002, 003)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from yoda_nb.diffusion.coherence import aggregate_views
+from yoda_nb.diffusion.denoise import volume_denoiser
+from yoda_nb.diffusion.process import SIGMAS, Denoiser, gaussian, vp_step
+from yoda_nb.diffusion.schedules import schedule
+from yoda_nb.diffusion.system import Job, Process, Sampling, checked
+from yoda_nb.errors import InputError
+
+
+@dataclass(frozen=True)
+class VP(Sampling):
+    """Start from noise; the model's schedule unless another is named for its log-SNR."""
+
+    sigma: str = "posterior"  # noise of a step: "posterior" | "fresh" | "zero"
+    jump_to: int | None = None  # truncation: after the first step go on from this t
+    schedule: str = ""  # another noise schedule than the model's own (seed 001, App. A)
+
+    def __post_init__(self) -> None:
+        checked("sigma", self.sigma, SIGMAS)
+
+    def process(self, job: Job) -> Process:
+        spec, card = job.spec, job.model.card
+        in_log_snr = card.get("options", {}).get("log_snr", False)
+        if self.schedule not in ("", card["schedule"]) and not in_log_snr:
+            raise InputError(
+                f"Model {job.model.name} was told times, not log-SNR: it samples with {card['schedule']} alone."
+            )
+        try:
+            noise = schedule(self.schedule or card["schedule"], card["n_train"])
+        except ValueError as error:
+            raise InputError(f"{spec.name}: {error}.") from error
+        net_time = noise.log_snr if in_log_snr else None
+        denoise = volume_denoiser(
+            model_net(job), job.cut.source, noise, prediction=card["prediction"], net_time=net_time, **common(job)
+        )
+        step = partial(vp_step, schedule=noise, sigma=self.sigma, jump_to=self.jump_to)
+        return Process(finished(denoise, job), partial(_noise, job), job.pairs(len(noise), self.jump_to), step)
+
+
+def common(job: Job) -> dict[str, Any]:
+    """What every process passes on to ``volume_denoiser``."""
+    config = job.model.config
+    return {
+        "thickness": config.thickness,
+        "views": job.spec.views,
+        "mask": job.cut.mask,
+        "batch_size": job.batch_size,
+        "divisor": config.divisor,
+        "half": job.half,
+        "out_slices": config.out_slices,
+    }
+
+
+def finished(denoise: Denoiser, job: Job) -> Denoiser:
+    """The denoiser with what a system asks of every x0: averaged views, values in range."""
+    if job.spec.aggregate:
+        denoise = aggregate_views(denoise, len(job.spec.views))
+    return clipped(denoise) if job.spec.clip else denoise
+
+
+def clipped(denoise: Denoiser) -> Denoiser:
+    """x0 kept in [-1,1] (seed 001, 3.3)."""
+    return lambda x, t, i: denoise(x, t, i).clamp(-1, 1)
+
+
+def model_net(job: Job) -> nn.Module:
+    """The model's net on the job's device; one with random latents draws them from the job's generator."""
+    net = job.model.net.to(job.device)
+    size = getattr(job.model.config, "latent", 0)
+    return WithLatents(net, size, job.generator) if size else net
+
+
+class WithLatents(nn.Module):
+    """A net whose random latents (N,L) are drawn anew for every batch of slabs (seed 002, IV-B.1)."""
+
+    def __init__(self, net: nn.Module, size: int, generator: torch.Generator):
+        super().__init__()
+        self.net, self.size, self.generator = net, size, generator
+
+    def forward(self, slabs: Tensor, times: Tensor, **given: Tensor) -> Tensor:
+        latent = gaussian((len(slabs), self.size), self.generator, like=slabs)
+        return self.net(slabs, times, latent=latent, **given)
+
+
+def _noise(job: Job, generator: torch.Generator) -> Tensor:
+    return gaussian(job.cut.mask.shape, generator).to(job.device)

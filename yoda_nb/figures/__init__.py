@@ -1,0 +1,1 @@
+"""Figures: plots that stand alone, and explorers moved by hand."""

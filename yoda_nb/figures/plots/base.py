@@ -1,0 +1,283 @@
+"""Arrays and tables -> matplotlib figures. Nothing here knows a net.
+
+Images are (1,D,H,W) in [-1,1] and shown on the [0,1] scale, in radiological orientation: the
+subject's right is on the left. Colours are Okabe and Ito's, and every series has its own marker.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+import re
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from yoda_nb.diffusion.slabs import VIEWS
+
+# family of samplers -> (colour, marker); the first word of a sampler's label is its family
+FAMILIES = {
+    "regression": ("#0072B2", "o"),
+    "noised": ("#56B4E9", "v"),
+    "DDIM": ("#E69F00", "s"),
+    "ExpA": ("#009E73", "D"),
+    "diffusion": ("#D55E00", "^"),
+    "truth": ("#000000", "*"),
+    "acquired": ("#7F7F7F", "P"),
+}
+STYLE = {
+    "figure.dpi": 110,
+    "savefig.bbox": "tight",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+FIGURE_MIME = "application/vnd.yoda-nb.figure+json"  # the files of a figure, for the report
+ENDS = {0: ("P", "A"), 1: ("R", "L"), 2: ("R", "L")}  # what is left and right in each view
+
+
+def show_figure(fig: Figure, *, alt: str, caption: str = "", name: str = "", table: pd.DataFrame | None = None) -> None:
+    """Display a figure with real alternative text and a caption, in Jupyter and in reports.
+
+    A report also keeps it as SVG and PNG under ``name``, and ``table``, the plotted numbers, as CSV.
+    """
+    from IPython.display import display
+
+    data = base64.b64encode(_rendered(fig, "png")).decode()
+    picture = f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" style="max-width:100%">'
+    note = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    shown = {"text/html": f"<figure>{picture}{note}</figure>", "text/plain": alt}
+    if "YODA_NB_REPORT" in os.environ:
+        shown[FIGURE_MIME] = _files(fig, alt, name, table)
+    plt.close(fig)
+    display(shown, raw=True)
+
+
+def _files(fig: Figure, alt: str, name: str, table: pd.DataFrame | None) -> dict[str, str | None]:
+    """The figure for print and reuse, stamped with what made it; no clock, so that bytes repeat."""
+    stamp = os.environ.get("YODA_NB_STAMP", "yoda-nb")
+    about = {"Title": name or alt, "Description": alt}
+    with plt.rc_context({"svg.hashsalt": "yoda-nb"}):
+        svg = _rendered(fig, "svg", metadata={**about, "Creator": stamp, "Date": None}).decode()
+    png = _rendered(fig, "png", dpi=200, metadata={**about, "Software": stamp})
+    indexed = table is not None and any(label is not None for label in table.index.names)
+    return {
+        "name": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "figure",
+        "svg": svg,
+        "png": base64.b64encode(png).decode(),
+        "csv": None if table is None else table.to_csv(index=indexed, lineterminator="\n"),
+    }
+
+
+def _rendered(fig: Figure, kind: str, **settings) -> bytes:
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format=kind, **settings)
+    return buffer.getvalue()
+
+
+def slice_of(image: Tensor, view: int = 2, index: int | None = None) -> np.ndarray:
+    """One slice for display with ``origin="upper"``: (1,D,H,W) -> (rows, columns)."""
+    index = image.shape[1 + view] // 2 if index is None else index
+    plane = image[0].movedim(view, 0)[index].numpy()  # the two axes that are left, in R, A, S order
+    plane = plane.T[::-1]  # up is anterior or superior
+    return plane if view == 0 else plane[:, ::-1]  # radiological
+
+
+def busiest_slice(mask: Tensor, view: int = 2) -> int:
+    """The slice of a mask (1,D,H,W) with most voxels: a good one to look at."""
+    return int(mask[0].movedim(view, 0).flatten(1).sum(1).argmax())
+
+
+def best_slice(volume_mask: Tensor, lesions: Tensor | None, view: int = 2) -> int:
+    """A slice through the lesions if there are any, else through the middle of the brain."""
+    if lesions is not None and lesions.any():
+        return busiest_slice(lesions, view)
+    return busiest_slice(volume_mask, view)
+
+
+def _letters(ax, view: int) -> None:
+    left, right = ENDS[view]
+    for x, letter, side in ((0.02, left, "left"), (0.98, right, "right")):
+        ax.text(x, 0.02, letter, transform=ax.transAxes, color="white", ha=side, va="bottom", fontsize=8)
+
+
+def image_row(images: Mapping[str, Tensor], *, view: int = 2, index: int | None = None, title: str = "") -> Figure:
+    """Any number of images side by side on the [0,1] scale, one slice each."""
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(
+            1, len(images), figsize=(2.1 * len(images) + 0.6, 2.7), squeeze=False, layout="constrained"
+        )
+        for ax, (label, image) in zip(axes[0], images.items(), strict=True):
+            shown = ax.imshow((slice_of(image, view, index) + 1) / 2, cmap="gray", vmin=0, vmax=1)
+            ax.set_title(label)
+            ax.set_axis_off()
+            _letters(ax, view)
+        fig.colorbar(shown, ax=axes[0].tolist(), shrink=0.75, label="intensity")
+        fig.suptitle(title or f"{VIEWS[view]} slice", fontsize=10)
+    return fig
+
+
+def label_map(
+    labels: Tensor, lesions: Tensor | None, names: tuple[str, ...], *, view: int = 2, index: int | None = None
+) -> Figure:
+    """Tissue labels (1,D,H,W) as colours with a legend, lesions on top."""
+    colours = ["#000000", "#56B4E9", "#999999", "#F0E442", "#D55E00"]
+    codes = slice_of(labels, view, index).astype(int)
+    shown = list(names)
+    if lesions is not None:
+        codes = np.where(slice_of(lesions, view, index), len(names), codes)
+        shown.append("lesion")
+    rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours])[codes]
+    with plt.rc_context(STYLE):
+        fig, ax = plt.subplots(figsize=(3.6, 2.7), layout="constrained")
+        ax.imshow(rgb.astype(np.uint8))
+        ax.set_axis_off()
+        handles = [plt.Rectangle((0, 0), 1, 1, color=c, ec="k") for c in colours[: len(shown)]]
+        ax.legend(handles, shown, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        _letters(ax, view)
+    return fig
+
+
+def comparison(
+    images: Mapping[str, Tensor],
+    reference: Tensor,
+    *,
+    reference_name: str,
+    limit: float = 0.15,
+    view: int = 2,
+    index: int | None = None,
+) -> Figure:
+    """Images above, their differences to a reference below on one diverging scale (Fig. 1)."""
+    n = len(images)
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(2, n, figsize=(1.85 * n + 0.9, 4.1), squeeze=False, layout="constrained")
+        for (top, low), (label, image) in zip(axes.T, images.items(), strict=True):
+            shown = top.imshow((slice_of(image, view, index) + 1) / 2, cmap="gray", vmin=0, vmax=1)
+            error = (slice_of(image, view, index) - slice_of(reference, view, index)) / 2
+            wrong = low.imshow(error, cmap="PuOr", vmin=-limit, vmax=limit)
+            top.set_title(label)
+            for ax in (top, low):
+                ax.set_axis_off()
+            _letters(top, view)
+        fig.colorbar(shown, ax=axes[0].tolist(), shrink=0.8, label="intensity")
+        fig.colorbar(wrong, ax=axes[1].tolist(), shrink=0.8, extend="both", label=f"difference to\n{reference_name}")
+    return fig
+
+
+def rician_figure(table: pd.DataFrame) -> Figure:
+    """Bias and spread of Rician noise in units of sigma, measured and by law; columns snr,
+    bias, std, bias_law, std_law."""
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")
+        for ax, what, gaussian in zip(axes, ("bias", "std"), (0, 1), strict=True):
+            ax.plot(table.snr, table[f"{what}_law"], color="#0072B2", label="Rician law")
+            ax.plot(table.snr, table[what], "o", color="#D55E00", ms=5, label="measured")
+            ax.axhline(gaussian, color="k", ls=":", label="Gaussian")
+            ax.axvline(2, color="0.5", ls="--", lw=1)
+            ax.text(2.1, ax.get_ylim()[1], "SNR = 2", va="top", fontsize=8, color="0.3")
+            ax.set(xlabel="SNR = noise-free signal / $\\sigma$", ylabel=f"{what} / $\\sigma$", xscale="log")
+        axes[0].legend(frameon=False)
+    return fig
+
+
+TERMS = {
+    "mse_clean": ("noise-free images", "#0072B2", ""),
+    "acquisition_noise": ("acquisition noise", "#E69F00", "//"),
+    "generation_noise": ("generation noise", "#009E73", ".."),
+}
+
+
+def split_figure(table: pd.DataFrame) -> Figure:
+    """Stacked terms of the mean squared error beside the measured whole; one row a case with
+    columns label, total and the names in ``TERMS``."""
+    with plt.rc_context(STYLE):
+        fig, ax = plt.subplots(figsize=(7.2, 3.1), layout="constrained")
+        at, below = np.arange(len(table)), np.zeros(len(table))
+        for column, (name, colour, hatch) in TERMS.items():
+            ax.bar(
+                at - 0.2,
+                table[column] * 1e3,
+                0.38,
+                bottom=below,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                label=f"MSE term: {name}",
+            )
+            below += table[column].to_numpy() * 1e3
+        ax.bar(at + 0.2, table.total * 1e3, 0.38, color="0.6", edgecolor="white", label="MSE as measured")
+        ax.set_xticks(at, table.label)
+        ax.set(ylabel="mean squared error (x 1000)", xlabel="generation noise added, as a share of the acquisition's")
+        ax.legend(frameon=False, fontsize=8, loc="upper left")
+        ax.set_ylim(top=1.35 * max(below.max(), table.total.max() * 1e3))
+    return fig
+
+
+def sampler_plane(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    *,
+    x_label: str,
+    y_label: str,
+    lines: Mapping[str, float] | None = None,
+    invert_x: bool = False,
+) -> Figure:
+    """Samplers as labelled points on a plane, families joined by lines (Fig. 2).
+
+    ``table`` has one row a sampler, with columns sampler, ``x``, ``y``; ``lines`` are horizontal
+    reference values of y by name.
+    """
+    with plt.rc_context(STYLE):
+        fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+        families = table.assign(family=table.sampler.str.split().str[0])
+        for family, group in families.groupby("family", sort=False):
+            colour, marker = FAMILIES.get(family, ("k", "x"))
+            sns.lineplot(
+                group,
+                x=x,
+                y=y,
+                ax=ax,
+                color=colour,
+                marker=marker,
+                markersize=9,
+                sort=False,
+                lw=1,
+                estimator=None,
+                label=family,
+            )
+            for row in group.to_dict("records"):
+                below = family in ("ExpA", "diffusion")  # these families run close to DDIM's
+                ax.annotate(
+                    row["sampler"],
+                    (row[x], row[y]),
+                    xytext=(6, -12 if below else 5),
+                    textcoords="offset points",
+                    fontsize=8,
+                    color=colour,
+                )
+        for name, value in (lines or {}).items():
+            ax.axhline(value, color="0.4", ls="--", lw=1)
+            ax.annotate(
+                name,
+                (0.99, value),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                fontsize=8,
+                color="0.3",
+            )
+        if invert_x:
+            ax.invert_xaxis()
+        ax.margins(0.12)
+        ax.set(xlabel=x_label, ylabel=y_label)
+        ax.legend(frameon=False, fontsize=8)
+    return fig

@@ -1,0 +1,155 @@
+"""Figures of studies: curves over a setting, and designs side by side with every subject shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from yoda_nb.figures.plots.base import FAMILIES, STYLE
+from yoda_nb.study.tables import interval
+
+# Okabe and Ito's colours that read on white, each with a marker and a dash of its own
+SERIES = tuple(
+    zip(
+        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+        ("o", "^", "D", "s", "v", "P", "*"),
+        ("", (4, 1.5), (1, 1), (6, 1.5, 1, 1.5), (2, 1), (8, 2), (3, 3)),
+        strict=True,
+    )
+)
+
+
+def series_style(names: Sequence[str]) -> dict[str, tuple]:
+    """(colour, marker, dashes) of each name: a sampler's family keeps its colour everywhere."""
+    free = iter(SERIES)
+    style = {}
+    for name in names:
+        colour, marker, dashes = next(free, SERIES[-1])
+        colour, marker = FAMILIES.get(str(name).split()[0], (colour, marker))
+        style[name] = colour, marker, dashes
+    return style
+
+
+def curves(
+    table: pd.DataFrame,
+    x: str,
+    y: Mapping[str, str],
+    by: str,
+    *,
+    x_label: str,
+    log_x: bool = False,
+    log_y: bool = False,
+    lines: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
+    """Mean over rows of each x with a 95 % interval, one panel for each column in ``y``.
+
+    ``y`` maps columns to axis labels, ``by`` names the column of the series, ``lines`` maps a
+    column to horizontal reference values by name. Intervals appear where an x has several rows.
+    """
+    names = list(dict.fromkeys(table[by]))
+    style = series_style(names)
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(1, len(y), figsize=(3.9 * len(y) + 0.4, 3.2), squeeze=False, layout="constrained")
+        for ax, (column, label) in zip(axes[0], y.items(), strict=True):
+            for name in names:
+                colour, marker, dashes = style[name]
+                rows = table[table[by] == name]
+                sns.lineplot(
+                    rows,
+                    x=x,
+                    y=column,
+                    ax=ax,
+                    color=colour,
+                    marker=marker,
+                    errorbar=("ci", 95),
+                    seed=0,
+                    dashes=dashes,
+                    ls=(0, dashes) if dashes else "-",
+                    label=str(name),
+                    lw=1.4,
+                )
+            for name, value in (lines or {}).get(column, {}).items():
+                ax.axhline(value, color="0.4", ls="--", lw=1)
+                ax.annotate(
+                    name,
+                    (0.99, value),
+                    xycoords=("axes fraction", "data"),
+                    ha="right",
+                    va="bottom",
+                    fontsize=8,
+                    color="0.3",
+                )
+            ax.set(xlabel=x_label, ylabel=label)
+            _scales(ax, sorted(table[x].unique()), log_x, log_y)
+            ax.legend(frameon=False, fontsize=8) if ax is axes[0, 0] else ax.get_legend().remove()
+    return fig
+
+
+def _scales(ax, values: Sequence[float], log_x: bool, log_y: bool) -> None:
+    if log_x:
+        ax.set_xscale("log")
+        ax.set_xticks(values, [f"{v:g}" for v in values], minor=False)
+        ax.minorticks_off()
+    if log_y:
+        ax.set_yscale("log")
+
+
+def designs(table: pd.DataFrame, by: str, columns: Mapping[str, str], *, order: Sequence[str] = ()) -> Figure:
+    """Each level of ``by`` on its own line: a dot for every subject, their mean with its 95 % interval.
+
+    Rows of one subject and level are averaged first; ``columns`` maps columns to axis labels.
+    """
+    means = table.groupby([by, "subject"], sort=False)[list(columns)].mean().reset_index()
+    order = list(order) or list(dict.fromkeys(means[by]))
+    style = series_style(order)
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(
+            1,
+            len(columns),
+            figsize=(3.3 * len(columns) + 1.6, 0.42 * len(order) + 1.1),
+            sharey=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for ax, (column, label) in zip(axes[0], columns.items(), strict=True):
+            for at, level in enumerate(order):
+                values = means.loc[means[by] == level, column].to_numpy(float)
+                colour, marker, _ = style[level]
+                ax.plot(
+                    values,
+                    at + np.linspace(-0.18, 0.18, len(values)),
+                    ls="",
+                    marker=marker,
+                    ms=3.5,
+                    color=colour,
+                    alpha=0.55,
+                )
+                mean, low, _ = interval(values)
+                half = mean - low if len(values) > 1 else 0.0
+                ax.errorbar(mean, at, xerr=half, fmt=marker, color=colour, ms=7, mec="k", capsize=3, lw=1.5)
+            ax.set(xlabel=label)
+            ax.grid(axis="x", color="0.9")
+            ax.locator_params(axis="x", nbins=4)
+        axes[0, 0].set_yticks(range(len(order)), order)
+        axes[0, 0].set_ylim(len(order) - 0.5, -0.5)
+    return fig
+
+
+def maps(images: Mapping[str, np.ndarray], *, label: str, cmap: str = "cividis", limit: float | None = None) -> Figure:
+    """Slices (rows, columns) of one quantity side by side on a shared sequential scale from 0."""
+    limit = limit or max(float(np.nanpercentile(x, 99.5)) for x in images.values())
+    with plt.rc_context(STYLE):
+        fig, axes = plt.subplots(
+            1, len(images), figsize=(2.3 * len(images) + 0.9, 2.8), squeeze=False, layout="constrained"
+        )
+        for ax, (name, image) in zip(axes[0], images.items(), strict=True):
+            shown = ax.imshow(image, cmap=cmap, vmin=0, vmax=limit)
+            ax.set_title(name)
+            ax.set_axis_off()
+        fig.colorbar(shown, ax=axes[0].tolist(), shrink=0.8, label=label, extend="max")
+    return fig

@@ -1,0 +1,139 @@
+"""Where the brain is: the nonzero part of a stripped image, else a template registered to it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+from nibabel.affines import apply_affine
+from scipy import ndimage
+
+from yoda_nb.errors import InputError
+
+BRAIN_ML = (300.0, 2200.0)  # infants to the largest adults, with a margin; a whole head is more
+TO_LPS = np.diag([-1.0, -1.0, 1.0])  # SimpleITK's world axes run left, posterior, superior
+
+
+def brain_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Estimate the brain of one head image: bool (D, H, W).
+
+    ``image`` (D, H, W) in any units, RAS+; ``affine`` (4, 4) to mm.  A skull-stripped image
+    (zero background around one brain-sized object) keeps its nonzero part, holes filled.
+    Otherwise nilearn's MNI152 brain is registered to it (Mattes mutual information over every
+    voxel on one thread, so the same input gives the same mask) and its mask carried over.  That
+    is good to some millimetres: pass the mask of a dedicated tool where there is one.
+    Raises InputError if no brain-sized region is found.
+    """
+    if _is_stripped(image, affine):
+        return solid_part(image != 0)
+    mask = np.zeros(image.shape, bool)
+    if _millilitres(~mask, affine) > BRAIN_ML[0]:  # else no brain can be in view
+        with suppress(RuntimeError):  # how SimpleITK says that image and template never overlapped
+            mask = solid_part(_registered_mask(image, affine))
+    if not _brain_sized(mask, affine):
+        raise InputError("no brain was found in the image: pass a brain mask with --mask.")
+    return mask
+
+
+def solid_part(mask: np.ndarray) -> np.ndarray:
+    """Largest connected component with its holes filled; bool (D, H, W), empty stays empty."""
+    labels, count = ndimage.label(mask)
+    if count > 1:
+        mask = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    return ndimage.binary_fill_holes(mask)
+
+
+def _is_stripped(image: np.ndarray, affine: np.ndarray) -> bool:
+    if (image == 0).mean() < 0.1:
+        return False
+    solid = solid_part(image != 0)
+    whole = np.count_nonzero(image[solid]) > 0.9 * np.count_nonzero(image)
+    return bool(whole and _brain_sized(solid, affine))
+
+
+def _brain_sized(mask: np.ndarray, affine: np.ndarray) -> bool:
+    return BRAIN_ML[0] <= _millilitres(mask, affine) <= BRAIN_ML[1]
+
+
+def _millilitres(mask: np.ndarray, affine: np.ndarray) -> float:
+    return float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
+
+
+@lru_cache(maxsize=1)
+def _template(resolution: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """MNI152 T1 brain (D, H, W), its bool mask and affine, as bundled with nilearn."""
+    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+
+    head = load_mni152_template(resolution=resolution)
+    mask = load_mni152_brain_mask(resolution=resolution)
+    return head.get_fdata(dtype=np.float32), mask.get_fdata() > 0.5, head.affine
+
+
+def _registered_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Carry the template's brain mask onto the image; bool (D, H, W).
+
+    The template is the fixed image and only its brain, grown a little, is sampled: skull, neck
+    and air around the subject's brain then cannot pull on the fit.
+    """
+    import SimpleITK as sitk
+
+    template, inside, template_affine = _template()
+    fixed = _to_itk(template, template_affine)
+    rim = _to_itk(ndimage.binary_dilation(inside, iterations=1), template_affine)
+    ceiling = float(np.percentile(image, 99.5))  # fat and vessels would stretch the histogram
+    moving = sitk.SmoothingRecursiveGaussian(_to_itk(np.minimum(image, ceiling), affine), 2.0)
+    centre = TO_LPS @ apply_affine(template_affine, np.argwhere(inside).mean(axis=0))
+    head = image > (image.min() + ceiling) / 3
+    middle = TO_LPS @ apply_affine(affine, np.argwhere(head).mean(axis=0))
+
+    def fit(transform, shrink, sigma, rate, steps):
+        method = sitk.ImageRegistrationMethod()
+        method.SetNumberOfThreads(1)  # threads change the order of sums, hence the last bits
+        method.SetMetricAsMattesMutualInformation(32)
+        method.SetMetricSamplingStrategy(method.NONE)
+        method.SetMetricFixedMask(sitk.Cast(rim, sitk.sitkUInt8))
+        method.SetInterpolator(sitk.sitkLinear)
+        method.SetOptimizerAsRegularStepGradientDescent(rate, 1e-3, steps)
+        method.SetOptimizerScalesFromPhysicalShift()
+        method.SetShrinkFactorsPerLevel(shrink)
+        method.SetSmoothingSigmasPerLevel(sigma)
+        method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+        method.SetInitialTransform(transform, inPlace=False)
+        found = method.Execute(fixed, moving)
+        return method.GetMetricValue(), sitk.CompositeTransform(found).GetNthTransform(0)
+
+    fits = []
+    # With a neck in view the brain lies above the head's middle (mm); heads nod (radians).
+    for up, nod in product((0.0, 20.0, 40.0), (0.0, -0.3, 0.3)):
+        start = sitk.Similarity3DTransform()
+        start.SetCenter(centre)
+        start.SetRotation((1.0, 0.0, 0.0), nod)
+        start.SetTranslation(middle + [0.0, 0.0, up] - centre)
+        fits.append(fit(start, [3], [3.0], 4.0, 50))
+    similarity = sitk.Similarity3DTransform(min(fits, key=lambda pair: pair[0])[1])
+    start = sitk.AffineTransform(3)
+    start.SetCenter(similarity.GetCenter())
+    start.SetMatrix(similarity.GetMatrix())
+    start.SetTranslation(similarity.GetTranslation())
+    found = sitk.AffineTransform(fit(start, [2, 1], [3.0, 0.0], 1.0, 100)[1])
+    growth = np.linalg.det(np.reshape(found.GetMatrix(), (3, 3))) / similarity.GetScale() ** 3
+    if not 0.8 < growth < 1.25:  # on thick slices the extra freedom can run away: go without it
+        found = start
+    carried = sitk.Resample(_to_itk(inside, template_affine), moving, found.GetInverse(), sitk.sitkLinear, 0.0)
+    return sitk.GetArrayFromImage(carried).T > 0.5
+
+
+def _to_itk(array: np.ndarray, affine: np.ndarray):
+    """(D, H, W) and RAS+ affine as a SimpleITK image; shear, which ITK refuses, is dropped."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T, dtype=np.float32))
+    axes = TO_LPS @ affine[:3, :3]
+    spacing = np.linalg.norm(axes, axis=0)
+    left, _, right = np.linalg.svd(axes / spacing)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin((TO_LPS @ affine[:3, 3]).tolist())
+    image.SetDirection((left @ right).ravel().tolist())  # the nearest orthonormal axes
+    return image

@@ -1,0 +1,248 @@
+"""Image files in and out: read to the last checksum, refuse what cannot be right, write atomically.
+
+Arrays here are float32 ``(D, H, W)`` in the file's own intensity units, turned (flips and
+transposes only, no interpolation) so that the axes run right, anterior, superior (RAS+).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import uuid
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+
+from yoda_nb.errors import InputError
+
+SUFFIXES = (".nii.gz", ".nii", ".mgz")
+MAX_VOXELS = 2**29  # 812 cubed: above any head scan, below what exhausts a laptop's memory
+RAS = axcodes2ornt("RAS")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The voxel grid of a file on disk: what is needed to write a result back onto it."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray  # (4, 4) voxel indices of the file -> RAS+ mm
+    qform_code: int = 1
+    sform_code: int = 1
+
+    def canonical(self) -> Grid:
+        """The same voxels turned to RAS+: shape and affine permuted, codes kept."""
+        turn = io_orientation(self.affine)
+        shape = tuple(int(n) for n in np.array(self.shape)[np.argsort(turn[:, 0])])
+        return Grid(shape, self.affine @ inv_ornt_aff(turn, self.shape), self.qform_code, self.sform_code)
+
+
+def sha256(path: str | Path) -> str:
+    """Lower-case hexadecimal SHA-256 of a file, read in blocks."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def suffix(path: str | Path) -> str:
+    """``.nii.gz``, ``.nii`` or ``.mgz``; any other ending raises InputError."""
+    for ending in SUFFIXES:
+        if Path(path).name.lower().endswith(ending):
+            return ending
+    raise InputError(f"{path} does not end in {', '.join(SUFFIXES)}: convert or rename it.")
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` and move it there on success: whole file or none.
+
+    A folder that is missing or cannot be written raises InputError.
+    """
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"cannot write {path}: name a file in a folder that exists.")
+    part = path.parent / f".{uuid.uuid4().hex}-{path.name}"  # ends like path: nibabel looks at it
+    try:
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path} ({error.strerror or error}): check free space and permissions."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_image(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """Read one image of varying intensity: array (D, H, W), its RAS+ affine, the file's grid.
+
+    Raises InputError for a constant image and for all that :func:`read_voxels` refuses.
+    """
+    data, affine, grid = read_voxels(path)
+    if data.min() == data.max():
+        raise InputError(f"{path} holds the single value {data.flat[0]:g}: pass a real image.")
+    return data, affine, grid
+
+
+def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """Read a mask: bool (D, H, W), true where the file is above 0.  An empty one is refused."""
+    data, affine, grid = read_voxels(path)
+    if not (data > 0).any():
+        raise InputError(f"the mask {path} is empty: pass one that is above 0 inside the brain.")
+    return data > 0, affine, grid
+
+
+def read_voxels(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """Read one 3-D file (.nii, .nii.gz, .mgz): float32 (D, H, W), RAS+ affine (4, 4), its grid.
+
+    Any orientation, spacing, shear, integer or real dtype and scaling; trailing axes of size 1
+    are dropped.  Compressed files are read to their checksum, which nibabel does not look at.
+    A NIfTI without orientation (qform and sform codes 0) is accepted with a warning: left and
+    right then follow the NIfTI default, and results still land on the file's own voxels.
+
+    Raises InputError for a missing, empty, cut, corrupt or non-image file; complex or RGB
+    voxels; 2-D and 4-D data; NaN or infinity; a singular affine or one not in millimetres.
+    """
+    path = Path(path)
+    image = _open(path)
+    shape = _shape(path, image)
+    affine = _affine(path, image)
+    _check_stream(path, image)
+    try:
+        data = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(shape)
+    except Exception as error:  # nibabel leaks whatever its readers meet in a hostile file
+        raise InputError(f"{path} cannot be read ({error}): copy or convert it again.") from error
+    if not np.isfinite(data).all():
+        raise InputError(f"{path} holds NaN, infinite or float32-overflowing values: replace them.")
+    code = lambda name: int(image.header[name]) if name in image.header else 1  # noqa: E731
+    grid = Grid(shape, affine, code("qform_code"), code("sform_code"))
+    if grid.qform_code == grid.sform_code == 0:
+        warnings.warn(
+            f"{path} states no orientation (qform and sform codes are 0); left and right "
+            "follow the NIfTI default and may be swapped",
+            stacklevel=2,
+        )
+    turned = apply_orientation(data, io_orientation(affine))
+    return np.ascontiguousarray(turned), grid.canonical().affine, grid
+
+
+def write_image(data: np.ndarray, grid: Grid, path: str | Path) -> None:
+    """Write RAS+ data (D, H, W) onto the file grid it was turned from, as float32, atomically.
+
+    Flips and transposes are undone exactly; sform and qform are both set (a qform cannot hold
+    shear) and keep the grid's codes.  Raises InputError for an unknown suffix, a shape that is
+    not the grid's, values that are not finite, or a folder that cannot be written.
+    """
+    ending = suffix(path)
+    if data.shape != grid.canonical().shape:
+        raise InputError(f"{path} needs shape {grid.canonical().shape}, got {data.shape}.")
+    if not np.isfinite(data).all():
+        raise InputError(f"the image for {path} holds NaN or infinity: nothing was written.")
+    turned = apply_orientation(data, ornt_transform(RAS, io_orientation(grid.affine)))
+    turned = np.ascontiguousarray(turned, dtype=np.float32)
+    if ending == ".mgz":
+        image = nib.MGHImage(turned, grid.affine)
+    else:
+        image = nib.Nifti1Image(turned, grid.affine)
+        image.header.set_xyzt_units("mm")
+        image.set_qform(grid.affine, grid.qform_code, update_affine=False)
+        image.set_sform(grid.affine, grid.sform_code, update_affine=False)
+    with atomic(path) as part:
+        nib.save(image, part)
+
+
+def corner_distance(a: Grid, b: Grid) -> float:
+    """Largest distance in mm between matching corners of two canonical grids; inf if shapes differ.
+
+    Millimetres, not matrix entries: float noise in an affine is harmless, a shift is not.
+    """
+    if a.shape != b.shape:
+        return float("inf")
+    corners = np.array(list(np.ndindex(2, 2, 2))) * np.array(a.shape)
+    gap = nib.affines.apply_affine(a.affine, corners) - nib.affines.apply_affine(b.affine, corners)
+    return float(np.linalg.norm(gap, axis=1).max())
+
+
+def check_same_grid(files: dict[str, tuple[Path, Grid]], tolerance: float = 1e-2) -> None:
+    """Refuse files whose corners lie more than ``tolerance`` mm apart, naming both and the gap."""
+    (first, (path, grid)), *others = files.items()
+    for name, (other_path, other) in others:
+        gap = corner_distance(grid.canonical(), other.canonical())
+        if gap > tolerance:
+            how = f"shapes {grid.shape} and {other.shape}" if np.isinf(gap) else f"corners {gap:.3g} mm apart"
+            raise InputError(
+                f"{first} {path} and {name} {other_path} are not on one grid ({how}): "
+                "register and resample one to the other first."
+            )
+
+
+def _open(path: Path) -> nib.spatialimages.SpatialImage:
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the path.")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: name one image file.")
+    suffix(path)
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty: copy or download it again.")
+        return nib.load(path)
+    except InputError:
+        raise
+    except Exception as error:  # a hostile header can raise nearly anything inside nibabel
+        raise InputError(
+            f"{path} is not a readable NIfTI or MGZ image (truncated, or another kind of file "
+            f"under this name): copy or convert it again."
+        ) from error
+
+
+def _shape(path: Path, image: nib.spatialimages.SpatialImage) -> tuple[int, int, int]:
+    shape = [int(n) for n in image.shape]
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    dtype = image.get_data_dtype()
+    if dtype.kind not in "biuf":
+        kind = "complex" if dtype.kind == "c" else "colour (RGB)"
+        raise InputError(f"{path} has {kind} voxels: convert it to one real value per voxel.")
+    if len(shape) > 3:
+        raise InputError(f"{path} is a series of shape {tuple(shape)}: extract one 3-D volume.")
+    if len(shape) < 3 or min(shape) < 2:
+        raise InputError(f"{path} has shape {tuple(shape)}: pass a 3-D volume, not a slice.")
+    if np.prod(shape, dtype=object) > MAX_VOXELS:
+        raise InputError(f"{path} claims shape {tuple(shape)}, above the limit: crop it.")
+    return tuple(shape)
+
+
+def _affine(path: Path, image: nib.spatialimages.SpatialImage) -> np.ndarray:
+    affine = np.array(image.affine, dtype=float)
+    if not np.isfinite(affine).all():
+        raise InputError(f"the affine of {path} is not finite: repair its header.")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    if abs(np.linalg.det(affine[:3, :3])) <= 1e-3 * np.prod(spacing):
+        raise InputError(f"the affine of {path} is singular (axes coincide): repair its header.")
+    if spacing.min() < 0.01 or spacing.max() > 50:
+        raise InputError(
+            f"{path} has voxels of {' x '.join(f'{s:.3g}' for s in spacing)} mm: repair the units in its header."
+        )
+    return affine
+
+
+def _check_stream(path: Path, image: nib.spatialimages.SpatialImage) -> None:
+    """Read a gzip stream to its checksum and count its bytes against the header's promise."""
+    proxy = image.dataobj
+    needed = proxy.offset + int(np.prod(proxy.shape, dtype=object)) * proxy.dtype.itemsize
+    try:
+        if suffix(path) == ".nii":
+            size = path.stat().st_size
+        else:
+            with gzip.open(path) as stream:
+                size = sum(len(block) for block in iter(lambda: stream.read(1 << 20), b""))
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is truncated or corrupt ({error}): copy it again.") from error
+    if size < needed:
+        raise InputError(f"{path} is truncated ({size} of {needed} bytes): copy it again.")

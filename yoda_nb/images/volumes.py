@@ -1,0 +1,198 @@
+"""NIfTI in and out: orient, resample, normalise, crop, and every inverse.
+
+Inside the package an image is a float32 tensor ``(C, D, H, W)`` in [-1, 1] whose axes run
+right, anterior, superior (RAS+); background is -1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+from nibabel.affines import apply_affine
+from scipy import ndimage
+from torch import Tensor
+
+from yoda_nb.errors import InputError
+from yoda_nb.images.brain import brain_mask
+from yoda_nb.images.nifti import Grid, check_same_grid, read_image, read_mask, suffix, write_image
+from yoda_nb.images.space import Box, crop, resample_like
+
+HEAD_ROOM = 1.4  # FLAIR lesions are that much brighter than the bulk of grey matter
+IMAGES = ("source", "mask", "target", "clean", "labels", "lesions")  # the tensors of a Volume
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One subject on one grid.
+
+    All images share the spatial shape (D, H, W); ``affine`` maps its voxel indices to RAS+ mm.
+    """
+
+    source: Tensor  # (C, D, H, W) float32 in [-1, 1], one channel per source contrast
+    mask: Tensor  # (1, D, H, W) bool, the brain
+    affine: np.ndarray  # (4, 4)
+    sources: tuple[str, ...]  # the contrast of each source channel, e.g. ("T1w", "T2w")
+    contrast: str = "FLAIR"  # the contrast of the target
+    subject: str = "unknown"
+    target: Tensor | None = None  # (1, D, H, W) in [-1, 1], acquired or synthetic
+    clean: Tensor | None = None  # (1, D, H, W) in [-1, 1], the target without noise (phantoms)
+    labels: Tensor | None = None  # (1, D, H, W) uint8 tissue map, see phantom.TISSUES
+    lesions: Tensor | None = None  # (1, D, H, W) bool
+    sigma: float | None = None  # known acquisition noise on the [0, 1] scale
+    grid: Grid | None = None  # the file the sources came from; None for phantoms
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along D, H, W."""
+        return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return tuple(self.source.shape[1:])
+
+
+def load_volume(
+    sources: Mapping[str, str | Path],
+    *,
+    target: tuple[str, str | Path] | None = None,
+    mask: str | Path | None = None,
+    subject: str = "unknown",
+) -> Volume:
+    """Read registered files of one subject as a Volume at their own spacing, RAS+, in [-1, 1].
+
+    ``sources`` maps contrast to file, ``target`` is (contrast, file).  All files must lie on one
+    grid (corners within 0.01 mm).  Without ``mask`` the brain is estimated, on T1w if it is there
+    and else on the first source.  ``grid`` is that of the first source's file.
+    Raises InputError for what :func:`read_image` refuses and for grids that disagree.
+    """
+    if not sources:
+        raise InputError("no source image was given: name at least one, such as T1w.")
+    named = {name: Path(path) for name, path in sources.items()}
+    if target:
+        named[f"target {target[0]}"] = Path(target[1])
+    read = {name: read_image(path) for name, path in named.items()}
+    files = {name: (named[name], grid) for name, (_, _, grid) in read.items()}
+    brain = None
+    if mask is not None:
+        brain, _, mask_grid = read_mask(mask)
+        files["mask"] = (Path(mask), mask_grid)
+    check_same_grid(files)
+
+    _, affine, grid = next(iter(read.values()))
+    if brain is None:
+        name = "T1w" if "T1w" in sources else next(iter(sources))
+        brain = _about(named[name], brain_mask, read[name][0], affine)
+    images = {
+        name: torch.from_numpy(_about(named[name], normalise, data, brain)) for name, (data, _, _) in read.items()
+    }
+    volume = Volume(
+        source=torch.stack([images[name] for name in sources]),
+        mask=torch.from_numpy(brain)[None],
+        affine=affine,
+        sources=tuple(sources),
+        subject=subject,
+        grid=grid,
+    )
+    if not target:
+        return volume
+    return replace(volume, contrast=target[0], target=images[f"target {target[0]}"][None])
+
+
+def intensity_window(image: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+    """(low, high) in the image's own units, mapped to -1 and 1 by :func:`normalise`.
+
+    low is 0 for a magnitude image; where negative values are real (CT) it is their 0.1 percentile
+    inside the mask.  high lies 40 % above the 99th percentile inside the mask of the image
+    smoothed by one voxel: smoothing keeps noise from moving it, the head-room keeps bright tissue
+    plus noise from being clipped.  Raises InputError where the mask holds nothing to scale.
+    """
+    image = np.asarray(image, dtype=np.float32)
+    if not mask.any():
+        raise InputError("the brain mask is empty: pass one that covers the brain with --mask.")
+    low = min(0.0, float(np.percentile(image[mask], 0.1)))
+    bright = float(np.percentile(ndimage.gaussian_filter(image, 1.0)[mask], 99))
+    if not bright > low:
+        raise InputError("the image is constant inside the brain mask: check image and mask.")
+    return low, low + HEAD_ROOM * (bright - low)
+
+
+def normalise(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Any units -> float32 in [-1, 1] by :func:`intensity_window`, clipped; -1 outside the mask."""
+    low, high = intensity_window(image, mask)
+    scaled = 2 * (np.asarray(image, dtype=np.float32) - low) / (high - low) - 1
+    return np.where(mask, np.clip(scaled, -1, 1), -1).astype(np.float32)
+
+
+def conform(volume: Volume, spacing: float) -> Volume:
+    """Resample to isotropic ``spacing`` mm on an RAS axis-aligned grid over the same field of view.
+
+    Images by cubic splines after a Gaussian against aliasing, masks and labels to the nearest
+    voxel; -1 outside.  A volume already on such a grid is returned as it is.  ``sigma`` becomes
+    None, for resampling changes the noise; ``grid`` stays, so results can be saved onto the file.
+    """
+    if not spacing > 0:
+        raise InputError(f"spacing {spacing} is not a voxel size: give millimetres above 0.")
+    if np.allclose(volume.affine[:3, :3], spacing * np.eye(3), atol=1e-4 * spacing):
+        return volume
+    corners = apply_affine(volume.affine, np.array(list(np.ndindex(2, 2, 2))) * volume.shape - 0.5)
+    shape = tuple(max(1, ceil(side / spacing - 1e-3)) for side in np.ptp(corners, axis=0))
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
+    affine[:3, 3] = middle - spacing * (np.array(shape) - 1) / 2
+    return replace(volume, affine=affine, sigma=None, **_each(volume, lambda x: _moved(x, volume, affine, shape)))
+
+
+def crop_volume(volume: Volume, box: Box) -> Volume:
+    """Every image of ``volume`` cut to ``box``; the affine's origin moves along."""
+    affine = volume.affine.copy()
+    affine[:3, 3] = apply_affine(volume.affine, [side.start for side in box])
+    return replace(volume, affine=affine, **_each(volume, lambda x: crop(x, box)))
+
+
+def save_image(x: Tensor, volume: Volume, path: str | Path, *, window: tuple[float, float] | None = None) -> None:
+    """Write an image of ``volume``'s grid as float32 onto the file grid it came from.
+
+    ``x`` (1, D, H, W) in [-1, 1]; -1 and 1 become 0 and 1, or the ends of ``window``.  The file
+    gets the shape, orientation, affine and codes of ``volume.grid`` (without one, the volume's
+    own grid).  A cropped or merely turned volume goes back without interpolation.  The file
+    appears whole or not at all.  Raises InputError for a wrong shape, an ending other than
+    .nii, .nii.gz or .mgz, values that are not finite, or a folder that cannot be written.
+    """
+    suffix(path)
+    if tuple(x.shape) != (1, *volume.shape):
+        wanted = (1, *volume.shape)
+        raise InputError(f"{path} needs an image of shape {wanted}, got {tuple(x.shape)}.")
+    grid = volume.grid or Grid(volume.shape, volume.affine)
+    file = grid.canonical()
+    low, high = window or (0.0, 1.0)
+    image = _moved(x.detach().float().cpu(), volume, file.affine, file.shape)[0]
+    write_image((low + (high - low) * (image + 1) / 2).numpy(), grid, path)
+
+
+def _about(path: Path, function: Callable, *arguments: np.ndarray) -> np.ndarray:
+    """Call ``function``; an InputError it raises is told which file it is about."""
+    try:
+        return function(*arguments)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _each(volume: Volume, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """Field name -> changed tensor, for every image that the volume has."""
+    return {name: change(x) for name in IMAGES if (x := getattr(volume, name)) is not None}
+
+
+def _moved(x: Tensor, volume: Volume, affine: np.ndarray, shape: tuple[int, int, int]) -> Tensor:
+    """(C, D, H, W) of ``volume`` -> (C, *shape): cubic for images, nearest for masks and labels."""
+    if not x.is_floating_point():
+        return resample_like(x, volume.affine, affine, shape, order=0, fill=0)
+    moved = resample_like(x, volume.affine, affine, shape, order=3)
+    if bool((x[:, ~volume.mask[0]] == -1).all()):  # cut to the brain: let no spline ring outside it
+        mask = resample_like(volume.mask, volume.affine, affine, shape, order=0, fill=0)
+        moved = torch.where(mask, moved, -1.0)
+    return moved

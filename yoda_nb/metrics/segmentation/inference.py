@@ -1,0 +1,95 @@
+"""From a FLAIR image to a lesion mask: slabs of three views through one net, then a threshold."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from yoda_nb.diffusion.slabs import from_slices, gather_slabs
+from yoda_nb.errors import InputError
+from yoda_nb.images.space import resample_like
+from yoda_nb.images.volumes import Volume, conform
+from yoda_nb.metrics.segmentation.net import SHIPPED, Segmenter, load_segmenter
+
+VIEWS = (0, 1, 2)
+
+
+def segment(
+    image: Tensor | Volume,
+    where: Tensor | Volume | None = None,
+    *,
+    threshold: float | None = None,
+    segmenter: str | os.PathLike | Segmenter = SHIPPED,
+    device: str | None = None,
+) -> Tensor:
+    """Lesions of a FLAIR image: (1,D,H,W) in [-1,1] -> (1,D,H,W) bool, inside the brain.
+
+    ``where`` is the brain mask, or the Volume that the image belongs to; a Volume alone has its
+    target segmented. ``threshold`` is a probability, None the card's. A Volume of another voxel
+    size is segmented at the segmenter's and brought back; a bare image is taken to be at it.
+    """
+    segmenter = segmenter if isinstance(segmenter, Segmenter) else load_segmenter(segmenter)
+    found = lesion_probability(image, where, segmenter=segmenter, device=device)
+    return found > (segmenter.threshold if threshold is None else threshold)
+
+
+def lesion_probability(
+    image: Tensor | Volume,
+    where: Tensor | Volume | None = None,
+    *,
+    segmenter: str | os.PathLike | Segmenter = SHIPPED,
+    device: str | None = None,
+) -> Tensor:
+    """Probability of lesion, (1,D,H,W) in [0,1], 0 outside the brain; arguments as ``segment``'s.
+
+    The mean over the three views. Raises InputError for an image without brain mask, of another
+    shape than it, or not finite.
+    """
+    segmenter = segmenter if isinstance(segmenter, Segmenter) else load_segmenter(segmenter)
+    image, mask, volume = _arguments(image, where)
+    if volume is None:
+        return _probability(image, mask, segmenter, device)
+    small = conform(replace(volume, target=image), segmenter.spacing)
+    found = _probability(small.target, small.mask, segmenter, device)
+    found = resample_like(found, small.affine, volume.affine, volume.shape, order=1, fill=0.0)
+    return torch.where(mask, found, 0.0)
+
+
+def _arguments(image, where) -> tuple[Tensor, Tensor, Volume | None]:
+    """Image and mask, both (1,D,H,W), and the Volume they are of, if one was given."""
+    if isinstance(image, Volume):
+        image, where = image.target, image
+    if image is None:
+        raise InputError(f"{where.subject} has no target image to segment: add its FLAIR.")
+    volume = where if isinstance(where, Volume) else None
+    mask = volume.mask if volume else where
+    if mask is None or image.ndim != 4 or len(image) != 1 or image.shape != mask.shape:
+        raise InputError(
+            f"The image {tuple(image.shape)} and its brain mask {None if mask is None else tuple(mask.shape)} "
+            "must share one shape (1, D, H, W): give the mask, or the Volume, that the image belongs to."
+        )
+    if not torch.isfinite(image).all():
+        raise InputError("The image to segment holds NaN or infinity: mend it before.")
+    return image.float(), mask.bool(), volume
+
+
+@torch.inference_mode()
+def _probability(image: Tensor, mask: Tensor, segmenter: Segmenter, device: str | None) -> Tensor:
+    """(1,D,H,W), (1,D,H,W) -> mean over views of the slices that hold brain, 0 elsewhere."""
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    net = segmenter.net.to(device)
+    total = torch.zeros_like(image)
+    for axis in VIEWS:
+        output = torch.zeros_like(image).movedim(1 + axis, 0)  # (N,1,A,B)
+        brain = mask.movedim(1 + axis, 0).flatten(1).any(1).nonzero()[:, 0]
+        for k in brain.split(32):
+            slabs = gather_slabs(image, axis, k, segmenter.thickness).to(device)
+            a, b = slabs.shape[-2:]
+            grown = F.pad(slabs, (0, -b % segmenter.divisor, 0, -a % segmenter.divisor), value=-1.0)
+            output[k] = net(grown)[..., :a, :b].sigmoid().cpu()
+        total += from_slices(output, axis)
+    return torch.where(mask, total / len(VIEWS), 0.0).clone()

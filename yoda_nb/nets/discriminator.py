@@ -1,0 +1,56 @@
+"""The discriminator of patches that adversarial methods share."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from yoda_nb.nets.blocks import TimeEmbedding
+
+
+class Discriminator(nn.Module):
+    """Logits of patches: images (N,in_channels,A,B) [, times (N,)] -> (N,1,a,b).
+
+    One block for each width: two convolutions, the embedded time as a bias after the first, and a
+    halving of the sides (seed 002, IV-B.1: six blocks for 256 x 256). No normalisation, which would
+    tie the voxels of an image to each other. ``time_scale`` multiplies the times before they are
+    embedded.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: tuple[int, ...] = (16, 48),
+        time: bool = False,
+        time_scale: float = 1.0,
+        embedding: int = 32,
+    ):
+        super().__init__()
+        self.time = TimeEmbedding(embedding, time_scale) if time else None
+        self.first = nn.Conv2d(4 * in_channels, channels[0], 3, padding=1)
+        widths = [channels[0], *channels]
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "conv": nn.Conv2d(before, width, 3, padding=1),
+                    "bias": nn.Linear(embedding, width) if time else nn.Identity(),
+                    "down": nn.Conv2d(width, width, 4, stride=2, padding=1),
+                }
+            )
+            for before, width in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.out = nn.Conv2d(channels[-1], 1, 1)
+        for layer in self.modules():  # without normalisation, torch's own start would fade with depth
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=0.2)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, images: Tensor, times: Tensor | None = None) -> Tensor:
+        embedding = None if self.time is None else F.silu(self.time(times))
+        h = self.first(F.pixel_unshuffle(images, 2))
+        for block in self.blocks:
+            h = block["conv"](F.leaky_relu(h, 0.2))
+            if embedding is not None:
+                h = h + block["bias"](embedding)[:, :, None, None]
+            h = block["down"](F.leaky_relu(h, 0.2))
+        return self.out(F.leaky_relu(h, 0.2))

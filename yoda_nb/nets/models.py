@@ -1,0 +1,204 @@
+"""Trained nets on disk: fp16 safetensors with a JSON model card beside each. Nothing is unpickled.
+
+What reads a model notes it, so that a table of evidence can tell the weights it rests on
+(``recording``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import atomic
+from yoda_nb.nets.base import Config, config_from_dict, config_to_dict
+
+WEIGHTS = Path(__file__).parent / "weights"
+FIELDS = ("sources", "target", "spacing_mm", "schedule", "n_train", "prediction", "training")  # of a card
+
+Card = dict[str, Any]
+Build = Callable[[Card], nn.Module]
+_read: ContextVar[dict[str, str] | None] = ContextVar("read", default=None)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained net and what it was trained for. ``net`` is float32, in eval mode, on the CPU."""
+
+    name: str
+    net: nn.Module
+    config: Config
+    card: Card
+    sha256: str  # of the weights file
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(self.card["sources"])
+
+    @property
+    def contrast(self) -> str:
+        return self.card["target"]
+
+    @property
+    def spacing(self) -> float:
+        """Voxel size in mm that the net was trained at."""
+        return float(self.card["spacing_mm"])
+
+
+def save_model(net: nn.Module, path: Path, *, config: Config, card: Card) -> None:
+    """Write ``path`` (.safetensors, fp16) and its card (.json), each whole or not at all.
+
+    ``card`` must name sources, target, spacing_mm, schedule, n_train, prediction and training;
+    InputError if it does not.
+    """
+    check_fields(path, card, FIELDS)
+    save_net(net, path, card={**card, "net": config_to_dict(config)})
+
+
+def read_model(path: Path, kinds: Mapping[str, type]) -> Model:
+    """A model and its card; ``kinds`` maps the kind on a card to its configuration.
+
+    Raises InputError, naming the file, for what :func:`read_net` refuses.
+    """
+
+    def build(card: Card) -> nn.Module:
+        check_fields(path, card, (*FIELDS, "net"))
+        return config_from_dict(card["net"], kinds).build()
+
+    net, card, digest = read_net(path, build)
+    return Model(path.stem, net, config_from_dict(card["net"], kinds), card, digest)
+
+
+def save_net(net: nn.Module, path: Path, *, card: Card) -> None:
+    """Write the weights of any net as fp16 to ``path`` and its card, with their sha256, beside them.
+
+    Counters, which are no weights, are left out.
+    """
+    state = {k: v.detach().cpu().half().contiguous() for k, v in net.state_dict().items() if v.is_floating_point()}
+    blob = save_tensors(state)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as temporary:
+        temporary.write_bytes(blob)
+    with atomic(Path(path).with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps({**card, "sha256": hashlib.sha256(blob).hexdigest()}, indent=2) + "\n")
+
+
+def read_net(path: Path, build: Build) -> tuple[nn.Module, Card, str]:
+    """The net that ``build`` makes of a card, with its weights, frozen; the card; the weights' sha256.
+
+    Raises InputError, naming the file, for weights that are missing, truncated, changed since
+    they were saved, pickled, or made for another architecture (the keys at fault are listed).
+    """
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path} is not a .safetensors file: pickled weights are never opened.")
+    card = read_card(path)
+    check_fields(path, card, ("sha256",))
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: give the path of a .safetensors file.")
+    blob = path.read_bytes()
+    if hashlib.sha256(blob).hexdigest() != card["sha256"]:
+        raise InputError(f"{path} does not match the checksum in its card: it is damaged, get it again.")
+    try:
+        state, net = load_tensors(blob), build(card)
+    except InputError:
+        raise
+    except (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a model ({error}): get it again.") from error
+    note(path, card["sha256"])
+    return fitted(net, state, str(path)), card, card["sha256"]
+
+
+def fitted(net: nn.Module, state: Mapping[str, Tensor], what: str) -> nn.Module:
+    """``net`` with the weights ``state`` as float32, frozen, in eval mode.
+
+    InputError, beginning with ``what``, lists every key or shape that does not fit.
+    """
+    own = net.state_dict()
+    counters = {k for k, v in own.items() if not v.is_floating_point()}  # not used to infer
+    problems = {
+        "missing": sorted(own.keys() - state.keys() - counters),
+        "extra": sorted(state.keys() - own.keys()),
+        "of another shape": sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape),
+    }
+    if found := [f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys]:
+        raise InputError(f"{what} does not fit its net ({'; '.join(found)}): use the card or file of that net.")
+    weights = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    net.load_state_dict(weights, strict=False)
+    return net.eval().requires_grad_(False)
+
+
+def read_card(path: Path) -> Card:
+    """The card beside a model's weights; InputError for one that is missing or no card."""
+    card = path.with_suffix(".json")
+    try:
+        values = json.loads(card.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{card} is missing: a model needs its card beside its weights.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{card} is not valid JSON ({error}): get the card again.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{card} holds no model card but {type(values).__name__}: get the card again.")
+    return values
+
+
+def check_fields(path: Path, card: Card, fields: tuple[str, ...]) -> None:
+    """InputError for a card that lacks one of ``fields``."""
+    if lacking := [name for name in fields if name not in card]:
+        card_path = Path(path).with_suffix(".json")
+        raise InputError(f"The card {card_path} lacks {', '.join(lacking)}: a model cannot run without.")
+
+
+def model_name(path: Path) -> str:
+    """What ``load_model`` calls weights that come with the package; else the file's own name."""
+    path = Path(path).resolve()
+    inside = path.is_relative_to(WEIGHTS.resolve())
+    return path.relative_to(WEIGHTS.resolve()).with_suffix("").as_posix() if inside else path.name
+
+
+@contextmanager
+def recording() -> Iterator[dict[str, str]]:
+    """Collect name and sha256 of the weights that are read, or read again from memory, within."""
+    seen: dict[str, str] = {}
+    token = _read.set(seen)
+    try:
+        yield seen
+    finally:
+        _read.reset(token)
+
+
+def note(path: Path, sha256: str) -> None:
+    """Tell ``recording`` of weights in use: for those who keep nets in memory."""
+    seen = _read.get()
+    if seen is not None:
+        seen[model_name(path)] = sha256
+
+
+@lru_cache(maxsize=1)
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    if (info := Path("/proc/cpuinfo")).exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        if names:
+            return names[0].partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def describe_machine() -> str:
+    """Processor and threads, or the GPU's name: for cards and tables that report seconds."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU {processor()}, {torch.get_num_threads()} threads"

@@ -1,0 +1,105 @@
+"""The four backbones of seed 001 at one budget, and two variants: DiT with a wavelet, ADM without Min-SNR.
+
+Its widths are [C, 2C, 4C] with C = 128 and its DiT is DiT-L/16; here C = 12 and patches are of 4,
+about as many to a slice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from yoda_nb.diffusion.slabs import AXIAL
+from yoda_nb.diffusion.system import System
+from yoda_nb.nets.unet import UNetConfig
+from yoda_nb.papers.backbones.continuous import CONTINUOUS, OPTIONS
+from yoda_nb.papers.backbones.slices import Slices
+from yoda_nb.papers.backbones.vit import DiTConfig, UViTConfig
+from yoda_nb.training.denoising import REGRESSION
+from yoda_nb.training.rows import Training, base
+
+TITLE = "backbones and samplers (Koch et al.)"
+NETS = (UViTConfig, DiTConfig)
+LOG_SNR = {"norm": "rms", "time_scale": 25.0}  # log-SNR lies in -10 .. 10, their sinusoids in radians
+UNET = UNetConfig((12, 24, 48), (False, False, False), groups=4, noisy=False)
+ADM = UNetConfig((12, 24, 48), (False, False, True), res_blocks=2, **LOG_SNR)
+UVIT = UViTConfig((12, 24), width=48, **LOG_SNR)
+DIT = DiTConfig(patch=4, width=64, time_scale=25.0)
+
+# Sizes as seed 001 states them (3.2): counted in Table 2, never trained here.
+PAPER = {
+    "unet": UNetConfig((128, 256, 512), (False, False, False), groups=32, noisy=False, n_sources=1),
+    "adm": UNetConfig((128, 256, 512), (False, True, True), res_blocks=2, embedding=512, n_sources=1, **LOG_SNR),
+    "uvit": UViTConfig((128, 256), width=512, depth=16, ratio=4, embedding=512, n_sources=1, **LOG_SNR),
+    "dit": DiTConfig(patch=16, width=1024, depth=24, heads=16, ratio=4, embedding=1024, n_sources=1),
+}
+
+# Table 2: millions of parameters, GFLOPs of a forward pass, batches of 16 a second on an A40
+STATED = {
+    "unet": {"parameters": 15, "gflops": 3, "rate": 14.14},
+    "adm": {"parameters": 35, "gflops": 22, "rate": 5.65},
+    "uvit": {"parameters": 125, "gflops": 120, "rate": 5.62},
+    "dit": {"parameters": 558, "gflops": 46, "rate": 6.49},
+}
+
+_DIFFUSION = {
+    "method": CONTINUOUS,
+    "options": (*OPTIONS, ("log_every", 100)),
+    "schedule": "alpha-cosine",
+    "prediction": "v",
+}
+_ADM = base(ADM, **_DIFFUSION)
+TRAININGS = {
+    "unet": Training("U-Net", base(UNET, method=REGRESSION, prediction="x0")),
+    "adm": Training("ADM", _ADM),
+    "uvit": Training("U-ViT", base(UVIT, **_DIFFUSION)),
+    "dit": Training("DiT", base(DIT, **_DIFFUSION)),
+    "dit-wavelet": Training("DiT of wavelet coefficients", base(replace(DIT, wavelet=True), **_DIFFUSION)),
+    "adm-plain": Training(
+        "ADM without Min-SNR",
+        replace(_ADM, options=tuple((k, 0.0 if k == "min_snr" else v) for k, v in _ADM.options)),
+        variant=True,
+    ),
+}
+
+_UNET = System(
+    "unet",
+    "U-Net: axial slices in one regression step",
+    "seed 001, 3.2",
+    Slices(),
+    weights="systems/unet",
+    views=(AXIAL,),
+)
+_SAMPLED = replace(
+    _UNET,
+    name="adm",
+    summary="ADM, a U-Net with attention: axial slices from noise, 32 DDPM steps",
+    reference="seed 001, 3.2-3.3",
+    weights="systems/adm",
+    n_steps=32,
+    clip=True,
+)
+SYSTEMS = (
+    _UNET,
+    _SAMPLED,
+    replace(
+        _SAMPLED,
+        name="uvit",
+        summary="U-ViT: a transformer inside a U-Net of wavelet coefficients",
+        weights="systems/uvit",
+    ),
+    replace(_SAMPLED, name="dit", summary="DiT: a transformer of pixel patches", weights="systems/dit"),
+    replace(
+        _SAMPLED,
+        name="dit-wavelet",
+        summary="DiT of wavelet coefficients",
+        reference="seed 001, 4.1",
+        weights="systems/dit-wavelet",
+    ),
+    replace(
+        _SAMPLED,
+        name="adm-plain",
+        summary="ADM trained without the Min-SNR weight",
+        reference="seed 001, 3.3, eq. 7",
+        weights="variants/adm-plain",
+    ),
+)

@@ -1,0 +1,84 @@
+"""Slice-consistent Brownian bridges and their competitor Palette (seed 004).
+
+The phantoms called "styled" vary the target's look from subject to subject, which is what style
+keys are for; the rows for the common table train on the phantoms of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.diffusion.slabs import AXIAL
+from yoda_nb.diffusion.system import System
+from yoda_nb.diffusion.vp import VP
+from yoda_nb.images.styles import BINS, histogram, pack
+from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.unet import UNetConfig
+from yoda_nb.papers.bridge.method import BRIDGE
+from yoda_nb.papers.bridge.process import Aligned
+from yoda_nb.training.rows import Training, base
+
+TITLE = "Brownian bridge (Choo et al. 2024)"
+NETS = ()
+NET = UNetConfig(channels=(16, 32, 48, 48))
+_PURE = replace(NET, thickness=3, out_slices=3)  # N = 1 neighbour on each side (2.2)
+_KEYED = replace(_PURE, style_bins=BINS)
+# of the sources T1w and T2w the bridge ends in T2w; both are seen beside x_t
+_BRIDGE = {"method": BRIDGE, "schedule": "brownian", "prediction": "x_t - x0", "options": (("prior", 1),)}
+STYLED = {"style": 1.0}
+_FOREIGN_SEEDS = range(990_000, 990_004)
+
+
+def style_histograms(volumes: Sequence[Volume]) -> dict[str, dict]:
+    """What a card keeps for style keys: the targets' histograms, their average, another scanner's."""
+    found = torch.stack([histogram(v.target, v.mask) for v in volumes])
+    first = volumes[0]
+    others = [
+        phantom_case(seed, protocol="b", target=first.contrast, spacing=first.spacing[0], shape=first.shape)
+        for seed in _FOREIGN_SEEDS
+    ]
+    foreign = torch.stack([histogram(v.target, v.mask) for v in others])
+    return {
+        "styles": {
+            "average": pack(found.mean(0)),
+            "foreign": pack(foreign.mean(0)),
+            "training": [pack(each) for each in found],
+        }
+    }
+
+
+_KEYED_BRIDGE = Training("Brownian bridge with style keys", base(_KEYED, **_BRIDGE), extra=style_histograms)
+
+TRAININGS = {
+    "bbdm": _KEYED_BRIDGE,
+    "palette": Training("Palette, a conditional DDPM", base(NET, prediction="eps")),
+    "bbdm-styles": replace(_KEYED_BRIDGE, phantoms=STYLED, variant=True),
+    "bbdm-pure-styles": Training("Brownian bridge", base(_PURE, **_BRIDGE), phantoms=STYLED, variant=True),
+}
+
+SYSTEMS = (
+    System(
+        "bbdm",
+        "deterministic Brownian bridge from T2w: average style key, slices that agree (ISTA)",
+        "seed 004, 2.1-2.3",
+        Aligned(),
+        weights="systems/bbdm",
+        views=(AXIAL,),
+        n_steps=8,
+        clip=True,
+    ),
+    System(
+        "palette",
+        "slice by slice from noise: a conditional DDPM",
+        "Saharia et al. 2022; competitor of seed 004",
+        VP(),
+        weights="systems/palette",
+        views=(AXIAL,),
+        n_steps=50,
+        clip=True,
+    ),
+)

@@ -1,0 +1,122 @@
+"""SynDiff, its ablations and its baselines (seed 002).
+
+A step of unpaired training sees 16 slabs of each domain. Sampling is the variance-preserving process
+on few large steps, one axial slice at a time: the posterior step is eq. 14-15, and the random latents
+are drawn anew for every batch of slices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from yoda_nb.diffusion.slabs import AXIAL
+from yoda_nb.diffusion.system import System
+from yoda_nb.diffusion.vp import VP
+from yoda_nb.papers.syndiff.cyclegan import CYCLEGAN
+from yoda_nb.papers.syndiff.method import DDPM_UNPAIRED, PAIRED, SYNDIFF
+from yoda_nb.papers.syndiff.nets import HalfUNetConfig, ResNetConfig
+from yoda_nb.training.batches import TrainConfig
+from yoda_nb.training.method import Method
+from yoda_nb.training.rows import Training, base
+
+TITLE = "SynDiff (Özbey et al. 2023)"
+NETS = (HalfUNetConfig, ResNetConfig)
+
+# the paper: Adam (0.5, 0.9) at 1e-4 for 50 epochs of 2500 slices; a short run needs the larger rate of all rows
+_COMMON = {"lr_end": 1e-4, "betas": (0.5, 0.9)}
+
+
+def _fast(n_train: int, method: Method = SYNDIFF, conditional: bool = True, **options: float) -> TrainConfig:
+    """Adversarial diffusion in ``n_train`` = T/k steps."""
+    net = HalfUNetConfig(time_scale=1000 / n_train, conditional=conditional)
+    return base(
+        net,
+        method=method,
+        schedule="syndiff",
+        n_train=n_train,
+        prediction="x0",
+        unpaired=method is SYNDIFF,
+        options=tuple(options.items()),
+        **_COMMON,
+    )
+
+
+def _one_shot(**options: float) -> TrainConfig:
+    return base(
+        ResNetConfig(),
+        method=CYCLEGAN,
+        n_train=1,
+        prediction="x0",
+        unpaired=True,
+        options=tuple(options.items()),
+        **_COMMON,
+    )
+
+
+_DDPM = base(
+    HalfUNetConfig(latent=0),
+    method=DDPM_UNPAIRED,
+    schedule="cosine",
+    prediction="eps",
+    unpaired=True,
+    options=(("cycle", 1.0),),
+    **_COMMON,
+)
+
+TRAININGS = {
+    "syndiff": Training("SynDiff", _fast(4)),
+    "syndiff-paired": Training("SynDiff for paired data", _fast(4, PAIRED)),
+    # the paper weighs cycle and adversarial terms 100 to 1: Adam does not see the common factor
+    "cyclegan": Training("cycle GAN", _one_shot(cycle=1.0, adversarial=0.01)),
+    "ddpm-unpaired": Training("DDPM with SynDiff's non-diffusive module", _DDPM),
+}
+_VARIANTS = {
+    "projector-adversarial": Training("FLAIR slices: adversarial projector", _fast(4, PAIRED, False)),
+    "projector-l1": Training("FLAIR slices: l1 projector", _fast(4, PAIRED, False, adversarial=0.0)),
+    "projector-l1-1000": Training(
+        "FLAIR slices: l1 projector, 1000 steps", _fast(1000, PAIRED, False, adversarial=0.0)
+    ),
+    "syndiff-no-adversarial": Training("SynDiff without adversarial losses", _fast(4, adversarial=0.0)),
+    "syndiff-no-cycle": Training("SynDiff without cycle consistency", _fast(4, cycle=0.0)),
+    "syndiff-no-diffusive": Training("SynDiff's non-diffusive module alone", _one_shot()),
+    "syndiff-2": Training("SynDiff, T/k = 2", _fast(2)),
+    "syndiff-8": Training("SynDiff, T/k = 8", _fast(8)),
+}
+TRAININGS |= {name: replace(row, variant=True) for name, row in _VARIANTS.items()}
+
+_SYNDIFF = System(
+    "syndiff",
+    "adversarial diffusion in 4 steps, trained on unpaired data",
+    "seed 002, III-B, eq. 8-24",
+    VP(),
+    weights="systems/syndiff",
+    views=(AXIAL,),
+    n_steps=4,
+)
+SYSTEMS = (
+    _SYNDIFF,
+    replace(
+        _SYNDIFF,
+        name="syndiff-paired",
+        summary="adversarial diffusion in 4 steps, trained on paired data",
+        reference="seed 002, VI; competitor of seed 000",
+        weights="systems/syndiff-paired",
+    ),
+    replace(
+        _SYNDIFF,
+        name="cyclegan",
+        summary="one-shot cycle-consistent GAN, trained on unpaired data",
+        reference="seed 002, IV-B.2",
+        weights="systems/cyclegan",
+        n_steps=1,
+    ),
+    replace(
+        _SYNDIFF,
+        name="ddpm-unpaired",
+        summary="DDPM with SynDiff's non-diffusive module, unpaired data",
+        reference="seed 002, IV-B.7",
+        weights="systems/ddpm-unpaired",
+        n_steps=1000,
+        clip=True,
+    ),
+)

@@ -1,0 +1,117 @@
+"""Two one-shot generators that undo each other: the cycle GAN and SynDiff's non-diffusive module (seed 002).
+
+Domain B is the target, one contrast; domain A all sources together, of other subjects. ``options``:
+"cycle" and "adversarial" are the weights of eq. 22 and 23, "eta" that of the gradient penalty. What lies
+outside the mask is background, -1, for generators and critics alike, as it is when sampling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from yoda_nb.nets.discriminator import Discriminator
+from yoda_nb.papers.syndiff.nets import ResNetConfig
+from yoda_nb.training.adversarial import critic_loss, generator_loss
+from yoda_nb.training.batches import Batch, TrainConfig
+from yoda_nb.training.denoising import masked_mean
+from yoda_nb.training.method import Method, Player
+
+Nets = Mapping[str, nn.Module]
+CRITICS = ("critic_a", "critic_b")
+ETA = 0.02  # seed 002 gives no value
+
+
+def background(images: Tensor, weight: Tensor) -> Tensor:
+    """Images (N,C,A,B) with -1 outside the mask, where the batch's weight (N,1,A,B) is below 1."""
+    return torch.where(weight >= 1, images.float(), -1.0)
+
+
+def one_shot_nets(config: TrainConfig) -> dict[str, nn.Module]:
+    """G_phi of both directions and their critics (seed 002, III-B.2)."""
+    n = config.net.n_sources
+    return {
+        "to_a": ResNetConfig(n_sources=1, out_slices=n).build(),
+        "to_b": ResNetConfig(n_sources=n).build(),
+        "critic_a": Discriminator(n),
+        "critic_b": Discriminator(1),
+    }
+
+
+def estimates(nets: Nets, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Seed 002, eq. 16: sources made of the targets (N,C,A,B), targets made of the sources (N,1,A,B)."""
+    return _to_a(nets, batch.target, batch.weight), _to_b(nets, batch.source, batch.source_weight)
+
+
+def one_shot_loss(nets: Nets, batch: Batch, config: TrainConfig, y_a: Tensor, y_b: Tensor) -> Tensor:
+    """Both generators' adversarial (eq. 17) and cycle-consistency terms (eq. 21-22), weighted."""
+    cycle, adversarial = config.option("cycle", 0.5), config.option("adversarial", 1.0)
+    loss = y_a.new_zeros(())
+    if cycle:
+        loss = loss + cycle * cycle_loss(nets, batch, y_a, y_b)
+    if adversarial:
+        loss = loss + adversarial * (generator_loss(nets["critic_a"](y_a)) + generator_loss(nets["critic_b"](y_b)))
+    return loss
+
+
+def cycle_loss(nets: Nets, batch: Batch, y_a: Tensor, y_b: Tensor) -> Tensor:
+    """Mean absolute difference of images from their way there and back (seed 002, eq. 21-22)."""
+    back_b, back_a = _to_b(nets, y_a, batch.weight), _to_a(nets, y_b, batch.source_weight)
+    return masked_mean((back_b - batch.target).abs(), batch.weight) + masked_mean(
+        (back_a - batch.source).abs(), batch.source_weight
+    )
+
+
+def one_shot_critics(batch: Batch, nets: Nets, config: TrainConfig, y_a: Tensor, y_b: Tensor) -> Tensor:
+    """Both critics' losses (seed 002, eq. 18) with a gradient penalty, which the paper keeps to eq. 12.
+
+    The paper's text gives these critics the input image as well; unpaired, no real pair exists, so
+    here they see single images.
+    """
+    eta = config.option("eta", ETA)
+    return critic_loss(nets["critic_a"], background(batch.source, batch.source_weight), y_a, eta) + critic_loss(
+        nets["critic_b"], background(batch.target, batch.weight), y_b, eta
+    )
+
+
+def idle(nets: Nets, names: tuple[str, ...]) -> Tensor:
+    """A loss of zero for players without a task."""
+    return sum(0.0 * p.sum() for name in names for p in nets[name].parameters())
+
+
+def _to_a(nets: Nets, target: Tensor, weight: Tensor) -> Tensor:
+    return background(nets["to_a"](_slabs(target)), weight)
+
+
+def _to_b(nets: Nets, source: Tensor, weight: Tensor) -> Tensor:
+    return background(nets["to_b" if "to_b" in nets else "net"](_slabs(source)), weight)
+
+
+def _slabs(images: Tensor) -> Tensor:
+    """Images where a net expects x_t before them: one-shot nets do not look at it."""
+    return torch.cat([images[:, :1], images], 1)
+
+
+def _build(config: TrainConfig) -> dict[str, nn.Module]:
+    nets = one_shot_nets(config)
+    del nets["to_b"]
+    return {"net": config.net.build(), **nets}
+
+
+def _critics(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    with torch.no_grad():
+        y_a, y_b = estimates(nets, batch)
+    return one_shot_critics(batch, nets, config, y_a, y_b)
+
+
+def _generators(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    return one_shot_loss(nets, batch, config, *estimates(nets, batch))
+
+
+def _validate(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    return cycle_loss(nets, batch, *estimates(nets, batch))
+
+
+CYCLEGAN = Method("cyclegan", (Player(CRITICS, _critics), Player(("net", "to_a"), _generators)), _build, _validate)

@@ -1,0 +1,222 @@
+"""Adversarial diffusion of seed 002, for paired data or, with a non-diffusive module, for unpaired data.
+
+Domain B is the target, domain A all sources together. Each domain has a diffusive generator that
+predicts x0, and a critic of single steps (x_{t-k}, x_t). ``options``: "cycle" and "adversarial" are
+lambda_1 and lambda_2 of eq. 22 and 23, 0 for the ablations of Tab. VI and VII; "eta" weighs the gradient
+penalty. Time t = 0 .. n_train - 1 is the paper's (t + 1) k, so T/k is ``n_train``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from yoda_nb.diffusion.process import add_noise, gaussian, prediction_target
+from yoda_nb.diffusion.schedules import Schedule, schedule
+from yoda_nb.nets.discriminator import Discriminator
+from yoda_nb.papers.syndiff.cyclegan import (
+    CRITICS,
+    ETA,
+    background,
+    estimates,
+    idle,
+    one_shot_critics,
+    one_shot_loss,
+    one_shot_nets,
+)
+from yoda_nb.training.adversarial import critic_loss, generator_loss
+from yoda_nb.training.batches import Batch, TrainConfig
+from yoda_nb.training.denoising import masked_mean
+from yoda_nb.training.method import Method, Player
+
+Nets = Mapping[str, nn.Module]
+NET = {"a": "net_a", "b": "net"}  # diffusive generators
+STEP_CRITICS = {"a": "steps_a", "b": "steps_b"}
+
+
+def projected(x_t: Tensor, x0: Tensor, times: Tensor, noise: Tensor, path: Schedule) -> Tensor:
+    """x_{t-k} drawn from q(. | x_t, x0), images (N,C,A,B), times (N,) (seed 002, eq. 13-15).
+
+    The paper prints the weight of x_t with sqrt(alpha-bar_t); Bayes' rule gives sqrt(alpha_t).
+    """
+    share = F.pad(path.alpha_bar, (1, 0), value=1.0).to(times.device)  # 1 is the clean image
+    ab_t, ab_s = share[times + 1], share[times]
+    gamma, left = 1 - ab_t / ab_s, 1 - ab_t  # of this step; of all steps up to t
+    weights = ab_s.sqrt() * gamma / left, (ab_t / ab_s).sqrt() * (1 - ab_s) / left, (gamma * (1 - ab_s) / left).sqrt()
+    return sum(w.to(x_t.dtype).view(-1, 1, 1, 1) * part for w, part in zip(weights, (x0, x_t, noise), strict=True))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One domain's part in a step of training; images (N,C,A,B)."""
+
+    x0: Tensor
+    weight: Tensor
+    x_t: Tensor
+    made: Tensor  # x0 as the diffusive generator sees it
+    real: Tensor  # x_{t-k} of the true image
+    fake: Tensor  # x_{t-k} of ``made``
+
+
+def diffuse(nets: Nets, batch: Batch, config: TrainConfig, domain: str, given: Tensor) -> Step:
+    """Noise a domain's images and take the generator's step back, guided by images ``given`` (eq. 19-20)."""
+    clean, weight = (batch.target, batch.weight) if domain == "b" else (batch.source, batch.source_weight)
+    x0, path = background(clean, weight), _path(config)
+    draw = _generator(batch, domain)
+    eps, first, second = (gaussian(x0.shape, draw, like=x0) for _ in range(3))
+    latent = gaussian((len(x0), config.net.latent), draw, like=x0)
+    x_t = add_noise(x0, eps, path.alpha_bar.to(x0)[batch.times].view(-1, 1, 1, 1))
+    made = background(nets[NET[domain]](torch.cat([x_t, given], 1), batch.times, latent=latent), weight)
+    real, fake = (projected(x_t, x, batch.times, n, path) for x, n in ((x0, first), (made, second)))
+    return Step(x0, weight, x_t, made, real, fake)
+
+
+def diffusive_loss(nets: Nets, step: Step, times: Tensor, config: TrainConfig, domain: str) -> Tensor:
+    """One diffusive generator's absolute error (eq. 22) and adversarial term (eq. 11), weighted."""
+    cycle, adversarial = config.option("cycle", 0.5), config.option("adversarial", 1.0)
+    loss = cycle * masked_mean((step.made - step.x0).abs(), step.weight)
+    if adversarial:
+        logits = nets[STEP_CRITICS[domain]](torch.cat([step.fake, step.x_t], 1), times)
+        loss = loss + adversarial * generator_loss(logits)
+    return loss
+
+
+def step_critic(nets: Nets, step: Step, times: Tensor, config: TrainConfig, domain: str) -> Tensor:
+    """One critic of steps (eq. 12)."""
+    eta = config.option("eta", ETA)
+    return critic_loss(nets[STEP_CRITICS[domain]], step.real, step.fake, eta, given=step.x_t, times=times)
+
+
+def _guides(nets: Nets, batch: Batch) -> dict[str, Tensor]:
+    """What guides each domain's diffusion: the other's images, made from its own (eq. 16)."""
+    y_a, y_b = estimates(nets, batch)
+    return {"b": y_a, "a": y_b}
+
+
+def _unpaired_critics(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    if not config.option("adversarial", 1.0):
+        return idle(nets, (*CRITICS, *STEP_CRITICS.values()))
+    with torch.no_grad():
+        guides = _guides(nets, batch)
+        steps = {d: diffuse(nets, batch, config, d, y) for d, y in guides.items()}
+    return one_shot_critics(batch, nets, config, guides["b"], guides["a"]) + sum(
+        step_critic(nets, step, batch.times, config, d) for d, step in steps.items()
+    )
+
+
+def _unpaired_generators(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    """Seed 002, eq. 23."""
+    guides = _guides(nets, batch)
+    return one_shot_loss(nets, batch, config, guides["b"], guides["a"]) + sum(
+        diffusive_loss(nets, diffuse(nets, batch, config, d, y), batch.times, config, d) for d, y in guides.items()
+    )
+
+
+def _paired_critic(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    if not config.option("adversarial", 1.0):
+        return idle(nets, (STEP_CRITICS["b"],))
+    with torch.no_grad():
+        step = diffuse(nets, batch, config, "b", batch.source)
+    return step_critic(nets, step, batch.times, config, "b")
+
+
+def _paired_generator(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    return diffusive_loss(nets, diffuse(nets, batch, config, "b", batch.source), batch.times, config, "b")
+
+
+def _denoiser_critics(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    with torch.no_grad():
+        y_a, y_b = estimates(nets, batch)
+    return one_shot_critics(batch, nets, config, y_a, y_b)
+
+
+def _denoiser_generators(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    """The unpaired DDPM of seed 002 (IV-B.7): a plain diffusion loss on made sources."""
+    y_a, y_b = estimates(nets, batch)
+    return one_shot_loss(nets, batch, config, y_a, y_b) + _denoising(nets, batch, config, y_a)
+
+
+def _denoising(nets: Nets, batch: Batch, config: TrainConfig, given: Tensor) -> Tensor:
+    """Squared error of what the net predicts of the noised target."""
+    ab = _path(config).alpha_bar.to(batch.target)[batch.times].view(-1, 1, 1, 1)
+    x0 = background(batch.target, batch.weight)
+    output = nets["net"](torch.cat([add_noise(x0, batch.eps, ab), given], 1), batch.times).float()
+    return masked_mean((output - prediction_target(x0, batch.eps, ab, config.prediction)).square(), batch.weight)
+
+
+def _validate_unpaired(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    step = diffuse(nets, batch, config, "b", estimates(nets, batch)[0])
+    return masked_mean((step.made - step.x0).abs(), step.weight)
+
+
+def _validate_paired(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    step = diffuse(nets, batch, config, "b", batch.source)
+    return masked_mean((step.made - step.x0).abs(), step.weight)
+
+
+def _validate_denoiser(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
+    return _denoising(nets, batch, config, estimates(nets, batch)[0])
+
+
+def _step_critic_net(channels: int, config: TrainConfig) -> Discriminator:
+    return Discriminator(2 * channels, time=True, time_scale=config.net.time_scale)
+
+
+def _build_paired(config: TrainConfig) -> dict[str, nn.Module]:
+    return {"net": config.net.build(), "steps_b": _step_critic_net(1, config)}
+
+
+def _build_unpaired(config: TrainConfig) -> dict[str, nn.Module]:
+    n = config.net.n_sources
+    # x_t of n contrasts and one guide are as many channels as x_t of one and n guides
+    return {
+        **_build_paired(config),
+        "net_a": replace(config.net, out_slices=n).build(),
+        "steps_a": _step_critic_net(n, config),
+        **one_shot_nets(config),
+    }
+
+
+def _build_denoiser(config: TrainConfig) -> dict[str, nn.Module]:
+    return {"net": config.net.build(), **one_shot_nets(config)}
+
+
+def _path(config: TrainConfig) -> Schedule:
+    return _schedule(config.schedule, config.n_train)
+
+
+_schedule = cache(schedule)
+
+
+def _generator(batch: Batch, domain: str) -> torch.Generator:
+    """Noise that belongs to this batch, so that critics and generators see the same images."""
+    bits = batch.eps.flatten()[:2].cpu().view(torch.int32).tolist()
+    return torch.Generator().manual_seed((bits[0] << 31 ^ bits[1] << 1 ^ (domain == "a")) & (2**63 - 1))
+
+
+SYNDIFF = Method(
+    "syndiff",
+    (
+        Player((*CRITICS, *STEP_CRITICS.values()), _unpaired_critics),
+        Player((*NET.values(), "to_a", "to_b"), _unpaired_generators),
+    ),
+    _build_unpaired,
+    _validate_unpaired,
+)
+PAIRED = Method(
+    "syndiff-paired",
+    (Player((STEP_CRITICS["b"],), _paired_critic), Player(("net",), _paired_generator)),
+    _build_paired,
+    _validate_paired,
+)
+DDPM_UNPAIRED = Method(
+    "ddpm-unpaired",
+    (Player(CRITICS, _denoiser_critics), Player(("net", "to_a", "to_b"), _denoiser_generators)),
+    _build_denoiser,
+    _validate_denoiser,
+)

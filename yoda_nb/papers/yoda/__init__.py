@@ -1,0 +1,56 @@
+"""YODA: 2.5D diffusion and regression (seed 000). The net, the samplers, and the row of the table of systems."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from yoda_nb.diffusion.system import System
+from yoda_nb.diffusion.vp import VP
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.training.rows import Training, base
+
+TITLE = "YODA (Rassmann et al. 2026)"
+NETS = ()
+PRESETS = {
+    # ablations: many trainings at equal budget, 1.4 MB each as fp16
+    "micro": MonaiUNetConfig((16, 32, 48, 48), (False, False, False, True), 1, 16, 16),
+    # two CPU cores, 3 mm
+    "tiny": MonaiUNetConfig(),
+    # one GPU, 1 mm
+    "small": MonaiUNetConfig((48, 96, 128, 192), (False, False, False, True), 1, 32, 16),
+    # seed 000, III-D: 128/128/256/256/512 channels, 0/0/1/1/2 heads
+    "paper": MonaiUNetConfig((128, 128, 256, 256, 512), (False, False, True, True, True), 2, 256, 32),
+}
+TRAININGS = {"yoda": Training("YODA", base(PRESETS["micro"], views=(0, 1, 2)))}
+
+_DIFFUSION = System(
+    "yoda-diffusion",
+    "one sample: orthogonal denoising, truncated",
+    "seed 000, III-B.1-2, Alg. 2",
+    VP(jump_to=250),
+    n_steps=50,
+    times="quadratic",
+)
+_REGRESSION = System(
+    "yoda-regression", "the first x0, averaged over three views", "seed 000, III-B.4-5", VP(), aggregate=True
+)
+SYSTEMS = (
+    _REGRESSION,
+    _DIFFUSION,
+    replace(_DIFFUSION, name="yoda-expa", summary="RMS of N_Ex samples", reference="seed 000, III-B.3, eq. 8", n_ex=10),
+    replace(
+        _DIFFUSION,
+        name="yoda-ddim",
+        summary="deterministic steps from T to 0",
+        reference="seed 000, IV-A (DDIM)",
+        sampling=VP(sigma="zero"),
+        n_steps=32,
+    ),
+    replace(
+        _REGRESSION,
+        name="yoda-noised",
+        summary="regression plus Rician noise",
+        reference="seed 000, IV-A, eq. 1",
+        noise=0.04,
+    ),
+)

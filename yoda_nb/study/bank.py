@@ -1,0 +1,207 @@
+"""A store of sampled volumes, addressed by everything that determines them.
+
+Sampling is slow and deterministic, so a result is kept under the hash of its description: a
+second run, another notebook or a slider reads it instead of sampling again. An entry is one
+safetensors file that carries its description and a hash of its tensors; one that was cut,
+flipped or renamed is noticed, reported and recomputed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import atomic
+
+# Their source is part of every key: a changed sampler must never be answered from the bank.
+SAMPLING = ("errors.py", "images", "nets", "diffusion", "papers", "metrics/noise.py", "systems")
+STRAY = re.compile(r"\.[0-9a-f]{32}-")  # how `atomic` begins the name of an unfinished file
+STRAY_SECONDS = 3600.0  # a write takes seconds, so an older temporary file lost its writer
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A folder of entries, ``root/<key>.safetensors``; created at the first write."""
+
+    root: Path
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the bank holds under one key; ``description`` is None if it cannot be read."""
+
+    key: str
+    path: Path
+    size: int  # bytes
+    modified: float  # seconds since the epoch
+    description: dict[str, Any] | None
+
+
+def default_bank() -> Bank:
+    """The bank in ``$YODA_NB_BANK``, else in the user's cache folder."""
+    if named := os.environ.get("YODA_NB_BANK"):
+        return Bank(Path(named).expanduser())
+    import pooch
+
+    return Bank(Path(pooch.os_cache("yoda-nb")) / "bank")
+
+
+def key_of(description: Mapping[str, Any]) -> str:
+    """The SHA-256, in hex, of the description as canonical JSON; order of names is irrelevant.
+
+    Tensors and arrays count by dtype, shape and bytes. A value of a type that says nothing about
+    its content (a path, a function) raises TypeError: pass what is in it instead.
+    """
+    return hashlib.sha256(canonical_json(description).encode()).hexdigest()
+
+
+def canonical_json(description: Mapping[str, Any]) -> str:
+    """The description as JSON with sorted names, every tensor replaced by its hash."""
+    return json.dumps(_plain(description), sort_keys=True, separators=(",", ":"))
+
+
+def recall(
+    bank: Bank, description: Mapping[str, Any], compute: Callable[[], Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """The tensors of ``description``: read if the bank holds them whole, else computed and stored.
+
+    Returns contiguous CPU tensors of the dtype that ``compute`` gave, the same bits either way.
+    The version of torch and of the sampling code is added to the description; weights belong in
+    it as a hash. A bank that cannot be written to (read-only,
+    full) gives a warning, not an error: the result is never lost.
+    """
+    text = canonical_json({"code": code_version(), **description})
+    path = bank.root / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
+    if path.exists():
+        try:
+            return _read(path, text)
+        except (SafetensorError, OSError, ValueError) as error:
+            warnings.warn(f"the stored result {path} is damaged ({error}); it is computed again", stacklevel=2)
+    tensors = {name: _own(value) for name, value in compute().items()}
+    try:
+        remove_strays(bank.root, STRAY_SECONDS)
+        metadata = {"description": text, "sha256": key_of(tensors)}
+        write_atomic(path, save(tensors, metadata))
+    except (OSError, InputError) as error:
+        warnings.warn(f"the result could not be stored in {bank.root}: {error}", stacklevel=2)
+    return tensors
+
+
+def entries(bank: Bank) -> list[Entry]:
+    """All entries, newest first; reads headers only."""
+    found = (_entry(path) for path in bank.root.glob("*.safetensors"))
+    return sorted(filter(None, found), key=lambda entry: (-entry.modified, entry.key))
+
+
+def clear(bank: Bank, *, older_than: float = 0.0) -> int:
+    """Remove the entries written more than ``older_than`` seconds ago; returns how many."""
+    if older_than < 0:
+        raise InputError(f"older_than is {older_than} seconds; give zero or more.")
+    limit = time.time() - older_than
+    old = [entry for entry in entries(bank) if older_than == 0 or entry.modified < limit]
+    for entry in old:
+        entry.path.unlink(missing_ok=True)
+    remove_strays(bank.root, older_than)
+    return len(old)
+
+
+@cache
+def code_version() -> str:
+    """A hash of torch's version and of the modules that shape a sample."""
+    package = Path(__file__).parents[1]
+    found = [package / name for name in SAMPLING]
+    files = [file for path in found for file in ([path] if path.is_file() else path.rglob("*.py"))]
+    digest = hashlib.sha256(torch.__version__.encode())
+    for path in sorted(files):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file, and its folder if need be: others see the old content or the new, no part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as part:
+        part.write_bytes(data)
+
+
+def remove_strays(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what killed writers left in a folder more than ``older_than`` seconds ago."""
+    limit = time.time() - older_than
+    for path in folder.glob(".*-*"):
+        try:
+            if STRAY.match(path.name) and path.stat().st_mtime <= limit:
+                path.unlink()
+        except FileNotFoundError:  # its writer finished, or another process was quicker
+            continue
+
+
+def _read(path: Path, text: str) -> dict[str, Tensor]:
+    """The tensors of an entry; ValueError if it is not what was stored under ``text``."""
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    if metadata.get("description") != text:
+        raise ValueError("its description does not match its name")
+    if metadata.get("sha256") != key_of(tensors):
+        raise ValueError("its content does not match its checksum")
+    return tensors
+
+
+def _entry(path: Path) -> Entry | None:
+    """What is under ``path``; None if another process has just removed it."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            description = json.loads((file.metadata() or {})["description"])
+    except (SafetensorError, OSError, ValueError, KeyError):
+        description = None
+    return Entry(path.stem, path, stat.st_size, stat.st_mtime, description)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A contiguous CPU copy: what a later read gives back, and nobody else's memory."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in JSON's types, or TypeError."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return _plain(torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape))
+    if isinstance(value, Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest = hashlib.sha256(flat.view(torch.uint8).numpy()).hexdigest()
+        return {"tensor": [str(value.dtype), list(value.shape), digest]}
+    if isinstance(value, Mapping):
+        if bad := [name for name in value if not isinstance(name, str)]:
+            raise TypeError(f"a description has names of type str only, not {bad[0]!r}")
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        items = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {"dataclass": type(value).__qualname__, **items}
+    raise TypeError(f"a description cannot hold a {type(value).__name__}: {value!r}")

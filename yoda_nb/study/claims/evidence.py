@@ -1,0 +1,190 @@
+"""The tables behind the verdicts: one row a subject, made by one function each.
+
+Computing all of them takes over an hour on two cores, so those of the quick profile are shipped as
+CSV with checksums (``study/shipped/tables``); ``yoda-nb rebuild evidence`` makes them again and a
+test recomputes parts of them. The index beside them says from which machine, commit and date each
+is, and which code and weights it rests on, so that a table that no longer fits is known. Any other
+profile or seed computes, with samples from the bank.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.models import WEIGHTS, read_card
+from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
+from yoda_nb.papers import PAPERS as MODULES
+from yoda_nb.study import samples as sampling
+from yoda_nb.study.bank import write_atomic
+from yoda_nb.study.claims import backbones, bridge, fast_unet, syndiff, yoda
+from yoda_nb.study.code import code_hash
+from yoda_nb.study.subjects import Profile, get_profile, load_subjects
+
+TABLES = Path(__file__).parents[1] / "shipped" / "tables"
+INDEX = TABLES / "index.json"
+SHIPPED_STUDY = ("quick", 0)  # profile and seed
+DIGITS = 7  # of a number in a shipped table
+
+PAPERS = (yoda, fast_unet, syndiff, bridge, backbones)
+MAKERS: dict[str, Callable[[Study], pd.DataFrame]] = {
+    name: make for paper in PAPERS for name, make in paper.TABLES.items()
+}
+_used: ContextVar[set[str] | None] = ContextVar("used", default=None)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Which evidence: a profile, a seed of sampling, where to compute."""
+
+    profile: str = "quick"
+    seed: int = 0
+    device: str = ""
+    fresh: bool = False  # compute even what is shipped, tables and samples alike
+    own: tuple[Volume, ...] = ()  # these subjects instead of the ledger's
+
+    @classmethod
+    def of_run(cls, profile: str, seed: int = 0, device: str = "") -> Study:
+        """The study whose verdicts a notebook shows: in the profile quick the shipped one, whatever the
+        run's seed and device, for another takes hours; else the run's own."""
+        return cls(*SHIPPED_STUDY) if profile == SHIPPED_STUDY[0] else cls(profile, seed, device)
+
+    @property
+    def settings(self) -> Profile:
+        return get_profile(self.profile)
+
+    @property
+    def volumes(self) -> list[Volume]:
+        """``own``, or the manifest's first test phantoms: as many as the profile asks for."""
+        return list(self.own) or _volumes(self.settings.evidence)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """An evidence table by name: shipped, or computed now (once in a process)."""
+        if name not in MAKERS:
+            raise InputError(f"There is no evidence {name!r}: choose among {', '.join(MAKERS)}.")
+        if self.own:
+            return MAKERS[name](self)
+        if self.ships(name):
+            if (used := _used.get()) is not None:
+                used.add(name)
+            return read_shipped(name)
+        return _computed(name, self).copy()
+
+    def ships(self, name: str) -> bool:
+        """Whether ``table`` would give a shipped table."""
+        return not self.own and not self.fresh and (self.profile, self.seed) == SHIPPED_STUDY and name in index()
+
+    def samples(self, volume: Volume, system: str, **settings: Any) -> Tensor:
+        """``study.samples`` with this study's seed and device."""
+        options = {"seed": self.seed, "device": self.device or None, "shipped": not self.fresh}
+        return sampling.samples(volume, system, **options, **settings)
+
+
+@contextmanager
+def shipped_tables() -> Iterator[set[str]]:
+    """Collect the names of the shipped tables that are read within."""
+    token = _used.set(used := set())
+    try:
+        yield used
+    finally:
+        _used.reset(token)
+
+
+def basis(*names: str, study: Study | None = None) -> str:
+    """In words, whether tables are shipped and from where, or of this run: for captions."""
+    study = study or Study()
+    shipped = [name for name in names if study.ships(name)]
+    if not shipped:
+        return "Computed in this run."
+    about = [index()[name] for name in shipped]
+    made = sorted({f"{a['machine']}, commit {a['commit']}, {a['date']}" for a in about})
+    stale = [name for name in shipped if outdated(name)]
+    warning = f" STALE: {', '.join(stale)} no longer fit the code or weights." if stale else ""
+    return f"Shipped evidence ({', '.join(shipped)}): {'; '.join(made)}.{warning}"
+
+
+def read_shipped(name: str) -> pd.DataFrame:
+    """A shipped table; InputError if it is not the one that was shipped."""
+    path = TABLES / f"{name}.csv"
+    blob = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(blob).hexdigest() != index()[name]["sha256"]:
+        raise InputError(f"{path} is not the table that was shipped: get it again, or run yoda-nb rebuild evidence.")
+    return pd.read_csv(BytesIO(blob), keep_default_na=False, na_values=["nan"])
+
+
+def ship(name: str, table: pd.DataFrame, weights: Mapping[str, str], about: Mapping[str, Any]) -> None:
+    """Store a table among the shipped ones with the weights it was made by; ``about`` says how it was made."""
+    blob = table.to_csv(index=False, float_format=f"%.{DIGITS}g", na_rep="nan", lineterminator="\n").encode()
+    write_atomic(TABLES / f"{name}.csv", blob)
+    stamp(name, weights, {"sha256": hashlib.sha256(blob).hexdigest(), **about})
+
+
+def stamp(name: str, weights: Mapping[str, str], about: Mapping[str, Any]) -> None:
+    """Write what a shipped table rests on into the index: how it was made, by which weights and code."""
+    rests_on = {"weights": dict(sorted(weights.items())), "code": code_behind(name, weights)}
+    entries = index() | {name: {**index().get(name, {}), **about, **rests_on}}
+    write_atomic(INDEX, (json.dumps(dict(sorted(entries.items())), indent=1) + "\n").encode())
+    index.cache_clear()
+    outdated.cache_clear()
+
+
+@cache
+def outdated(name: str) -> tuple[str, ...]:
+    """What a shipped table no longer fits: "code", or the names of weights that have changed or gone."""
+    about = index()[name]
+    changed = [model for model, digest in about["weights"].items() if _current(model) != digest]
+    return (*(["code"] if code_behind(name, about["weights"]) != about["code"] else []), *changed)
+
+
+def code_behind(name: str, weights: Mapping[str, str]) -> str:
+    """A hash of the code that makes a table: its function, sampling, and the papers whose weights it uses."""
+    papers = {"yoda"} | {paper for model in weights if (paper := _paper_of(model))}
+    rows = [row for row in SYSTEMS.values() if row.paper in papers]
+    cards = [read_card(path) for model in weights if (path := WEIGHTS / f"{model}.json").exists()]
+    kinds = {card.get("net", {}).get("kind") for card in cards}
+    roots = {MAKERS[name], sampling.samples, load_subjects, *(type(row.sampling) for row in rows)}
+    roots |= {NETS[kind] for kind in kinds if kind in NETS}
+    text = code_hash(roots) + "".join(sorted(repr(row) for row in rows))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _paper_of(model: str) -> str | None:
+    row = TRAININGS.get(model.rpartition("/")[2])
+    return next((name for name, module in MODULES.items() if row in module.TRAININGS.values()), None) if row else None
+
+
+def _current(model: str) -> str | None:
+    """The sha256 of a model as its card states it now."""
+    path = WEIGHTS / f"{model}.safetensors"
+    return read_card(path).get("sha256") if path.with_suffix(".json").exists() else None
+
+
+@cache
+def index() -> dict[str, dict[str, Any]]:
+    """Shipped table -> how it was made."""
+    return json.loads(INDEX.read_text()) if INDEX.exists() else {}
+
+
+@cache
+def _volumes(n: int) -> list[Volume]:
+    return load_subjects(n)
+
+
+@cache
+def _computed(name: str, study: Study) -> pd.DataFrame:
+    print(f"evidence '{name}': computing", file=sys.stderr, flush=True)
+    return MAKERS[name](study)

@@ -1,0 +1,191 @@
+"""The ledger: what the papers claim, and what is found here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from yoda_nb.data.places import CLAIMS
+from yoda_nb.errors import InputError
+from yoda_nb.papers import PAPERS as MODULES
+from yoda_nb.study.claims.evidence import PAPERS, Study, basis, outdated, shipped_tables
+from yoda_nb.study.claims.verdicts import Effect, combined
+
+MIME = "application/vnd.yoda-nb.claims+json"
+SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?"}
+
+
+EFFECTS = {claim: effects for paper in PAPERS for claim, effects in paper.EFFECTS.items()}
+NOTES = {claim: note for paper in PAPERS for claim, note in paper.NOTES.items()}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A line of claims.csv."""
+
+    id: str
+    paper: str  # its name in ``papers``
+    where: str  # in that paper
+    claim: str
+    how_to_test: str
+    notebook: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, the effects measured for it, what follows from them, and what they rest on."""
+
+    claim: Claim
+    effects: tuple[Effect, ...]
+    note: str = ""
+    study: Study = field(default_factory=Study)
+    tables: tuple[str, ...] = ()  # those that were shipped
+
+    @property
+    def verdict(self) -> str:
+        return combined(self.effects)
+
+    @property
+    def basis(self) -> str:
+        """In words, from where the evidence is: shipped by which machine, commit and date, or of this run."""
+        return basis(*self.tables, study=self.study)
+
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """Shipped tables behind it that no longer fit the code or the weights."""
+        return tuple(name for name in self.tables if outdated(name))
+
+    def document(self) -> dict[str, Any]:
+        """As JSON: numbers that are not finite become null."""
+        effects = [
+            {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in asdict(e).items()}
+            | {"rule": e.stated, "verdict": e.verdict}
+            for e in self.effects
+        ]
+        return {
+            **asdict(self.claim),
+            "verdict": self.verdict,
+            "effects": effects,
+            "note": self.note,
+            "basis": self.basis,
+            "shipped": list(self.tables),
+            "stale": list(self.stale),
+        }
+
+
+def read_claims(path: Path = CLAIMS) -> dict[str, Claim]:
+    """The ledger's lines by id; InputError for a repeated id or a missing column."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    wanted = list(Claim.__dataclass_fields__)
+    if lacking := [c for c in wanted if c not in table.columns]:
+        raise InputError(f"{path} lacks the column {lacking[0]}: it needs {', '.join(wanted)}.")
+    if not table.id.is_unique:
+        raise InputError(f"{path} has the id {table.id[table.id.duplicated()].iloc[0]} twice: keep one.")
+    return {row["id"]: Claim(**row) for row in table[wanted].to_dict("records")}
+
+
+def find(ids: Iterable[str] = (), *, study: Study) -> list[Finding]:
+    """The findings of these claims, or of all that this project tests so far."""
+    claims = read_claims()
+    ids = list(ids) or [i for i in claims if i in EFFECTS]
+    if unknown := [i for i in ids if i not in EFFECTS]:
+        raise InputError(f"Claim {unknown[0]} is not tested here: choose among {', '.join(EFFECTS)}.")
+    return [_found(claims[i], study) for i in ids]
+
+
+def _found(claim: Claim, study: Study) -> Finding:
+    with shipped_tables() as used:
+        effects = tuple(EFFECTS[claim.id](study))
+    return Finding(claim, effects, NOTES.get(claim.id, ""), study, tuple(sorted(used)))
+
+
+def check_findings(findings: Iterable[Finding]) -> None:
+    """AssertionError for a number that cannot be right: an estimate outside its interval, a p that is none, a
+    verdict against its rule, an effect of no subject, or one that differs from the ledger of the docs."""
+    for f in findings:
+        assert f.effects, f"{f.claim.id} has no effect"
+        assert not f.stale, f"{f.claim.id} rests on tables that no longer fit: {', '.join(f.stale)}"
+        for e in f.effects:
+            where = f"{f.claim.id}, {e.name}"
+            if e.value != e.value:
+                assert e.verdict == "inconclusive", f"{where}: a verdict without a number"
+                continue
+            assert e.low <= e.value <= e.high, f"{where}: {e.value} lies outside [{e.low}, {e.high}]"
+            assert e.n >= 1 and (e.p is None or 0 <= e.p <= 1), f"{where}: n = {e.n}, p = {e.p}"
+            if e.rule in "<>" and e.verdict == "reproduced":
+                assert (e.value > e.margin) == (e.rule == ">"), f"{where}: the wrong side of {e.stated}"
+        verdicts = [e.verdict for e in f.effects]
+        assert (f.verdict == "reproduced") == (set(verdicts) == {"reproduced"}), f"{f.claim.id}: {f.verdict}"
+
+
+def counted(verdicts: Iterable[str]) -> str:
+    """How often each verdict was reached, in words."""
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in SYMBOLS if counts[verdict])
+
+
+def show_findings(
+    findings: Iterable[Finding],
+    *,
+    seed: int = 0,
+    device: str = "",
+    dataset: str = "phantom",
+    subject: str = "",
+    own_files: str = "",
+) -> None:
+    """Display findings as a table in Jupyter; a report gathers them on its first page.
+
+    The parameters of a run that the verdicts are not about are named above the table: verdicts are of
+    the ledger's subjects, and in the profile quick of the shipped study.
+    """
+    from IPython.display import display
+
+    findings = list(findings)
+    given = {"seed": seed, "device": device, "dataset": dataset, "subject": subject, "own_files": own_files}
+    about = foreign(findings[0].study, given) if findings else ""
+    html = "".join([f"<p><strong>{escape(about)}</strong></p>" if about else "", *map(_finding_html, findings)])
+    text = "\n".join([*([about] if about else []), *(f"{f.claim.id} {f.verdict}: {f.claim.claim}" for f in findings)])
+    documents = [{**f.document(), "not_of_this_run": about} for f in findings]
+    display({"text/html": html, "text/plain": text, MIME: documents}, raw=True)
+
+
+def foreign(study: Study, given: Mapping[str, object]) -> str:
+    """A sentence where a run's parameters are not those that its verdicts are of, else ""."""
+    own = {"seed": study.seed, "device": study.device, "dataset": "phantom", "subject": "", "own_files": ""}
+    other = [f"{name} {value!r}" for name, value in given.items() if value != own[name] and value not in (None, "")]
+    if not other:
+        return ""
+    return (
+        f"These verdicts are not of this run's {', '.join(other)}: they are of the ledger's phantoms, "
+        f"profile {study.profile}, seed {study.seed}."
+    )
+
+
+def effects_table(finding: Finding) -> pd.DataFrame:
+    """The effects of one finding as text."""
+    rows = [
+        {
+            "effect": e.name,
+            "found (95 % interval)": e.found,
+            "expected": e.stated,
+            "n": e.n,
+            "test": e.test + ("" if e.p is None else f", p = {e.p:.2g}"),
+            "verdict": e.verdict,
+        }
+        for e in finding.effects
+    ]
+    return pd.DataFrame(rows)
+
+
+def _finding_html(f: Finding) -> str:
+    head = f"<strong>{f.claim.id} {SYMBOLS[f.verdict]} {f.verdict}</strong> · {escape(f.claim.claim)}"
+    where = f"<em>{escape(MODULES[f.claim.paper].TITLE)}, {escape(f.claim.where)}</em>"
+    table = effects_table(f).to_html(index=False, border=0) if f.effects else ""
+    note = "".join(f"<p>{escape(text)}</p>" for text in (f.note, f.basis) if text)
+    return f'<div id="claim-{f.claim.id}"><p>{head} ({where})</p>{table}{note}</div>'

@@ -1,0 +1,93 @@
+"""Samples that come with the package, so that a first look need not wait for slow sampling.
+
+They are what ``study.samples`` gives, stored as 16-bit numbers inside the mask. They answer for
+the manifest's phantoms on a CPU only; ``YODA_NB_SHIPPED=0`` samples everything anew, and
+``yoda-nb rebuild samples`` makes them again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from yoda_nb.diffusion.system import System
+from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import Volume
+from yoda_nb.study.bank import write_atomic
+
+SAMPLES = Path(__file__).parent / "shipped" / "samples"
+SUMS = "SHA256SUMS"
+SCALE = 32767.0
+# Another processor rounds the phantom's voxels differently; another phantom differs by far more.
+SAME = 1e-3
+UNNAMED = ("name", "summary", "reference", "paper", "weights")  # of a system: what no image depends on
+
+
+def find_shipped(volume: Volume, spec: System, seed: int, weights: str) -> Tensor | None:
+    """The shipped samples (n_ex,1,D,H,W) in [-1,1] of a phantom, None if there are none.
+
+    ``weights`` is the model's sha256. Raises InputError for a file that is not the shipped one.
+    """
+    path = SAMPLES / _name(volume, spec, seed, weights)
+    if os.environ.get("YODA_NB_SHIPPED") == "0" or not path.exists():
+        return None
+    blob = path.read_bytes()
+    if _sums().get(path.name) != sha256(blob).hexdigest():
+        raise InputError(f"{path} is not the file that was shipped: get it again or set YODA_NB_SHIPPED=0.")
+    try:
+        stored = load(blob)
+    except SafetensorError as error:
+        raise InputError(f"{path} cannot be read ({error}): get it again or set YODA_NB_SHIPPED=0.") from error
+    values = stored["values"]  # (n_ex, voxels)
+    if not torch.equal(volume.mask.sum(), stored["voxels"]) or not _same(volume, stored["means"]):
+        return None
+    samples = torch.full((len(values), *volume.mask.shape), -1.0)
+    samples[:, volume.mask] = values.float() / SCALE
+    return samples
+
+
+def ship(volume: Volume, spec: System, seed: int, weights: str, samples: Tensor) -> Path:
+    """Store samples (n_ex,1,D,H,W) in [-1,1] among the shipped ones, and their checksum."""
+    stored = {
+        "values": (samples[:, volume.mask] * SCALE).round().to(torch.int16),
+        "voxels": volume.mask.sum(),
+        "means": _means(volume),
+    }
+    path = SAMPLES / _name(volume, spec, seed, weights)
+    blob = save(stored)
+    write_atomic(path, blob)
+    sums = {**_sums(), path.name: sha256(blob).hexdigest()}
+    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    write_atomic(SAMPLES / SUMS, text.encode())
+    return path
+
+
+def _name(volume: Volume, spec: System, seed: int, weights: str) -> str:
+    """A file name from all that is exact on every machine."""
+    settings = {k: v for k, v in asdict(spec).items() if k not in UNNAMED}
+    settings["process"] = type(spec.sampling).__name__
+    known = [volume.subject, volume.sources, volume.contrast, tuple(volume.shape), settings, seed, weights]
+    return f"{volume.subject}-{sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]}.safetensors"
+
+
+def _means(volume: Volume) -> Tensor:
+    """(C,) mean of each source inside the mask."""
+    return torch.stack([channel[volume.mask[0]].mean() for channel in volume.source])
+
+
+def _same(volume: Volume, means: Tensor) -> bool:
+    return torch.allclose(_means(volume), means, rtol=0, atol=SAME)
+
+
+def _sums() -> dict[str, str]:
+    path = SAMPLES / SUMS
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

@@ -1,0 +1,191 @@
+"""Training from phantoms or files to a saved model, and every row of the table of systems again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from yoda_nb.data.manifest import FIELD_OF_VIEW, fetch, load_case, read_manifest
+from yoda_nb.data.places import MANIFEST
+from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.models import WEIGHTS, Card
+from yoda_nb.papers import TRAININGS
+from yoda_nb.papers.yoda import PRESETS
+from yoda_nb.systems.models import load_model
+from yoda_nb.training.batches import TrainConfig
+from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, train_model, training_phantoms
+
+N_PHANTOMS = 128  # of a row
+FOLDERS = {False: "systems", True: "variants"}  # below the shipped weights: never chosen unless named
+VALIDATION = 12  # phantoms beside those of a training of one's own
+CHANGES = tuple(f.name for f in fields(TrainConfig) if f.name not in ("net", "method"))
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Volumes to learn from and to be validated with, and what a card says of them."""
+
+    volumes: list[Volume]
+    validation: list[Volume]
+    described: str
+
+
+def train(
+    save: str | Path,
+    *,
+    out: str | Path,
+    sources: Iterable[str] = ("T1w", "T2w"),
+    target: str = "FLAIR",
+    preset: str = "tiny",
+    row: str | None = None,
+    initial: str | Path | None = None,
+    dataset: str | None = None,
+    phantoms: int = 384,
+    spacing: float = 3.0,
+    manifest: str | Path = MANIFEST,
+    mirror: str | Path | None = None,
+    label_maps: bool = True,
+    workers: int = 1,
+    device: str | None = None,
+    command: str = "",
+    **changes: Any,
+) -> Card:
+    """Train a model and write it to ``save`` (.safetensors, its card beside it); returns the card.
+
+    The net and method are YODA's at a ``preset``'s size, or those of a ``row`` of the table of
+    systems; with ``initial`` the weights of a model are where it starts. It learns from ``phantoms``
+    phantoms (two thirds from the manifest's label maps with ``label_maps``), or from a ``dataset`` of
+    the manifest, at ``spacing`` mm. ``out`` holds the run: the same call goes on where it stopped.
+    ``changes`` are fields of ``TrainConfig`` such as steps, batch_size, window, lr, seed. Raises
+    InputError before anything slow for unknown names and a path that cannot be written.
+    """
+    save, sources = Path(save), tuple(sources)
+    if save.suffix != ".safetensors":
+        raise InputError(f"{save} must end in .safetensors.")
+    config = training_config(len(sources), preset=preset, row=row, **changes)
+    start = None if initial is None else load_model(initial)
+    if start is not None and (start.config, start.sources, start.contrast) != (config.net, sources, target):
+        raise InputError(
+            f"{initial} is {start.config} for {'+'.join(start.sources)} to {start.contrast}, but this training's net "
+            f"is {config.net} for {'+'.join(sources)} to {target}: choose its preset or row, sources and target."
+        )
+    if dataset:
+        data = dataset_volumes(dataset, sources, target, spacing=spacing, manifest=Path(manifest), mirror=mirror)
+    else:
+        maps = label_map_files(Path(manifest), mirror) if label_maps else []
+        data = phantom_volumes(phantoms, sources, target, spacing=spacing, anatomies=maps, workers=workers)
+    about = {"title": TRAININGS[row].title, "extra": TRAININGS[row].extra(data.volumes)} if row else {}
+    return train_model(
+        save,
+        config,
+        data.volumes,
+        validation=data.validation,
+        out=Path(out),
+        data=data.described,
+        device=device,
+        command=command,
+        initial=None if start is None else start.net,
+        **about,
+    )
+
+
+def training_config(n_sources: int, *, preset: str = "tiny", row: str | None = None, **changes: Any) -> TrainConfig:
+    """YODA's net of a preset, or a row's net and method, with fields of the configuration changed."""
+    if preset not in PRESETS:
+        raise InputError(f"Preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}.")
+    if unknown := sorted(set(changes) - set(CHANGES)):
+        raise InputError(f"A training has no setting {', '.join(unknown)}: choose among {', '.join(CHANGES)}.")
+    if row:
+        model_name(row)
+    config = TRAININGS[row].config if row else TrainConfig(net=PRESETS[preset])
+    return replace(config, **changes, net=replace(config.net, n_sources=n_sources))  # type: ignore[type-var]
+
+
+def phantom_volumes(
+    n: int, sources: tuple[str, ...], target: str, *, spacing: float, anatomies: list[Path], workers: int = 1
+) -> TrainingData:
+    """Phantoms of training and validation seeds over the manifest's field of view."""
+    side = round(FIELD_OF_VIEW / spacing)
+    make: dict[str, Any] = {
+        "anatomies": anatomies,
+        "sources": sources,
+        "target": target,
+        "spacing": spacing,
+        "shape": (side,) * 3,
+        "workers": workers,
+    }
+    volumes = training_phantoms(n, **make)
+    validation = training_phantoms(VALIDATION, first_seed=VALIDATION_SEEDS, **make)
+    return TrainingData(volumes, validation, describe_phantoms(n, anatomies))
+
+
+def label_map_files(manifest: Path = MANIFEST, mirror: str | Path | None = None) -> list[Path]:
+    """The label maps that a manifest lists for training, fetched."""
+    cases = read_manifest(manifest, dataset="synthseg", split="train")
+    return [fetch(case.images["labels"], root=case.root, mirror=mirror) for case in cases]
+
+
+def dataset_volumes(
+    dataset: str,
+    sources: tuple[str, ...],
+    target: str,
+    *,
+    spacing: float,
+    manifest: Path = MANIFEST,
+    mirror: str | Path | None = None,
+) -> TrainingData:
+    """The training and validation subjects of a dataset of the manifest, at ``spacing`` mm."""
+    cases = read_manifest(manifest, dataset=dataset)
+    load = {"sources": sources, "target": target, "mirror": mirror, "spacing": spacing}
+    volumes, validation = (
+        [load_case(case, **load) for case in cases if case.split == split]  # type: ignore[arg-type]
+        for split in ("train", "val")
+    )
+    return TrainingData(volumes, validation, f"dataset {dataset} of {manifest.name}, {len(volumes)} subjects")
+
+
+def model_name(name: str) -> str:
+    """What ``load_model`` calls a row's model; InputError for one that is not in the table."""
+    if name not in TRAININGS:
+        raise InputError(f"There is no training {name!r}: choose among {', '.join(TRAININGS)}.")
+    return f"{FOLDERS[TRAININGS[name].variant]}/{name}"
+
+
+def train_systems(
+    names: Iterable[str] = (), *, out: Path, weights: Path = WEIGHTS, device: str | None = None
+) -> list[Card]:
+    """Train every row (or those named); returns their cards. A stopped run goes on where it was."""
+    names = list(names) or list(TRAININGS)
+    models = {name: model_name(name) for name in names}
+    return [_train(name, weights / f"{model}.safetensors", out / name, device) for name, model in models.items()]
+
+
+def _train(name: str, path: Path, out: Path, device: str | None) -> Card:
+    row = TRAININGS[name]
+    volumes, validation = _phantoms(row.sources, row.target, tuple(sorted(row.phantoms.items())))
+    options = "".join(f", {k} {v}" for k, v in sorted(row.phantoms.items()))
+    return train_model(
+        path,
+        row.config,
+        volumes,
+        validation=validation,
+        out=out,
+        title=row.title,
+        data=describe_phantoms(N_PHANTOMS, ()) + options,
+        extra=row.extra(volumes),
+        device=device,
+        command=f"yoda-nb rebuild systems --only {name}",
+    )
+
+
+@cache
+def _phantoms(
+    sources: tuple[str, ...], target: str, options: tuple[tuple[str, Any], ...]
+) -> tuple[list[Volume], list[Volume]]:
+    """What rows of the same data train on and are validated with."""
+    make: dict[str, Any] = {"sources": sources, "target": target, **dict(options)}
+    return training_phantoms(N_PHANTOMS, **make), training_phantoms(8, first_seed=VALIDATION_SEEDS, **make)

@@ -1,0 +1,192 @@
+"""What a step of training sees: volumes in memory, and batches that depend on (seed, step, rank)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from yoda_nb.diffusion.slabs import gather_slabs
+from yoda_nb.errors import InputError
+from yoda_nb.images.space import ROI_MARGIN_MM, roi_box
+from yoda_nb.images.styles import histogram, style_key
+from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.base import Config
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.training.denoising import DIFFUSION
+from yoda_nb.training.method import Method
+
+NAMELESS = Method("", ())  # in place of a configuration's own, whose losses are no data
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every choice of a training run (seed 000, III-D, where the paper states one)."""
+
+    net: Config = field(default_factory=MonaiUNetConfig)
+    method: Method = DIFFUSION
+    options: tuple[tuple[str, float | str | bool], ...] = ()  # what only this method reads
+    schedule: str = "linear"
+    n_train: int = 1000  # T
+    prediction: str = "v"  # what the net tells: "v" | "eps" | "x0", or in a method's own words
+    views: tuple[int, ...] = (0, 1, 2)
+    steps: int = 10_000
+    batch_size: int = 24  # for each process; the paper takes 96
+    window: int = 48  # side of the random in-slice crop, in voxels
+    lr: float = 1e-3  # the paper: 1e-4, constant
+    lr_end: float = 1e-5  # cosine from lr to here; equal to lr for a constant rate
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam
+    warmup: int = 200
+    ema: float = 0.999
+    clip: float = 1.0  # largest gradient norm
+    outside: float = 0.01  # weight of voxels outside the mask
+    augment: float = 0.05  # spread of the random gain and gamma of each source
+    margin_mm: tuple[float, float, float] = ROI_MARGIN_MM  # region of interest around the mask
+    seed: int = 0
+    half: bool = True
+    regression: bool = False  # train at t = T-1 only: a dedicated regression model (III-B.4)
+    unpaired: bool = False  # sources and targets from disjoint halves of the subjects (seed 002)
+
+    def option(self, name: str, default):
+        """What ``options`` say of a name."""
+        return dict(self.options).get(name, default)
+
+    def document(self) -> dict[str, object]:
+        """As plain values, the method by its name: two configurations that train alike are equal here."""
+        return {**asdict(replace(self, method=NAMELESS)), "method": self.method.name}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Slabs to train on; all tensors (N, .., A, B)."""
+
+    target: Tensor  # (N,S,A,B) in [-1,1], slabs of the acquired target
+    source: Tensor  # (N,C*S,A,B)
+    weight: Tensor  # (N,1,A,B), 1 inside the mask
+    times: Tensor  # (N,)
+    eps: Tensor  # (N,S,A,B)
+    fractions: Tensor  # (N,) in [0,1): continuous time is (times + fractions) / T
+    source_weight: Tensor  # (N,1,A,B): as ``weight``, of the sources' mask where subjects differ
+    keys: Tensor = field(default_factory=lambda: torch.zeros(0))  # (N,3,bins) style keys of nets that take them
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(**{k: v.to(device, non_blocking=True) for k, v in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Item:
+    """What training keeps of one volume."""
+
+    images: Tensor  # (1+C,D,H,W) float16: target, then sources
+    mask: Tensor  # (1,D,H,W) bool
+    box: tuple[slice, slice, slice]
+    key: Tensor  # (3,bins) style key of the target (seed 004), no bins for a net without
+
+
+def make_pool(volumes: Sequence[Volume], config: TrainConfig) -> list[Item]:
+    """Keep what training needs of each volume in memory, as float16, padded to the window.
+
+    Raises InputError for no volumes, for one without target or with another number of sources
+    than the net takes, and for a window that the net cannot halve often enough.
+    """
+    if not volumes:
+        raise InputError("Training needs at least one volume with a target: the list is empty.")
+    if config.unpaired and len(volumes) < 2:
+        raise InputError("Unpaired training needs at least two volumes, one of each half: add subjects.")
+    if config.window % config.net.divisor:
+        raise InputError(f"The window {config.window} must be a multiple of {config.net.divisor} for this net.")
+    items = []
+    for v in volumes:
+        if v.target is None:
+            raise InputError(f"Subject {v.subject} has no target image: give one or leave it out.")
+        if len(v.source) != config.net.n_sources:
+            raise InputError(
+                f"Subject {v.subject} has {len(v.source)} sources, but the net takes "
+                f"{config.net.n_sources}: give every subject the same contrasts."
+            )
+        lack = [max(0, config.window - n) for n in v.shape]
+        pad = [p for n in reversed(lack) for p in (n // 2, n - n // 2)]
+        images = F.pad(torch.cat([v.target, v.source]), pad, value=-1.0).half()
+        mask = F.pad(v.mask, pad, value=False)
+        margin = tuple(m / s for m, s in zip(config.margin_mm, v.spacing, strict=True))
+        bins = getattr(config.net, "style_bins", 0)
+        key = style_key(histogram(v.target, v.mask, bins)) if bins else torch.zeros(3, 0)
+        items.append(Item(images, mask, roi_box(mask[0].numpy(), margin), key))
+    return items
+
+
+def data_hash(pool: Sequence[Item]) -> str:
+    """A hash of all that is trained on: images, masks, regions of interest and keys, in their order."""
+    digest = sha256()
+    for item in pool:
+        for x in (item.images, item.mask, item.key):
+            digest.update(f"{tuple(x.shape)} {x.dtype}".encode())
+            digest.update(x.contiguous().numpy().data)
+        digest.update(str(item.box).encode())
+    return digest.hexdigest()
+
+
+def draw_batch(pool: Sequence[Item], config: TrainConfig, step: int, rank: int = 0) -> Batch:
+    """Random volume, plane, slice inside the region of interest and window (seed 000, III-D).
+
+    Unpaired, the targets come from the pool's odd volumes and the sources from its even ones.
+    """
+    rng = np.random.default_rng([config.seed, step, rank])
+    s = config.net.thickness
+    targets, sources, masks, source_masks, keys = [], [], [], [], []
+    for _ in range(config.batch_size):
+        slab, inside, key = _draw_slab(pool[1::2] if config.unpaired else pool, config, rng)
+        other, other_inside, _ = _draw_slab(pool[::2], config, rng) if config.unpaired else (slab, inside, key)
+        targets.append(slab[:, :s])
+        sources.append(_jitter(other[:, s:], config, rng))
+        masks.append(inside)
+        keys.append(key)
+        source_masks.append(other_inside)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    x0 = torch.cat(targets)
+    first = config.n_train - 1 if config.regression else 0
+    return Batch(
+        target=x0,
+        source=torch.cat(sources),
+        weight=torch.where(torch.cat(masks), 1.0, config.outside),
+        times=torch.randint(first, config.n_train, (len(x0),), generator=generator),
+        eps=torch.randn(x0.shape, generator=generator),
+        fractions=torch.rand(len(x0), generator=generator),
+        source_weight=torch.where(torch.cat(source_masks), 1.0, config.outside),
+        keys=torch.stack(keys),
+    )
+
+
+def _draw_slab(pool: Sequence[Item], config: TrainConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """One slab of all channels (1,(1+C)*S,A,B), the mask of its middle slice (1,1,A,B), the volume's style key."""
+    item = pool[rng.integers(len(pool))]
+    axis = config.views[rng.integers(len(config.views))]
+    cut = [slice(None)] * 3
+    for d in range(3):
+        lo, hi = item.box[d].start, item.box[d].stop
+        if d != axis:
+            size = item.mask.shape[1 + d]
+            start = rng.integers(lo, max(lo, hi - config.window) + 1)
+            start = min(start, size - config.window)
+            cut[d] = slice(start, start + config.window)
+    centre = torch.tensor([rng.integers(item.box[axis].start, item.box[axis].stop)])
+    slab = gather_slabs(item.images[:, *cut], axis, centre, config.net.thickness).float()
+    inside = gather_slabs(item.mask[:, *cut], axis, centre, 1)
+    if axis != 0 and rng.random() < 0.5:  # left-right mirror: D is the first in-slice axis
+        slab, inside = slab.flip(-2), inside.flip(-2)
+    return slab, inside, item.key
+
+
+def _jitter(source: Tensor, config: TrainConfig, rng: np.random.Generator) -> Tensor:
+    """Random gain and gamma for each source contrast, for scanners that differ: (1,C*S,A,B)."""
+    n = config.net.n_sources
+    gain, gamma = np.exp(rng.normal(0, config.augment, (2, n)))
+    shape = (1, n, 1, 1, 1)
+    magnitude = ((source + 1) / 2).unflatten(1, (n, -1))
+    changed = torch.tensor(gain).float().view(shape) * magnitude ** torch.tensor(gamma).float().view(shape)
+    return (2 * changed - 1).clamp(-1, 1).flatten(1, 2)

@@ -1,0 +1,266 @@
+"""Training: one loop for every method. Resume gives the same bytes as a run that was never interrupted.
+
+The batch of a step is a function of (seed, step, rank), so there is no random state to save.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import cos, isfinite, pi
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm.auto import tqdm
+
+from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import atomic
+from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.base import autocast_dtype
+from yoda_nb.training.batches import Batch, Item, TrainConfig, data_hash, draw_batch, make_pool
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a cosine from lr to lr_end."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    share = (step - config.warmup) / max(1, config.steps - config.warmup)
+    # a plain float: a NumPy one would end in the checkpoint, which then cannot be read back safely
+    return config.lr_end + (config.lr - config.lr_end) * 0.5 * (1 + cos(pi * share))
+
+
+def fit(
+    volumes: Sequence[Volume],
+    config: TrainConfig,
+    *,
+    out: str | Path | None = None,
+    validation: Sequence[Volume] = (),
+    device: torch.device | str | None = None,
+    checkpoint_every: int = 500,
+    stop_after: int | None = None,
+    initial: nn.Module | None = None,
+    on_log: Callable[[dict], None] | None = None,
+) -> nn.Module:
+    """Train a net and return its exponential moving average, on ``device``, in eval mode.
+
+    ``out`` holds ``checkpoint.pt`` (replaced atomically) and ``log.jsonl``; a run found there goes
+    on where it stopped. ``stop_after`` ends after that many steps of this call (the learning rate
+    still follows ``config.steps``). ``initial`` starts from another net's weights. Under torchrun
+    every process draws its own batches and gradients are averaged.
+
+    Ctrl-C and SIGTERM end the step in hand, write the checkpoint and raise KeyboardInterrupt with
+    what to do next; a second Ctrl-C does not wait. Raises InputError for volumes that do not fit
+    the net, for a checkpoint that is damaged, of another configuration or of other data, and for a
+    loss that is not finite (the last checkpoint is kept).
+    """
+    with _process_group() as rank, _stop_requests() as requests:
+        device = torch.device(device or _default_device())
+        out = None if out is None else Path(out)
+        pool = make_pool(volumes, config)
+        held_out = make_pool(validation, config) if validation else None
+        data = data_hash(pool) if out else ""
+        state, first, seconds = _start(config, device, initial, out, data)
+        ema = state["ema"]
+        wrapped = {k: _parallel(net) for k, net in state["nets"].items()}
+        last = config.steps if stop_after is None else min(config.steps, first + stop_after)
+
+        begun, losses, done, stopped = time.monotonic() - seconds, [], first, False
+        bar = tqdm(
+            range(first, last), initial=first, total=config.steps, desc="train", mininterval=5, disable=rank != 0
+        )
+        for step in bar:
+            batch = draw_batch(pool, config, step, rank).to(device)
+            losses.append(_step(wrapped, state, batch, config, step))
+            done, stopped = step + 1, _any_process(bool(requests))
+            if done % checkpoint_every and done != last and not stopped:
+                continue
+            entry = {
+                "step": done,
+                "loss": float(torch.stack(losses).mean()),
+                "lr": learning_rate(config, step),
+                "seconds": time.monotonic() - begun,
+            }
+            losses = []
+            if not isfinite(entry["loss"]):
+                raise InputError(f"The loss is {entry['loss']} by step {done}: lower lr or look at the images.")
+            if held_out and not stopped:  # who asks to stop is not kept waiting
+                entry["validation"] = validation_loss({**state["nets"], "net": ema.module}, held_out, config)
+            bar.set_postfix({k: f"{entry[k]:.4f}" for k in ("loss", "validation") if k in entry})
+            if rank == 0:
+                _save_checkpoint(out, state, config, entry, data)
+                if on_log is not None:
+                    on_log(entry)
+            if stopped:
+                break
+        bar.close()
+        if stopped or requests:  # also where the request came during the last validation
+            raise KeyboardInterrupt(_advice(done, out))
+        return ema.module.eval()
+
+
+@torch.no_grad()
+def validation_loss(nets: Mapping[str, nn.Module], pool: Sequence[Item], config: TrainConfig) -> float:
+    """The method's validation on fixed batches that training never draws."""
+    device = next(nets["net"].parameters()).device
+    measure = config.method.validation
+    with _autocast(device, config):
+        losses = [measure(nets, draw_batch(pool, config, i, rank=10**6).to(device), config) for i in range(8)]
+    return float(torch.stack(losses).mean())
+
+
+def _parallel(net: nn.Module) -> nn.Module:
+    return nn.parallel.DistributedDataParallel(net) if dist.is_initialized() else net
+
+
+def _start(config: TrainConfig, device, initial, out, data: str) -> tuple[dict, int, float]:
+    """All that a checkpoint holds, new or restored; the steps and the seconds done before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)  # the nets' first weights
+        nets = nn.ModuleDict(config.method.build(config))
+    if initial is not None:
+        nets["net"].load_state_dict(initial.state_dict())
+    nets = nets.to(device)
+    ema = AveragedModel(nets["net"], multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(device)
+    fp16 = config.half and autocast_dtype(device) is torch.float16
+    state = {"nets": nets, "ema": ema}
+    for k, player in enumerate(config.method.players):
+        weights = [p for name in player.nets for p in nets[name].parameters()]
+        state[f"optimiser{k}"] = torch.optim.Adam(weights, lr=config.lr, betas=config.betas)
+        state[f"scaler{k}"] = torch.amp.GradScaler(device.type, enabled=fp16)
+    return state, *_load_checkpoint(out, state, config, data)
+
+
+def _step(nets: Mapping[str, nn.Module], state: dict, batch: Batch, config: TrainConfig, step: int) -> Tensor:
+    """One update of each player and of the average; returns the last player's loss."""
+    for k, player in enumerate(config.method.players):
+        optimiser, scaler = state[f"optimiser{k}"], state[f"scaler{k}"]
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(config, step)
+        for name, net in nets.items():  # gradients of the other players' nets are not needed
+            net.requires_grad_(name in player.nets)
+        with _autocast(batch.target.device, config):
+            loss = player.loss(nets, batch, config)
+        optimiser.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimiser)
+        nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], config.clip)
+        scaler.step(optimiser)
+        scaler.update()
+    net, ema = state["nets"]["net"], state["ema"]
+    if step < min(1000, config.steps // 10):  # as the authors: a copy until then
+        ema.module.load_state_dict(net.state_dict())
+    else:
+        ema.update_parameters(net)
+    return loss.detach()
+
+
+def _autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
+    dtype = autocast_dtype(device) if config.half else None
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def _default_device() -> str:
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+
+
+@contextmanager
+def _process_group() -> Iterator[int]:
+    """Join the processes torchrun started, if it did; yields this process's rank."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
+        yield dist.get_rank() if dist.is_initialized() else 0
+        return
+    # gloo beside nccl: asking whether to stop must not wait for the GPU
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM in the yielded list in place of dying of them (main thread only)."""
+    requests: list[int] = []
+
+    def note(number: int, _frame) -> None:
+        if requests and number == signal.SIGINT:
+            raise KeyboardInterrupt("Training was stopped at once: the last checkpoint is kept.")
+        requests.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # others may not set handlers
+        yield requests
+        return
+    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requests
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _any_process(stop: bool) -> bool:
+    """Whether any process was asked to stop: all leave after the same step, or some would wait."""
+    if not dist.is_initialized():
+        return stop
+    flag = torch.tensor(int(stop))
+    dist.all_reduce(flag, dist.ReduceOp.MAX)
+    return bool(flag)
+
+
+def _advice(done: int, out: Path | None) -> str:
+    if out is None:
+        return f"Training was stopped after step {done} and is lost: give an out folder to keep it."
+    return f"Training was stopped after step {done}, kept in {out}: run the same command to go on."
+
+
+def _fingerprint(config: TrainConfig) -> str:
+    return json.dumps(config.document(), sort_keys=True)
+
+
+def _save_checkpoint(out: Path | None, state: dict, config: TrainConfig, entry: dict, data: str) -> None:
+    if out is None:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    blob = {k: v.state_dict() for k, v in state.items()}
+    blob |= {k: entry[k] for k in ("step", "seconds")} | {"config": _fingerprint(config), "data": data}
+    with atomic(out / "checkpoint.pt") as part:
+        torch.save(blob, part)
+    with open(out / "log.jsonl", "a") as log:
+        log.write(json.dumps(entry) + "\n")
+
+
+def _load_checkpoint(out: Path | None, state: dict, config: TrainConfig, data: str) -> tuple[int, float]:
+    """Restore a run in place; the step to go on with and the seconds so far, zeros for a new run."""
+    if out is None:
+        return 0, 0.0
+    path = out / "checkpoint.pt"
+    for stray in out.glob(f".*-{path.name}"):  # left by a run killed while writing
+        stray.unlink(missing_ok=True)
+    if not path.exists():
+        return 0, 0.0
+    try:
+        blob = torch.load(path, map_location="cpu", weights_only=True)
+        step, seconds, settings = int(blob["step"]), blob.get("seconds", 0.0), blob["config"]
+        seen = blob["data"]
+    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path} is damaged or no checkpoint of ours: delete it or choose another folder.") from error
+    if settings != _fingerprint(config):
+        raise InputError(f"{path} belongs to a run with other settings: choose another --out folder.")
+    if seen != data:
+        raise InputError(
+            f"{path} belongs to a run on other data: give the same subjects and files, or choose another --out folder."
+        )
+    for name, part in state.items():
+        part.load_state_dict(blob[name])
+    return step, seconds

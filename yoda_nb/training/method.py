@@ -1,0 +1,45 @@
+"""What a training method is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:  # a configuration holds its method
+    from yoda_nb.training.batches import Batch, TrainConfig
+
+Nets = Mapping[str, nn.Module]
+Loss = Callable[[Nets, "Batch", "TrainConfig"], Tensor]
+
+
+@dataclass(frozen=True)
+class Player:
+    """Nets that are updated together, and the loss that they lower."""
+
+    nets: tuple[str, ...]
+    loss: Loss
+
+
+def only_net(config: TrainConfig) -> dict[str, nn.Module]:
+    return {"net": config.net.build()}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How nets are trained: ``players`` move in turn on every batch, the last one's loss is logged.
+
+    ``build`` makes the nets; the one called "net" is averaged, validated and kept. ``validate``,
+    on fixed batches, is the last player's loss unless given.
+    """
+
+    name: str  # on cards and in checkpoints
+    players: tuple[Player, ...]
+    build: Callable[[TrainConfig], dict[str, nn.Module]] = only_net
+    validate: Loss | None = None
+
+    @property
+    def validation(self) -> Loss:
+        return self.validate or self.players[-1].loss

@@ -1,0 +1,153 @@
+"""The committed way to each model: phantoms or a manifest's cases in, weights and card out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.models import describe_machine, save_model
+from yoda_nb.training.batches import TrainConfig
+from yoda_nb.training.denoising import REGRESSION
+from yoda_nb.training.loop import fit
+
+TRAIN_SEEDS = 100_000  # training seeds start here: the manifest's subjects are all below
+VALIDATION_SEEDS = 900_000
+
+
+def training_phantoms(
+    n: int,
+    *,
+    anatomies: Sequence[Path] = (),
+    sources: tuple[str, ...] = ("T1w", "T2w"),
+    target: str = "FLAIR",
+    spacing: float = 3.0,
+    shape: tuple[int, int, int] = (64, 64, 64),
+    sigma: float = 0.04,
+    first_seed: int = TRAIN_SEEDS,
+    workers: int = 1,
+    **options,
+) -> list[Volume]:
+    """``n`` phantoms of new deformations; a third from MNI152, the rest from the label maps.
+
+    Without label maps all come from MNI152. Only what training needs is kept of each; further
+    ``options`` are of ``phantom_case``.
+    """
+    make = partial(
+        _training_phantom,
+        anatomies=tuple(anatomies),
+        sources=sources,
+        target=target,
+        spacing=spacing,
+        shape=shape,
+        sigma=sigma,
+        **options,
+    )
+    # seeds of one anatomy follow one another, so that each worker reads few label maps
+    seeds = sorted(range(first_seed, first_seed + n), key=lambda seed: _anatomy_of(seed, len(anatomies)))
+    progress = partial(tqdm, total=n, desc="phantoms", mininterval=5)
+    if workers == 1:
+        return list(progress(map(make, seeds)))
+    with ProcessPoolExecutor(workers) as pool:
+        return list(progress(pool.map(make, seeds, chunksize=max(1, n // (4 * workers)))))
+
+
+def describe_phantoms(n: int, anatomies: Sequence[Path]) -> str:
+    """What a card says of ``training_phantoms``."""
+    maps = ", ".join(Path(a).name for a in anatomies)
+    shares = f"one third from MNI152, two thirds from {maps}" if anatomies else "all from MNI152"
+    return f"{n} phantoms of seeds {TRAIN_SEEDS} and up: {shares}"
+
+
+def train_model(
+    path: Path,
+    config: TrainConfig,
+    volumes: Sequence[Volume],
+    *,
+    out: Path,
+    data: str,
+    validation: Sequence[Volume] = (),
+    device: str | None = None,
+    initial: nn.Module | None = None,
+    command: str = "",
+    title: str = "",
+    extra: Mapping[str, object] | None = None,
+) -> dict:
+    """Train, write the weights to ``path`` and the card beside them; returns the card.
+
+    ``out`` holds the run and resumes it; ``initial`` starts from another net's weights; ``data``,
+    ``command``, ``title`` and ``extra`` are for the card. All volumes must share their contrasts and be
+    of one isotropic spacing.
+    """
+    net = fit(
+        volumes,
+        config,
+        out=out,
+        validation=validation,
+        device=device,
+        initial=initial,
+        checkpoint_every=int(config.option("log_every", 500)),
+    )
+    # what the run wrote, for this call may only have resumed the end of it
+    history = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()]
+    last = history[-1]
+    first = volumes[0]
+    card = {
+        "title": f"{title or 'YODA denoiser'}, {'+'.join(first.sources)} to {first.contrast}, {first.spacing[0]:g} mm",
+        "sources": list(first.sources),
+        "target": first.contrast,
+        "spacing_mm": round(first.spacing[0], 4),
+        "schedule": config.schedule,
+        "n_train": config.n_train,
+        "prediction": config.prediction,
+        "method": config.method.name,
+        "options": dict(config.options),
+        "views": list(config.views),
+        "unpaired": config.unpaired,
+        "regression_only": config.regression or config.method.name == REGRESSION.name,
+        "intended_use": "Research and teaching; not for diagnosis.",
+        "limits": "Knows what its training data held: other scanners, ages and diseases are not "
+        "translated faithfully. Phantoms hold no tumours, surgery or motion.",
+        "licence": "Apache-2.0",
+        "training": {
+            "data": data,
+            "command": command,
+            "seed": config.seed,
+            "steps": config.steps,
+            "batch_size": config.batch_size,
+            "slabs_seen": config.steps * config.batch_size,
+            "window": config.window,
+            "lr": config.lr,
+            "ema": config.ema,
+            "last_log": last,
+            "history": [{k: round(e[k], 6) for k in ("step", "loss", "validation") if k in e} for e in history],
+            "seconds": round(last["seconds"]),
+            "machine": describe_machine(),
+            "torch": torch.__version__,
+        },
+        **(extra or {}),
+    }
+    if os.environ.get("RANK", "0") == "0":  # under torchrun the others hold the same net
+        save_model(net, path, config=config.net, card=card)
+    return card
+
+
+def _anatomy_of(seed: int, n_maps: int) -> int:
+    """-1 for MNI152, else the index of a label map."""
+    return -1 if n_maps == 0 or seed % 3 == 0 else (seed // 3 * 2 + seed % 3) % n_maps
+
+
+def _training_phantom(seed: int, *, anatomies, **settings) -> Volume:
+    index = _anatomy_of(seed, len(anatomies))
+    v = phantom_case(seed, anatomy=None if index < 0 else anatomies[index], **settings)
+    return replace(v, clean=None, labels=None, lesions=None)
