@@ -10,11 +10,13 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do 
 
 VENV := .venv
 BIN  := $(VENV)/bin
+CODE := yoda_nb tests hatch_build.py
+BIOME := @biomejs/biome@2.6.8
 PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report test lab class figure measure clean
+.PHONY: help report test lint lab class figure measure clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,21 +32,28 @@ report: $(VENV)/.installed ## Run the notebooks and write report/index.html
 test: $(VENV)/.installed-test ## Run the test suite
 	@$(BIN)/python -m pytest $(if $(MIRROR),--mirror=$(MIRROR)) $(ARGS)
 
+lint: $(VENV)/.installed-test ## Check style, types and the explorers' JavaScript
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy
+	@if npx --yes $(BIOME) --version >/dev/null 2>&1; then npx --yes $(BIOME) lint; \
+	else echo "The JavaScript was not checked: that needs node and, once, its package registry."; fi
+
 lab: $(VENV)/.installed ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks $(ARGS)
 
 class: $(VENV)/.installed ## Serve the notebooks to a class with Voilà
-	@$(BIN)/python docs/classroom.py $(ARGS)
+	@exec $(BIN)/yoda-nb class $(ARGS)
 
 figure: $(VENV)/.installed ## Make the README's figure again
-	@$(BIN)/python docs/make_figure.py
+	@$(BIN)/yoda-nb rebuild figure $(ARGS)
 
-measure: $(VENV)/.installed ## Measure the README's numbers again (MIRROR=DIR without internet)
-	@$(BIN)/python docs/measure.py $(if $(MIRROR),--mirror $(MIRROR)) $(ARGS)
+measure: $(VENV)/.installed ## Measure the documents' numbers again (MIRROR=DIR without internet)
+	@$(BIN)/yoda-nb rebuild numbers $(if $(MIRROR),--mirror $(MIRROR)) $(ARGS)
 	@$(BIN)/yoda-nb bench
 
 clean: ## Remove the report and caches (the environment: rm -r .venv)
-	rm -rf report build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf report build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
 	find yoda_nb tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -58,6 +67,6 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
-	@echo "Installing what the tests need ..."
-	@$(PIP) -e '.[test]'
+	@echo "Installing what the tests and the checks of style need ..."
+	@$(PIP) -e '.[test,lint]'
 	@touch $@

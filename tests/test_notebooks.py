@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -24,6 +25,16 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 def tagged(notebook: nbformat.NotebookNode, tag: str) -> list:
     return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", ())]
+
+
+def headings(cells: list) -> dict[str, int]:
+    """Where each second heading stands."""
+    return {
+        match[1].strip(): index
+        for index, cell in enumerate(cells)
+        if cell.cell_type == "markdown"
+        for match in re.finditer(r"^## +(.+)$", cell.source, re.MULTILINE)
+    }
 
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -56,21 +67,50 @@ def test_cells_come_in_the_agreed_order(path):
     imports = code[1].source.lstrip()
     assert re.match(r"(#.*\n)*(import|from) ", imports), "the imports come after the parameters"
 
-    headings = {
-        match[1].strip(): index
-        for index, cell in enumerate(cells)
-        if cell.cell_type == "markdown"
-        for match in re.finditer(r"^## +(.+)$", cell.source, re.MULTILINE)
-    }
-    check, attempt = headings["Check"], headings["Try"]
+    check, attempt = headings(cells)["Check"], headings(cells)["Try"]
     assert check < attempt, "Check comes before Try"
-    checks = [cell.source for cell in cells[check:attempt] if cell.cell_type == "code"]
-    assert any(re.search(r"^\s*assert ", source, re.MULTILINE) for source in checks)
     assert any("<details>" in cell.source for cell in cells[attempt:]), "a folded answer"
     tries = [cell.source for cell in cells[attempt:] if cell.cell_type == "code"]
     assert any("check_answer(" in source and "answer = None" in source for source in tries), "an answer checks itself"
     for cell in code:
         assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.source
+
+
+@each_notebook
+def test_a_notebook_checks_what_it_says_in_its_smallest_setting_too(path):
+    cells = read(path).cells
+    between = cells[headings(cells)["Check"] : headings(cells)["Try"]]
+    trees = [ast.parse(cell.source) for cell in between if cell.cell_type == "code"]
+    assert any(asserts(tree.body) for tree in trees), "an assert outside of 'if profile != \"tiny\"'"
+    whole = "".join(cell.source for cell in cells)
+    assert "all(f.effects" not in whole, "that claims have effects says nothing of the effects"
+    assert whole.count("claims.check_findings(") == whole.count("claims.find("), "findings are checked"
+
+
+def asserts(body: list[ast.stmt]) -> bool:
+    """Whether statements hold an assert that also runs in the profile "tiny"."""
+    for node in body:
+        if isinstance(node, ast.Assert):
+            return True
+        large = isinstance(node, ast.If) and "profile != 'tiny'" in ast.unparse(node.test)
+        inner = [] if large else getattr(node, "body", [])
+        if asserts([*inner, *getattr(node, "orelse", [])]):
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('if profile != "tiny":\n    assert x', False),
+        ('if known and profile != "tiny":\n    assert x', False),
+        ('if profile != "tiny":\n    y\nelse:\n    assert x', True),
+        ("for x in y:\n    if known:\n        assert x", True),
+        ('"assert x"', False),
+    ],
+)
+def test_an_assert_is_found_where_it_runs(source, found):
+    assert asserts(ast.parse(source).body) == found
 
 
 @each_notebook

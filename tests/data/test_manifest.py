@@ -12,11 +12,11 @@ import pooch
 import pytest
 
 from yoda_nb.data.manifest import check, fetch, load_case, read_manifest
+from yoda_nb.data.places import MANIFEST
 from yoda_nb.data.rows import COLUMNS
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import sha256
 
-SHIPPED = Path(__file__).parents[1] / "data_manifest.csv"
 GOOD = dict(
     dataset="d",
     subject="s1",
@@ -52,19 +52,19 @@ def ball(folder, name, value=1.0):
 
 
 def test_shipped_manifest_lists_what_the_project_promises():
-    count = lambda **wanted: len(read_manifest(SHIPPED, **wanted))  # noqa: E731
+    count = lambda **wanted: len(read_manifest(MANIFEST, **wanted))  # noqa: E731
     assert [count(dataset="phantom", split=s) for s in ("train", "val", "test")] == [32, 4, 12]
     assert count(dataset="phantom-b") == count(dataset="phantom-b", split="test") == 8
     assert [count(dataset="phantom-labels", split=s) for s in ("train", "test")] == [10, 8]
-    maps = read_manifest(SHIPPED, dataset="synthseg")
+    maps = read_manifest(MANIFEST, dataset="synthseg")
     assert len(maps) == 12 and all(len(m.images["labels"].sha256) == 64 for m in maps)
     left_out = {m.images["labels"].uri for m in maps if m.split == "test"}
-    trained = read_manifest(SHIPPED, dataset="phantom-labels", split="train")
+    trained = read_manifest(MANIFEST, dataset="phantom-labels", split="train")
     assert len(left_out) == 2 and not left_out & {case.anatomy.uri for case in trained}
 
 
 def test_the_same_maps_are_at_hand_in_the_mirror(mirror):
-    cases = read_manifest(SHIPPED)
+    cases = read_manifest(MANIFEST)
     assert {row["status"] for row in check(cases, mirror=mirror)} == {"present", "generated"}
 
 

@@ -17,6 +17,8 @@ from yoda_nb.errors import InputError
 from yoda_nb.metrics.noise import rician_mean, rician_std
 
 SMALL = {"spacing": 4.0, "shape": (44, 52, 44)}  # one spacing: the maps are blurred only once
+
+
 T1, T2, PD = TISSUE = (1000.0, 80.0, 0.75)
 
 
@@ -27,6 +29,8 @@ def made(seed: int = 0, **settings):
 
 
 VOXEL = 27 / 1000  # ml
+
+
 BOX = {  # the volumes in ``label_map``
     "CSF": 8 * 16 * 8 * VOXEL,
     "GM": (44 * 48 * 38 - 32 * 36 * 26) * VOXEL,
@@ -47,9 +51,6 @@ def label_map(tmp_path_factory):
     path = tmp_path_factory.mktemp("anatomy") / "head.nii.gz"
     nib.save(nib.Nifti1Image(codes, np.diag([3, 3, 3, 1.0])), path)
     return path
-
-
-# --- signal equations, written out again with plain arithmetic
 
 
 def test_spin_echo():
@@ -93,9 +94,6 @@ def test_the_contrasts_look_as_radiologists_know_them(protocol):
     assert t1w["WM"] > t1w["GM"] > t1w["CSF"]
     assert t2w["CSF"] > t2w["lesion"] > t2w["GM"] > t2w["WM"]
     assert flair["lesion"] > flair["GM"] > flair["WM"] > 3 * flair["CSF"]
-
-
-# --- the image
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -161,9 +159,6 @@ def test_lesions_lie_in_white_matter_and_are_bright():
     assert not phantom_case(2, **SMALL, lesions=False).lesions.any()
 
 
-# --- what a seed and each setting decide
-
-
 def test_same_seed_same_bytes_other_seed_another_brain():
     a, b, c = phantom_case(5, **SMALL), phantom_case(5, **SMALL), phantom_case(6, **SMALL)
     for name in ("source", "target", "clean", "mask", "labels", "lesions"):
@@ -214,9 +209,6 @@ def test_unknown_names_are_refused_with_the_choice():
         phantom_case(0, spacing=0, shape=(16, 16, 16))
 
 
-# --- label maps as anatomy
-
-
 def test_a_label_map_as_anatomy(label_map):
     v = phantom_case(0, spacing=6.0, shape=(32, 32, 32), anatomy=label_map)
     assert v.subject == "phantom-0-head"
@@ -263,3 +255,11 @@ def test_a_real_label_map(mirror):
     assert 1000 < float(v.mask.sum()) * 64 / 1000 < 2200
     share = torch.bincount(v.labels[v.mask].long(), minlength=4)[1:] / v.mask.sum()
     assert share[1] > 0.3 and share[2] > 0.2 and share[0] > 0.05
+
+
+def test_style_changes_the_target_alone():
+    small = {"shape": (32, 32, 32), "spacing": 6.0}
+    plain, styled, other = (phantom_case(seed, **small, style=style) for seed, style in ((3, 0), (3, 1), (4, 1)))
+    assert torch.equal(plain.source, styled.source) and torch.equal(plain.mask, styled.mask)
+    assert not torch.equal(plain.clean, styled.clean)
+    assert {plain.subject, styled.subject, other.subject} == {"phantom-3", "phantom-3-styled", "phantom-4-styled"}

@@ -9,7 +9,6 @@ from scipy import ndimage
 from yoda_nb.diffusion.coherence import aggregate_views, homogenise_slices, slice_inconsistency
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.schedules import schedule
-from yoda_nb.nets.base import build
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
 
 
@@ -21,7 +20,7 @@ def rng(seed: int = 0) -> torch.Generator:
 def test_aggregation_is_the_mean_of_the_single_views(views):
     torch.manual_seed(0)
     config = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=1, thickness=3)
-    net = build(config).eval()
+    net = config.build().eval()
     with torch.no_grad():
         net.out[-1].conv.weight.normal_(std=0.1)
     x, source = torch.randn((2, 1, 8, 6, 9), generator=rng())

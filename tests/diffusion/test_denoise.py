@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from yoda_nb.diffusion.denoise import volume_denoiser
-from yoda_nb.diffusion.process import PREDICTIONS, add_noise, target
+from yoda_nb.diffusion.process import PREDICTIONS, add_noise, prediction_target
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.diffusion.slabs import to_slabs
-from yoda_nb.nets.base import Given, build
+from yoda_nb.nets.base import Given
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
 
 NOISE = schedule()
@@ -65,7 +65,7 @@ def test_channels_are_slices_of_x_then_of_each_source():
 def test_a_net_that_copies_a_middle_slice_gives_back_that_image(axis, channel):
     """Slabs out, odd sides padded for the net and cut back, slices in: nothing moves."""
     net = pick(5 * channel + 2)
-    denoise = volume_denoiser(net, SOURCE, NOISE, target="x0", half=False, divisor=8, batch_size=4)
+    denoise = volume_denoiser(net, SOURCE, NOISE, prediction="x0", half=False, divisor=8, batch_size=4)
     assert torch.equal(denoise(X, 10, axis), torch.cat([X, SOURCE])[channel : channel + 1])
     assert all(side % 8 == 0 for slabs in net.seen for side in slabs.shape[-2:])
 
@@ -75,9 +75,9 @@ def test_what_the_net_predicts_becomes_x0(kind):
     """A net that knows the answer, whatever it is asked for."""
     truth, eps = volume(1, 2), volume(1, 3)
     for t in (0, 400, 999):
-        x_t, wanted = (f(truth, eps, NOISE.at(t)) for f in (add_noise, lambda *a: target(*a, kind)))
+        x_t, wanted = (f(truth, eps, NOISE.at(t)) for f in (add_noise, lambda *a: prediction_target(*a, kind)))
         oracle = Fake(lambda slabs, times, wanted=wanted: to_slabs(wanted, 2, 1))
-        denoise = volume_denoiser(oracle, SOURCE, NOISE, target=kind, half=False, divisor=1)
+        denoise = volume_denoiser(oracle, SOURCE, NOISE, prediction=kind, half=False, divisor=1)
         assert torch.allclose(denoise(x_t, t, 2), truth, atol=1e-4 if kind != "eps" else 2e-3)
 
 
@@ -110,7 +110,7 @@ def test_slices_without_mask_do_not_run_and_the_others_do_not_notice(axis):
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
-    net = build(TINY)
+    net = TINY.build()
     with torch.no_grad():  # MONAI starts the last layer at zero: without this every output is 0
         net.out[-1].conv.weight.normal_(std=0.1)
     return net.eval()
@@ -159,7 +159,7 @@ def test_an_answer_may_be_converted_by_another_rule():
 def test_overlapping_answers_are_averaged_or_the_middle_counts(axis):
     """A net that answers each slice with its place in the slab: 0, 1, 2."""
     net = Fake(lambda slabs, times: torch.arange(3.0).view(1, 3, 1, 1).expand(len(slabs), 3, *slabs.shape[2:]))
-    settings = {"thickness": 3, "divisor": 1, "half": False, "target": "x0", "out_slices": 3, "batch_size": 2}
+    settings = {"thickness": 3, "divisor": 1, "half": False, "prediction": "x0", "out_slices": 3, "batch_size": 2}
     alone = volume_denoiser(net, SOURCE, NOISE, co_predict=False, **settings)(X, 10, axis)
     assert torch.equal(alone, torch.ones_like(X))
     slices = volume_denoiser(net, SOURCE, NOISE, **settings)(X, 10, axis).movedim(1 + axis, 0).flatten(1)
@@ -175,6 +175,6 @@ def test_what_stays_the_same_is_given_with_every_batch():
 
     style = torch.arange(12.0).view(1, 3, 4) / 20
     denoise = volume_denoiser(
-        Given(Styled(), style=style), SOURCE, NOISE, target="x0", divisor=1, batch_size=4, half=False
+        Given(Styled(), style=style), SOURCE, NOISE, prediction="x0", divisor=1, batch_size=4, half=False
     )
     assert torch.equal(denoise(X, 3, 0), torch.full_like(X, float(style[0, 1, 2])))

@@ -1,22 +1,21 @@
-"""Diffusion against closed forms, against MONAI where it is right, and in a world of Gaussians."""
+"""The process against closed forms, and against MONAI where it is right."""
 
 from __future__ import annotations
 
 from functools import partial
 from math import sqrt
 
-import numpy as np
 import pytest
 import torch
 
 from yoda_nb.diffusion.process import (
-    SIGMAS,
     PREDICTIONS,
+    SIGMAS,
     add_noise,
     expected,
+    prediction_target,
     sample,
     step_sigma,
-    target,
     time_pairs,
     to_x0,
     vp_step,
@@ -32,31 +31,6 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=rng(seed), dtype=torch.float64)
-
-
-# --- schedules
-
-
-@pytest.mark.parametrize("n_train", [1000, 250, 50, 10])
-@pytest.mark.parametrize("name", ["linear", "cosine"])
-def test_signal_falls_from_nearly_all_to_nearly_none(name, n_train):
-    ab = schedule(name, n_train).alpha_bar
-    assert len(ab) == n_train and ab.dtype == torch.float64
-    assert (ab.diff() < 0).all() and 0 < ab[-1] < 1e-3 and ab[0] < 1
-    assert schedule(name, n_train).at(-1) == 1.0
-
-
-def test_linear_is_ddpm_and_cosine_is_its_definition():
-    beta = np.linspace(1e-4, 0.02, 1000)
-    assert LINEAR.alpha_bar.numpy() == pytest.approx(np.cumprod(1 - beta), rel=1e-12)
-    t = np.arange(1, 901) / 1000  # before the clip of beta, which only concerns the very end
-    f = np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2
-    assert schedule("cosine").alpha_bar[:900].numpy() == pytest.approx(f, rel=1e-9)
-    with pytest.raises(ValueError, match="'sine' is unknown"):
-        schedule("sine")
-
-
-# --- targets and their inverse
 
 
 @pytest.mark.parametrize("kind", PREDICTIONS)
@@ -85,9 +59,6 @@ def test_each_image_may_have_its_own_time():
     together = add_noise(x0, eps, ab)
     for i, t in enumerate((5, 400, 999)):
         assert torch.allclose(together[i], add_noise(x0[i], eps[i], LINEAR.at(t)))
-
-
-# --- pairs of times
 
 
 @pytest.mark.parametrize("n_train", [1, 2, 3, 10, 37, 100])
@@ -144,9 +115,6 @@ def test_pairs_that_can_be_read():
 def test_steps_that_do_not_fit_are_refused(n, jump):
     with pytest.raises(ValueError, match="must lie in"):
         time_pairs(10, n, jump_to=jump)
-
-
-# --- one step
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
@@ -243,108 +211,6 @@ def test_the_same_generator_gives_the_same_sample():
     assert not torch.equal(run(generator=rng(1)), run(generator=rng(2)))
 
 
-# --- a world of Gaussians: data N(MU, S^2), whose best denoiser has a closed form
-
-MU, S = 0.3, 0.2
-
-
-def posterior_mean(x: torch.Tensor, t: int) -> torch.Tensor:
-    """E[x0 | x_t] for x_t = a x0 + b eps."""
-    ab = LINEAR.at(t)
-    return MU + sqrt(ab) * S**2 * (x - sqrt(ab) * MU) / (ab * S**2 + 1 - ab)
-
-
-def gauss_denoiser(kind: str):
-    """The same denoiser, through what a net of that kind would put out."""
-
-    def denoise(x, t, i):
-        ab, x0 = LINEAR.at(t), posterior_mean(x, t)
-        eps = (x - sqrt(ab) * x0) / sqrt(1 - ab)
-        return to_x0(x, prediction_target(x0, eps, ab, kind), ab, kind)
-
-    return denoise
-
-
-def analytic(pairs, sigma: str) -> tuple[float, float]:
-    """Mean and standard deviation of the samples: every step is affine in x, so Gauss stays Gauss."""
-    mean, variance = 0.0, 1.0
-    for t, s in pairs:
-        a, b = LINEAR.at(t), LINEAR.at(s)
-        gain = sqrt(a) * S**2 / (a * S**2 + 1 - a)  # x0 = gain x + shift
-        shift = MU * (1 - gain * sqrt(a))
-        if s < 0:
-            return gain * mean + shift, abs(gain) * sqrt(variance)
-        beta = 1 - a / b
-        if sigma == "posterior":  # Ho et al. 2020, eq. 7, written with beta
-            of_x0, of_x = sqrt(b) * beta / (1 - a), sqrt(a / b) * (1 - b) / (1 - a)
-            new = (1 - b) / (1 - a) * beta
-        elif sigma == "zero":  # Song et al. 2021, eq. 13
-            of_x = sqrt((1 - b) / (1 - a))
-            of_x0, new = sqrt(b) - of_x * sqrt(a), 0.0
-        else:  # seed 000, Alg. 2, line 5
-            of_x0, of_x, new = sqrt(b), 0.0, 1 - b
-        slope = of_x0 * gain + of_x
-        mean, variance = slope * mean + of_x0 * shift, slope**2 * variance + new
-    raise AssertionError("the pairs do not end in -1")
-
-
-@pytest.mark.parametrize("n", [1, 2, 4, 10, 50, 1000])
-@pytest.mark.parametrize("sigma", SIGMAS)
-@pytest.mark.parametrize("kind", PREDICTIONS)
-def test_samples_have_the_analytic_mean_and_spread(kind, sigma, n):
-    pairs, count = time_pairs(1000, n), 4_000
-    step = partial(vp_step, schedule=LINEAR, sigma=sigma)
-    x = sample(gauss_denoiser(kind), normal(count), pairs, step, generator=rng(1))
-    mean, std = analytic(pairs, sigma)
-    assert float(x.mean()) == pytest.approx(mean, abs=4.5 * std / sqrt(count) + 1e-6)
-    assert float(x.std()) == pytest.approx(std, rel=4.5 / sqrt(2 * count) + 1e-6)
-
-
-@pytest.mark.parametrize("sigma", ["posterior", "zero"])
-def test_all_steps_reach_the_data(sigma):
-    mean, std = analytic(time_pairs(1000, 1000), sigma)
-    assert mean == pytest.approx(MU, abs=1e-2)
-    assert std == pytest.approx(S, rel=0.02)
-
-
-def test_few_steps_make_too_little_noise():
-    spread = [analytic(time_pairs(1000, n), "posterior")[1] for n in (1, 2, 4, 10, 50, 1000)]
-    assert all(a < b for a, b in zip(spread, spread[1:], strict=False))
-
-
-def test_re_noising_makes_less_noise_than_the_posterior():
-    """Algorithm 2 as printed forgets x_t: the noise that the data has is not all made anew."""
-    pairs = time_pairs(1000, 1000)
-    assert analytic(pairs, "fresh")[1] < 0.75 * analytic(pairs, "posterior")[1]
-
-
-def test_one_step_is_regression():
-    step = partial(vp_step, schedule=LINEAR)
-    x = sample(gauss_denoiser("v"), normal(1000), time_pairs(1000, 1), step, generator=rng())
-    assert float(x.mean()) == pytest.approx(MU, abs=1e-3)
-    assert float(x.std()) < 1e-3
-
-
-def test_expected_error_falls_as_one_over_root_n():
-    """ExpA's distance to the regression image is the samples' spread over sqrt(n)."""
-    pairs, step = time_pairs(1000, 50), partial(vp_step, schedule=LINEAR)
-    mean, std = analytic(pairs, "posterior")
-    generator = rng(3)
-
-    def trajectories(n):
-        for _ in range(n):
-            start = torch.randn(2000, generator=generator, dtype=torch.float64)
-            yield sample(gauss_denoiser("v"), start, pairs, step, generator=generator)
-
-    for n in (1, 4, 16):
-        error = expected(trajectories(n), "mean") - mean
-        assert float(error.square().mean().sqrt()) == pytest.approx(std / sqrt(n), rel=0.08)
-    assert mean == pytest.approx(MU, abs=0.01)  # what regression gives
-
-
-# --- averaging
-
-
 def test_rms_and_mean_by_hand():
     samples = [torch.tensor([-1.0, 0.0, 1.0]), torch.tensor([-1.0, -1.0, 0.0])]
     # magnitudes 0 0, 1 0, 2 1
@@ -387,3 +253,16 @@ def test_expected_refuses_nothing_and_nonsense():
         expected([])
     with pytest.raises(ValueError, match="'median'"):
         expected([torch.zeros(1)], "median")
+
+
+def test_ddpm_and_ddim_are_seed_001s_equations():
+    noise = schedule("alpha-cosine")
+    x, x0, eps = (torch.randn(1, 4, 4, 4, dtype=torch.float64) for _ in range(3))
+    t, s = 700, 650
+    (a_t, s_t), (a_s, s_s) = ((noise.at(k) ** 0.5, (1 - noise.at(k)) ** 0.5) for k in (t, s))
+    ddim = a_s * x0 + s_s / s_t * (x - a_t * x0)  # eq. 6
+    torch.testing.assert_close(vp_step(x, x0, t, s, eps, schedule=noise, sigma="zero"), ddim)
+    a_ts, var_ts = a_t / a_s, s_t**2 - (a_t / a_s) ** 2 * s_s**2
+    mean = a_ts * s_s**2 / s_t**2 * x + a_s * var_ts / s_t**2 * x0  # eq. 3
+    ddpm = mean + (var_ts * s_s**2 / s_t**2) ** 0.5 * eps
+    torch.testing.assert_close(vp_step(x, x0, t, s, eps, schedule=noise, sigma="posterior"), ddpm)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -12,12 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import pytest
+from filelock import FileLock
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+TRIES = 3  # ports
 LAB_SETTINGS = {
     "labconfig/page_config.json": {  # it would ask the network for updates
         "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}
@@ -44,25 +48,71 @@ ALL_RAN = """() => {
 
 @contextmanager
 def serving(folder: Path, home: Path) -> Iterator[str]:
-    """JupyterLab on loopback for as long as the context lasts, then it and its kernels are gone."""
+    """JupyterLab on loopback for as long as the context lasts, then it and its kernels are gone.
+
+    It has a port of its own and a token that nobody else knows, and it is there once it answers to
+    that token over HTTP: a record of it, or an open port, could be another server's.
+    """
     for name, settings in LAB_SETTINGS.items():
         path = home / "config" / name
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(settings))
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        "--LabApp.expose_app_in_browser=True",
-        f"--ServerApp.root_dir={folder}",
-    ]
-    with run_server(command, home) as server:
-        [record] = wait_for(lambda: list((home / "runtime").glob("jpserver-*.json")), server, home)
-        told = wait_for(lambda: _json(record), server, home)
-        yield f"{told['url']}lab?token={told['token']}"
+    token = uuid.uuid4().hex
+    for attempt in range(TRIES):
+        port = free_port(home)
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--no-browser",
+            "--allow-root",
+            "--ip=127.0.0.1",
+            f"--port={port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={token}",
+            "--LabApp.expose_app_in_browser=True",
+            f"--ServerApp.root_dir={folder}",
+        ]
+        with run_server(command, home) as server:
+            url = f"http://127.0.0.1:{port}/"
+            if not answers(f"{url}api/status?token={token}", server) and attempt + 1 < TRIES:
+                continue  # another program took the port between our asking and the server's
+            wait_for(lambda url=url: answers(f"{url}api/status?token={token}", server), server, home)
+            yield f"{url}lab?token={token}"
+            return
+
+
+def free_port(home: Path) -> int:
+    """A port of loopback that is free now, and that no test of this run has been given before.
+
+    ``home`` is a folder that pytest made for the server.
+
+    The system hands out a port again soon after it was closed; a lock and a list that all workers share
+    keep two of them from holding one.
+    """
+    shared = home.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else home.parent  # by all workers
+    given = shared / "ports"
+    with FileLock(shared / "ports.lock"):
+        taken = given.read_text().split() if given.exists() else []
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+            if str(port) not in taken:
+                given.write_text(" ".join([*taken, str(port)]))
+                return port
+
+
+def answers(url: str, server: subprocess.Popen, seconds: float = 120) -> bool:
+    """Whether a server answers to a GET with success before it ends or the time is up."""
+    end = time.monotonic() + seconds
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            with urlopen(url, timeout=10) as answer:
+                return answer.status == 200
+        except OSError:  # not listening yet, busy, or (403) not ours
+            time.sleep(0.2)
+    return False
 
 
 def run_all(page: Page, url: str, notebook: Path, seconds: float = 300) -> None:
@@ -118,10 +168,3 @@ def children(pid: int) -> list[str]:
             command = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             found += [command, *children(int(child))]
     return [command for command in found if command]
-
-
-def _json(path: Path):
-    try:
-        return json.loads(path.read_text())
-    except ValueError:  # being written
-        return None

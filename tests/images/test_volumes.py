@@ -8,17 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from nibabel.affines import apply_affine
 from nibabel.orientations import axcodes2ornt, ornt_transform
 from scipy.spatial.transform import Rotation
 
 from yoda_nb.errors import InputError
-from yoda_nb.images import nifti, volumes
-from yoda_nb.images.brain import brain_mask
-from yoda_nb.images.nifti import Grid, read_image, sha256
-from yoda_nb.images.space import crop, resample_like, roi_box, uncrop
+from yoda_nb.images import nifti
+from yoda_nb.images.nifti import read_image, sha256
+from yoda_nb.images.space import roi_box, uncrop
 from yoda_nb.images.volumes import (
     HEAD_ROOM,
     Volume,
@@ -198,66 +195,6 @@ def test_conform_covers_the_field_of_view_and_is_idle_when_done():
         conform(volume, 0)
 
 
-@pytest.mark.parametrize("order", [1, 3])
-def test_a_linear_ramp_survives_resampling(order):
-    """Linear functions of mm are reproduced exactly inside, on any pair of grids."""
-    ramp = torch.from_numpy(world(SHAPE, AFFINE) @ [0.3, -0.2, 0.5]).float()[None]
-    to_affine = tilted(np.diag([5.0, 5.5, 4.5, 1.0]), (3, 5, -4))
-    to_affine[:3, 3] = [-20, -25, -20]
-    got = resample_like(ramp, AFFINE, to_affine, (8, 8, 8), order=order)[0].numpy()
-    want = world((8, 8, 8), to_affine) @ [0.3, -0.2, 0.5]
-    np.testing.assert_allclose(got, want, atol=0.05 if order == 3 else 1e-4)
-
-
-def test_downsampling_does_not_alias():
-    stripes = torch.from_numpy((np.indices((24, 24, 24)).sum(0) % 2).astype(np.float32))[None]
-    coarse = np.diag([2.0, 2, 2, 1])
-    thinned = resample_like(stripes, np.eye(4), coarse, (12, 12, 12), order=3)
-    assert thinned[0, 3:-3, 3:-3, 3:-3].sub(0.5).abs().max() < 0.05
-
-
-def test_resampling_outside_the_view_fills_and_keeps_dtypes():
-    labels = torch.arange(1, 28, dtype=torch.uint8).reshape(1, 3, 3, 3)
-    shifted = np.eye(4)
-    shifted[:3, 3] = [1, 0, -1]
-    moved = resample_like(labels, np.eye(4), shifted, (3, 3, 3), order=0, fill=0)
-    assert moved.dtype == torch.uint8
-    assert moved[0, 0, 0].tolist() == [0, *labels[0, 1, 0, :2].tolist()]
-    assert (moved[0, 2] == 0).all()
-    shifted[:3, 3] = [0.45, 0.0, 0.0]  # not whole voxels: nearest, half a voxel beyond the centre
-    mask = resample_like(labels > 0, np.eye(4), shifted, (4, 3, 3), order=0, fill=0)
-    assert mask.dtype == torch.bool and mask[0, :3].all() and not mask[0, 3].any()
-    far = np.eye(4)
-    far[:3, 3] = 100
-    assert (resample_like(labels.float(), np.eye(4), far, (2, 2, 2), order=1) == -1).all()
-
-
-def test_roi_box_by_hand():
-    mask = torch.zeros(1, 60, 60, 60, dtype=torch.bool)
-    mask[0, 25:35, 30:40, 2:50] = True
-    assert roi_box(mask) == (slice(5, 55), slice(20, 50), slice(0, 55))
-    assert roi_box(mask[0].numpy(), (0, 2.1, 0)) == (slice(25, 35), slice(27, 43), slice(2, 50))
-    sides = [s.stop - s.start for s in roi_box(mask, (1, 0, 5), multiple=8)]
-    assert sides == [16, 16, 56]
-    with pytest.raises(InputError, match="empty"):
-        roi_box(mask & False)
-
-
-@settings(max_examples=50, deadline=None)
-@given(data=st.data())
-def test_crop_and_uncrop_are_inverse(data):
-    shape = data.draw(st.tuples(*[st.integers(1, 9)] * 3))
-    mask = torch.zeros(shape, dtype=torch.bool)
-    mask[tuple(data.draw(st.integers(0, n - 1)) for n in shape)] = True
-    margin = data.draw(st.tuples(*[st.floats(0, 4)] * 3))
-    box = roi_box(mask, margin, multiple=data.draw(st.integers(1, 4)))
-    x = torch.arange(2 * mask.numel(), dtype=torch.float32).reshape(2, *shape)
-    back = uncrop(crop(x, box), box, shape)
-    inside = uncrop(torch.ones_like(crop(mask, box)), box, shape, fill=0)
-    assert inside[mask].all()
-    assert torch.equal(back[:, inside], x[:, inside]) and (back[:, ~inside] == -1).all()
-
-
 def test_window_of_known_intensities():
     mask = np.zeros((20, 20, 20), bool)
     mask[4:16, 4:16, 4:16] = True
@@ -287,47 +224,6 @@ def test_inputs_are_not_changed(tmp_path):
     save_image(small.source, small, tmp_path / "a.nii")
     assert torch.equal(volume.source, before[0])
     np.testing.assert_array_equal(volume.affine, before[1])
-
-
-def test_a_stripped_brain_is_its_own_mask():
-    data, ball = head()
-    data[10, 12, 11] = 0  # a hole
-    data[0, 0, 0] = 5  # a speck
-    np.testing.assert_array_equal(brain_mask(data, AFFINE), ball)
-
-
-def test_a_brain_inside_a_head_is_found_again():
-    """MNI152 brain in a bright scalp, air noise everywhere, nodding and shifted; twice the same."""
-    from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
-    from scipy.ndimage import binary_dilation
-
-    template = load_mni152_template(resolution=4)
-    brain = load_mni152_brain_mask(resolution=4).get_fdata() > 0.5
-    data = np.pad(template.get_fdata(dtype=np.float32), 8)
-    brain = np.pad(brain, 8)
-    skull = binary_dilation(brain, iterations=2)
-    scalp = binary_dilation(skull, iterations=2) & ~skull
-    data = np.where(brain, data, 0.9 * scalp) + 0.0
-    noise = np.random.default_rng(1).normal(scale=0.03, size=(2, *data.shape))
-    data = np.hypot(data + noise[0], noise[1]).astype(np.float32)
-    affine = tilted(template.affine, (10, 3, -5))
-    affine[:3, 3] += [15, 10, -25]
-    found = brain_mask(data, affine)
-    assert 2 * (found & brain).sum() / (found.sum() + brain.sum()) > 0.93
-    np.testing.assert_array_equal(found, brain_mask(data, affine))
-
-
-def test_a_real_head(mirror):
-    path = next(mirror.rglob("avg152T1.nii.gz"))
-    volume = load_volume({"T1w": path})
-    from nilearn.datasets import load_mni152_brain_mask
-
-    known = load_mni152_brain_mask(resolution=2)  # the same space
-    known = resample_like(
-        torch.from_numpy(known.get_fdata() > 0.5)[None], known.affine, volume.affine, volume.shape, order=0, fill=0
-    )
-    overlap = 2 * (known & volume.mask).sum() / (known.sum() + volume.mask.sum())
-    assert overlap > 0.9
 
 
 @pytest.mark.parametrize(
@@ -364,8 +260,3 @@ def test_a_failing_write_keeps_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="No space left"):
         save_image(volume.source, volume, path)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_names_promised_by_the_module():
-    assert all(hasattr(volumes, name) for name in volumes.__all__)
-    assert volumes.Grid is nifti.Grid is Grid

@@ -1,3 +1,5 @@
+"""None"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +11,7 @@ from skimage.metrics import structural_similarity
 
 from yoda_nb.errors import InputError
 from yoda_nb.metrics.downstream import alvr, dice, hd95, icc31, lesion_cnr
-from yoda_nb.metrics.images import noise_bound, paired_table, psnr, score, ssim
+from yoda_nb.metrics.images import noise_bound, paired_table, pearson, psnr, score, ssim
 
 
 def gen(seed: int = 0) -> torch.Generator:
@@ -25,9 +27,6 @@ def cube(low: int, high: int, n: int = 24) -> torch.Tensor:
 def smooth(seed: int, n: int = 24) -> torch.Tensor:
     coarse = torch.rand(1, 1, 6, 6, 6, generator=gen(seed))
     return torch.nn.functional.interpolate(coarse, size=(n, n, n), mode="trilinear")[0]
-
-
-# --- images ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("shift", "data_range", "db"), [(0.1, 1.0, 20.0), (0.1, 2.0, 26.0206), (25.5, 255, 20.0)])
@@ -105,9 +104,6 @@ def test_noise_bound_falls_with_noise_and_rises_with_averaging():
     assert ten == pytest.approx(same)
 
 
-# --- segmentations --------------------------------------------------------------------------
-
-
 def test_dice_and_hd95_by_hand_with_anisotropic_spacing():
     a, b = cube(0, 0), cube(0, 0)
     a[0, 4:10, 4:10, 4:10] = True
@@ -163,8 +159,6 @@ def test_lesion_cnr_without_lesions_or_neighbours():
         both = lesion_cnr(image, cube(3, 4) | cube(20, 21), wm, (1, 1, 1))
     assert both == pytest.approx(lesion_cnr(image, cube(3, 4), wm, (1, 1, 1)))
 
-
-# --- tables ---------------------------------------------------------------------------------
 
 SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
 
@@ -222,3 +216,13 @@ def test_paired_table_counts_the_unpaired_and_refuses_bad_tables():
         paired_table(df, "ssim", "system", "gan")
     with pytest.raises(InputError, match="not finite"):
         paired_table(df.assign(ssim=np.inf), "ssim", "system", "regression")
+
+
+def test_pearson_is_numpys_inside_the_mask_and_blind_to_scale():
+    generator = torch.Generator().manual_seed(0)
+    a, noise = torch.rand(2, 1, 6, 7, 8, generator=generator)
+    b, mask = a + 0.3 * noise, torch.rand(1, 6, 7, 8, generator=generator) < 0.5
+    expected = np.corrcoef(a[mask].numpy(), b[mask].numpy())[0, 1]
+    assert pearson(a, b, mask) == pytest.approx(expected, abs=1e-6)
+    assert pearson(5 - 3 * a, b, mask) == pytest.approx(-expected, abs=1e-6)
+    assert np.isnan(pearson(torch.ones_like(a), b, mask))

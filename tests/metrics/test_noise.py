@@ -7,7 +7,7 @@ from scipy import stats
 
 from yoda_nb.data.phantom import TISSUES, phantom_case
 from yoda_nb.errors import InputError
-from yoda_nb.metrics.noise import add_rician, mse_split, rician_mean, rician_std, white_matter_noise
+from yoda_nb.metrics.noise import add_rician, mse_split, noise_and_voxels, rician_mean, rician_std, white_matter_noise
 
 
 def gen(seed: int = 0) -> torch.Generator:
@@ -52,7 +52,7 @@ def test_white_matter_noise_is_unbiased_for_white_noise(shape):
     coords = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 40)] * 3, indexing="ij"))
     mask = (coords.norm(dim=0) < 0.8).reshape(shape)
     image = torch.where(mask, 0.6, 0.0) + 0.04 * torch.randn(shape, generator=gen())
-    sigma, n = white_matter_noise(image, mask, return_n=True)
+    sigma, n = noise_and_voxels(image, mask)
     assert sigma == pytest.approx(0.04, rel=0.02) and 0.5 * mask.sum() < n < mask.sum()
     # Without the correction the estimate is too low by the factor of the full kernel.
     line = np.exp(-0.5 * (np.arange(5) - 2) ** 2 / 1.1**2)

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from yoda_nb.data.phantom import phantom_case
-from yoda_nb.diffusion.bridges import bridge, bridge_step, posterior_std, selfrdb
-from yoda_nb.nets.base import build as build_net
+from yoda_nb.diffusion.bridges import bridge_step, posterior_std
 from yoda_nb.nets.models import save_model
 from yoda_nb.nets.unet import UNetConfig
 from yoda_nb.papers import TRAININGS
 from yoda_nb.papers.selfrdb.method import ADVERSARIAL, SELFRDB, build, critic_loss, earlier, estimate, net_loss, noisy
+from yoda_nb.papers.selfrdb.path import soft_prior
 from yoda_nb.papers.selfrdb.recursive import SelfConsistent
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.table import get_system
@@ -26,10 +26,10 @@ from yoda_nb.training.rows import BUDGET
 NET = UNetConfig((8, 16), (False, True), heads=2, groups=4, embedding=16, recursive=True)
 CONFIG = TrainConfig(
     net=NET,
-    method="selfrdb",
+    method=SELFRDB,
     schedule="selfrdb",
     n_train=10,
-    target="x0",
+    prediction="x0",
     views=(2,),
     options=(("prior", 1),),
     steps=2,
@@ -46,7 +46,8 @@ def test_the_path_is_that_of_ten_steps_worked_out_by_hand():
     root = [0.1**0.5 + k * (0.3**0.5 - 0.1**0.5) / 10 for k in range(5)]
     beta = [0, *(r**2 for r in root), *(r**2 for r in root[3::-1]), 0]  # at t = 0 .. 10
     s2, r2 = np.cumsum(beta), np.cumsum(beta)[::-1]
-    a, b, std = (w.numpy() for w in selfrdb(10))
+    path = soft_prior(10)
+    a, b, std = (w.numpy() for w in (path.a, path.b, path.std))
     assert np.allclose(a, (r2 / (s2 + r2))[1:]) and np.allclose(b, (s2 / (s2 + r2))[1:])
     assert np.allclose(std, (sum(beta) * np.sqrt(s2) / (s2 + r2))[1:])
 
@@ -54,16 +55,17 @@ def test_the_path_is_that_of_ten_steps_worked_out_by_hand():
 @pytest.mark.parametrize("n_train", [2, 3, 4, 10, 11, 100])
 def test_the_prior_is_soft(n_train):
     """From the target to the source, with ever more noise, and noise left at the source."""
-    a, b, std = selfrdb(n_train)
+    path = soft_prior(n_train)
+    a, b, std = path.a, path.b, path.std
     assert len(a) == n_train and torch.allclose(a + b, torch.ones_like(a))
     assert (a.diff() < 0).all() and (std.diff() > 0).all()
     assert a[-1] == 0 and b[-1] == 1 and std[-1] > 0.3
-    assert torch.allclose(selfrdb(n_train, gamma=2.0)[2], 2 * std)
+    assert torch.allclose(soft_prior(n_train, gamma=2.0).std, 2 * std)
 
 
 def test_a_chain_of_posterior_draws_keeps_the_marginals():
     """With the true x0 in every step, x_t stays N(a x0 + b y, std^2) down to the target."""
-    path, n = bridge("selfrdb", 10), 40_000
+    path, n = soft_prior(10), 40_000
     generator = torch.Generator().manual_seed(0)
     x0, y = torch.full((n,), 0.7, dtype=torch.float64), torch.full((n,), -0.4, dtype=torch.float64)
     x = path.b[-1] * y + path.std[-1] * torch.randn(n, generator=generator, dtype=torch.float64)
@@ -77,7 +79,7 @@ def test_a_chain_of_posterior_draws_keeps_the_marginals():
 
 def test_the_posterior_is_that_of_two_gaussians():
     """Bayes on q(x_s) and the forward kernel q(x_t | x_s), by their precisions."""
-    path = bridge("selfrdb", 10)
+    path = soft_prior(10)
     x0, y, x = 0.3, -0.2, 0.9
     for t, s in ((9, 8), (5, 4), (7, 3), (1, 0)):
         (a_t, b_t, std_t), (a_s, b_s, std_s) = path.at(t), path.at(s)
@@ -93,7 +95,7 @@ def test_the_posterior_is_that_of_two_gaussians():
 
 
 def test_a_batch_of_times_steps_as_one_time_does():
-    path, generator = bridge("selfrdb", 10), torch.Generator().manual_seed(0)
+    path, generator = soft_prior(10), torch.Generator().manual_seed(0)
     x, x0, y, eps = (torch.randn(10, 1, 3, 2, generator=generator, dtype=torch.float64) for _ in range(4))
     times = torch.arange(10)
     found = earlier(x, x0, y, eps, times, path)
@@ -189,7 +191,7 @@ def test_pairs_share_x_t_and_differ_in_x0_only():
     b, seen = batch(), []
     nets = {"net": Knows(b.target + 1), "discriminator": lambda pair, times: seen.append(pair) or pair[:, :1]}
     critic_loss(nets, b, CONFIG)
-    (real, fake), path = seen, bridge("selfrdb", 10)
+    (real, fake), path = seen, soft_prior(10)
     assert torch.equal(real[:, 1], fake[:, 1])
     a = torch.cat([path.a, torch.ones(1)]).float()
     std = torch.cat([path.std, torch.zeros(1)]).float()
@@ -273,5 +275,5 @@ def test_the_row_runs_and_depends_on_seed_and_prior(model):
 def test_its_training_is_of_the_shared_budget():
     config = TRAININGS["selfrdb"].config
     assert config.steps * config.batch_size == BUDGET and config.views == (2,)
-    assert build_net(config.net) is not None and dict(config.options)["prior"] == 1
+    assert config.net.build() is not None and dict(config.options)["prior"] == 1
     assert TRAININGS["selfrdb"].sources[1] == "T2w"

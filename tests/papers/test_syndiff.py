@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.process import vp_step
-from yoda_nb.diffusion.schedules import fast_diffusion, schedule
+from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.nets.discriminator import Discriminator
 from yoda_nb.papers import SYSTEMS, TRAININGS
 from yoda_nb.papers.syndiff import TRAININGS as ROWS
 from yoda_nb.papers.syndiff.cyclegan import background, cycle_loss
+from yoda_nb.papers.syndiff.method import SYNDIFF as METHOD
 from yoda_nb.papers.syndiff.method import diffuse, projected
 from yoda_nb.papers.syndiff.nets import HalfUNetConfig, ResNetConfig
-from yoda_nb.study.claims.syndiff import EFFECTS, SYNDIFF, slice_psnr
-from yoda_nb.study.claims.verdicts import combined
 from yoda_nb.systems.train import model_name
-from yoda_nb.training.adversarial import critic_loss, discriminator_loss, generator_loss, gradient_penalty
 from yoda_nb.training.batches import draw_batch, make_pool
-from yoda_nb.training.method import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -38,26 +33,6 @@ def small(name: str):
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-# schedule: eq. 8-10
-
-
-@pytest.mark.parametrize("n", [2, 4, 8, 1000])
-def test_the_steps_of_the_schedule_multiply_to_the_continuous_process(n):
-    u = torch.arange(1, n + 1, dtype=torch.float64) / n
-    integral = 0.1 * u + (20 - 0.1) * u**2 / 2  # of beta_min + (beta_max - beta_min) u
-    assert torch.allclose(schedule("syndiff", n).alpha_bar, torch.exp(-integral), rtol=1e-12, atol=0)
-
-
-def test_the_exponent_as_printed_would_take_noise_away():
-    n = 1000
-    t, k = torch.arange(1, n + 1, dtype=torch.float64) / n, 1 / n
-    printed = 1 - torch.exp(0.1 * k - (20 - 0.1) * (2 * t * k - k**2) / 2)
-    assert printed[0] < 0 and (fast_diffusion(n) > 0).all() and (fast_diffusion(n).diff() > 0).all()
-
-
-# projector: eq. 13-15
 
 
 @pytest.mark.parametrize("t", range(4))
@@ -96,39 +71,6 @@ def test_steps_back_have_the_joint_law_of_steps_forward():
     assert torch.allclose(torch.cov(torch.stack([x_s, x_t])), torch.cov(torch.stack([back, x_t])), atol=0.01)
     for q in (0.05, 0.25, 0.5, 0.75, 0.95):
         assert back.quantile(q).item() == pytest.approx(x_s.quantile(q).item(), abs=0.02)
-
-
-# losses: eq. 11-12, 17-18
-
-
-def test_adversarial_losses_are_cross_entropies():
-    real, fake = noise(5, 1, 3, 3), noise(5, 1, 3, 3, seed=1)
-    entropy = F.binary_cross_entropy_with_logits
-    assert generator_loss(fake) == pytest.approx(entropy(fake, torch.ones_like(fake)).item(), rel=1e-5)
-    whole = entropy(real, torch.ones_like(real)) + entropy(fake, torch.zeros_like(fake))
-    assert discriminator_loss(real, fake) == pytest.approx(whole.item(), rel=1e-5)
-
-
-def test_the_gradient_penalty_of_a_linear_critic_is_its_squared_weight():
-    weight, real = noise(2, 8, 8), noise(6, 2, 8, 8, seed=1).requires_grad_()
-    logits = (weight * real).sum((1, 2, 3))
-    assert gradient_penalty(logits, real).item() == pytest.approx(weight.square().sum().item(), rel=1e-6)
-    patches = F.conv2d(real, weight[None, :, :4, :4], stride=4)  # four logits an image, apart from each other
-    assert gradient_penalty(patches, real).item() == pytest.approx(weight[:, :4, :4].square().sum().item(), rel=1e-6)
-
-
-def test_a_critic_is_penalised_on_its_first_real_images_alone():
-    class Mean(nn.Module):
-        def forward(self, images, times):
-            return 0 * images.mean((1, 2, 3)) + images[:, 0].sum((1, 2)) * times
-
-    real, fake, times = noise(8, 1, 2, 2), noise(8, 1, 2, 2, seed=1), torch.arange(8)
-    loss = critic_loss(Mean(), real, fake, 3.0, times=times)
-    plain = critic_loss(Mean(), real, fake, 0.0, times=times)
-    assert (loss - plain).item() == pytest.approx(3.0 * 4 * (0**2 + 1**2) / 2, rel=1e-5)  # 4 voxels, times 0 and 1
-
-
-# unpaired batches, cycle
 
 
 def test_sources_and_targets_of_an_unpaired_batch_are_of_different_subjects(volumes):
@@ -170,9 +112,6 @@ def test_generators_that_change_nothing_have_no_cycle_loss(volumes):
     assert found < inside
 
 
-# nets
-
-
 def test_nets_have_their_shapes_and_see_what_they_should():
     slabs, times = noise(2, 3, 16, 24).float(), torch.tensor([0.0, 3.0])
     other = torch.cat([slabs[:, :1], -slabs[:, 1:]], 1)
@@ -194,13 +133,10 @@ def test_nets_have_their_shapes_and_see_what_they_should():
     assert Discriminator(3)(slabs).shape == (2, 1, 2, 3)
 
 
-# training
-
-
 def test_critics_and_generators_see_the_same_steps(volumes):
     config = small("syndiff")
     batch = draw_batch(make_pool(volumes, config), config, 0)
-    nets = METHODS["syndiff"].build(config)
+    nets = METHOD.build(config)
     a, b = (diffuse(nets, batch, config, "b", batch.source) for _ in range(2))
     assert torch.equal(a.fake, b.fake) and torch.equal(a.x_t, b.x_t) and not torch.equal(a.fake, a.real)
     first = batch.times == 0  # the last step of sampling: x_{t-k} is the image itself
@@ -211,7 +147,7 @@ def test_critics_and_generators_see_the_same_steps(volumes):
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_every_player_learns(name, volumes):
     config = small(name)
-    method = METHODS[config.method]
+    method = config.method
     batch = draw_batch(make_pool(volumes, config), config, 0)
     nets = method.build(config)
     quiet = not config.option("adversarial", 1.0)
@@ -229,52 +165,15 @@ def test_every_player_learns(name, volumes):
 def test_without_adversaries_a_generator_lowers_the_absolute_error_alone(volumes):
     config = small("projector-l1")
     batch = draw_batch(make_pool(volumes, config), config, 0)
-    nets = METHODS[config.method].build(config)
+    nets = config.method.build(config)
     step = diffuse(nets, batch, config, "b", batch.source)
     error = (batch.weight * (step.made - step.x0).abs()).sum() / batch.weight.sum()
-    assert METHODS[config.method].players[-1].loss(nets, batch, config).item() == pytest.approx(0.5 * error.item())
+    assert config.method.players[-1].loss(nets, batch, config).item() == pytest.approx(0.5 * error.item())
 
 
 def test_systems_name_their_trainings():
     for name in ("syndiff", "syndiff-paired", "cyclegan", "ddpm-unpaired"):
         system, config = SYSTEMS[name], TRAININGS[name].config
         assert system.weights == model_name(name) and system.views == config.views == (2,)
-        assert system.n_steps == config.n_train and system.sigma == "posterior"
+        assert system.n_steps == config.n_train and system.sampling.sigma == "posterior"
         assert config.unpaired == (name != "syndiff-paired")
-
-
-# evidence and effects
-
-
-def test_psnr_of_samples_and_their_slices_is_that_of_known_errors():
-    mask = torch.ones(1, 8, 8, 3, dtype=torch.bool)
-    mask[..., 2] = False
-    mask[0, 0, 0, 2] = True  # too little of a brain to count as a slice
-    error = torch.tensor([0.2, 0.02]).view(2, 1, 1, 1, 1)  # on [-1,1]: 0.1 and 0.01 on [0,1]
-    whole, each = slice_psnr(torch.zeros(2, 1, 8, 8, 3) + error, torch.zeros(1, 8, 8, 3), mask)
-    assert whole.tolist() == pytest.approx([20.0, 40.0], abs=1e-4)
-    assert each.shape == (2, 2) and each[0].tolist() == pytest.approx([20.0, 20.0], abs=1e-4)
-
-
-class Tables:
-    """A study of made-up scores: SynDiff is 1 dB and 0.1 SSIM above every other."""
-
-    def __init__(self, *samplers: str):
-        rows = [
-            (s, f"sub-{k}", 20.0 + (s == SYNDIFF) + 0.01 * k, 0.8 + 0.1 * (s == SYNDIFF))
-            for s in samplers
-            for k in range(6)
-        ]
-        self.scores = pd.DataFrame(rows, columns=["sampler", "subject", "psnr", "ssim"]).assign(reference="acquired")
-
-    def table(self, name):
-        return self.scores
-
-
-def test_a_variant_without_a_model_leaves_a_verdict_open():
-    parts = ["no adversarial loss", "no cycle loss", "no diffusive module"]
-    assert combined(EFFECTS["S03"](Tables(SYNDIFF, *parts))) == "reproduced"
-    effects = EFFECTS["S03"](Tables(SYNDIFF, *parts[:2]))
-    assert combined(effects) == "inconclusive" and sum("no model" in e.name for e in effects) == 2
-    assert combined(EFFECTS["S05"](Tables(SYNDIFF, "2 steps", "8 steps"))) == "not reproduced"
-    assert combined(EFFECTS["S01"](Tables(SYNDIFF, "DDPM", "cycle GAN"))) == "reproduced"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,11 @@ import torch
 from safetensors.torch import load_file, save
 
 from yoda_nb.errors import InputError
-from yoda_nb.nets.base import build, config_from_dict, config_to_dict
-from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.nets.base import config_from_dict, config_to_dict
 from yoda_nb.nets.models import save_model
-from yoda_nb.systems.models import find_model, load_model, shipped_models
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.papers import NETS
+from yoda_nb.systems.models import find_model, is_shipped, load_model, shipped_models, weights_path
 
 CONFIG = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
 CARD = {
@@ -33,7 +35,7 @@ CARD = {
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)
-    return build(CONFIG).eval()
+    return CONFIG.build().eval()
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_a_replaced_file_is_read_anew(net, saved):
 
 
 def test_config_survives_json():
-    assert config_from_dict(json.loads(json.dumps(config_to_dict(CONFIG)))) == CONFIG
+    assert config_from_dict(json.loads(json.dumps(config_to_dict(CONFIG))), NETS) == CONFIG
 
 
 # --- damaged
@@ -142,14 +144,14 @@ def test_keys_that_do_not_fit_are_listed(saved):
     state["surplus"] = state.pop(first)
     state[second] = torch.zeros(3, 3, 3)
     rewrite(saved, state)
-    with pytest.raises(InputError, match="does not fit the net") as error:
+    with pytest.raises(InputError, match="does not fit its net") as error:
         load_model(saved)
     assert all(key in str(error.value) for key in ("surplus", first, second))
 
 
 def test_another_architecture_is_refused(saved):
-    rewrite(saved, net=config_to_dict(MonaiUNetConfig((8, 32), (False, True), 1, 8, 4, 2, 3)))
-    with pytest.raises(InputError, match="does not fit the net of its card"):
+    rewrite(saved, net=config_to_dict(replace(CONFIG, channels=(8, 32))))
+    with pytest.raises(InputError, match=r"tiny.safetensors does not fit its net \(of another shape: "):
         load_model(saved)
 
 
@@ -212,7 +214,7 @@ def test_a_model_is_not_saved_with_an_incomplete_card(net, tmp_path):
 
 
 def test_the_model_for_the_contrasts_of_nearest_voxel_size(net, tmp_path, monkeypatch):
-    monkeypatch.setattr("yoda_nb.models.WEIGHTS", tmp_path)
+    monkeypatch.setattr("yoda_nb.systems.models.WEIGHTS", tmp_path)
     for name, change in {
         "a1": {"spacing_mm": 1.0},
         "a3": {"spacing_mm": 3.0},
@@ -226,3 +228,33 @@ def test_the_model_for_the_contrasts_of_nearest_voxel_size(net, tmp_path, monkey
     assert load_model("b").contrast == "T2w"
     with pytest.raises(InputError, match=r"translates T1w\+T2w to PDw: there is .*FLAIR\+T1w to T2w"):
         find_model(("T1w", "T2w"), "PDw", 1.0)
+
+
+# --- a card without its weights
+
+
+@pytest.fixture
+def card_alone(net, tmp_path, monkeypatch) -> Path:
+    """A package whose model "folder/lone" is a card alone."""
+    for module in ("yoda_nb.systems.models", "yoda_nb.nets.models"):
+        monkeypatch.setattr(f"{module}.WEIGHTS", tmp_path)
+    path = tmp_path / "folder" / "lone.safetensors"
+    save_model(net, path, config=CONFIG, card=CARD | {"training": {"command": "yoda-nb rebuild it --only lone"}})
+    path.unlink()
+    return path
+
+
+def test_a_model_that_is_a_card_alone_says_how_its_weights_are_made(card_alone):
+    for ask in (weights_path, load_model):
+        with pytest.raises(InputError, match="weights of folder/lone are not in the package") as said:
+            ask("folder/lone")
+        assert "make them with 'yoda-nb rebuild it --only lone'" in str(said.value)
+    assert not is_shipped("folder/lone") and shipped_models() == []
+    with pytest.raises(InputError, match="'folder/other' is not shipped"):
+        weights_path("folder/other")
+
+
+def test_a_name_with_weights_is_their_file_and_a_path_is_itself(net, saved, card_alone):
+    save_model(net, card_alone, config=CONFIG, card=CARD)
+    assert weights_path("folder/lone") == card_alone and load_model("folder/lone").name == "lone"
+    assert weights_path(saved) == saved and weights_path("own/net.safetensors") == Path("own/net.safetensors")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import inspect
+import pydoc
+from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
@@ -14,12 +16,11 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.space import resample_like
 from yoda_nb.images.volumes import Volume, conform
 from yoda_nb.metrics.noise import rician_mean, rician_std
-from yoda_nb.nets.base import build
-from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.nets.models import save_model
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.papers import SYSTEMS
 from yoda_nb.systems.models import load_model
-from yoda_nb.systems.run import subject_seed, trajectories, translate
+from yoda_nb.systems.run import Run, prepare, subject_seed, trajectories, translate
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.recipes import describe_phantoms, train_model, training_phantoms
@@ -48,7 +49,7 @@ SETTINGS = {
 def model(tmp_path_factory) -> str:
     """An untrained net that answers with something other than zero."""
     torch.manual_seed(0)
-    net = build(CONFIG).eval()
+    net = CONFIG.build().eval()
     with torch.no_grad():
         net.out[-1].conv.weight.normal_(std=0.2)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
@@ -111,7 +112,7 @@ def test_seeds_of_subjects_and_runs_are_streams_of_their_own():
 def test_what_the_table_says_is_what_the_paper_does():
     assert get_system("yoda-regression").evaluations == 3  # three views of one step
     assert get_system("yoda-expa", n_ex=10, n_steps=250).evaluations == 2500
-    assert (get_system("yoda-diffusion").jump_to, get_system("yoda-ddim").sigma) == (250, "zero")
+    assert (get_system("yoda-diffusion").sampling.jump_to, get_system("yoda-ddim").sampling.sigma) == (250, "zero")
 
 
 def test_overrides_reach_the_sampler(model, runs):
@@ -240,8 +241,15 @@ def test_unknown_names_and_values_are_refused_with_the_choice():
         get_system("yoda")
     with pytest.raises(InputError, match=r"no setting nex, steps: choose among .*n_ex"):
         get_system("yoda-expa", nex=3, steps=1)
-    for settings in ({"sigma": "big"}, {"combine": "median"}, {"n_ex": 0}, {"noise": -0.1}, {"noise": float("nan")}):
-        with pytest.raises(InputError, match="takes sigma posterior"):
+    for settings, said in (
+        ({"sigma": "big"}, r"sigma must be posterior \| fresh \| zero, got big"),
+        ({"combine": "median"}, r"takes combine rms \| mean"),
+        ({"times": "cubic"}, r"times even \| quadratic, got rms and cubic"),
+        ({"n_ex": 0}, "takes n_ex of at least 1"),
+        ({"noise": -0.1}, "noise of at least 0"),
+        ({"noise": float("nan")}, "noise of at least 0"),
+    ):
+        with pytest.raises(InputError, match=said):
             get_system("yoda-expa", **settings)
 
 
@@ -249,6 +257,36 @@ def test_unknown_names_and_values_are_refused_with_the_choice():
 def test_steps_that_do_not_fit_are_refused(settings, model):
     with pytest.raises(InputError, match=r"yoda-diffusion cannot run these steps.*must lie in"):
         translate(case(), "yoda-diffusion", model=model, **settings)
+
+
+def test_unknown_settings_are_refused_with_the_list(model):
+    for run in (translate, lambda *a, **k: next(trajectories(*a, **k))):
+        with pytest.raises(InputError, match="yoda-regression has no setting colour, steps: choose among ") as said:
+            run(case(), "yoda-regression", model=model, colour="red", steps=3)
+        assert all(name in str(said.value) for name in ("aggregate", "jump_to", "n_steps", "sigma", "views"))
+    with pytest.raises(InputError, match="yoda-regression has no setting slice_size"):
+        translate(case(), "yoda-regression", model=model, slice_size=16)
+    with pytest.raises(TypeError):
+        translate(case(), "yoda-regression", model)  # how to run is said by name
+
+
+def test_the_signature_tells_what_can_be_said():
+    for function, default in ((translate, "yoda-regression"), (trajectories, "yoda-diffusion")):
+        parameters = inspect.signature(function).parameters
+        assert list(parameters) == ["volume", "system", *(f.name for f in fields(Run)), "settings"]
+        assert parameters["system"].default == default and parameters["seed"].default == 0
+        for name in ("seed", "device", "model"):
+            assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+        assert parameters["settings"].kind is inspect.Parameter.VAR_KEYWORD
+    shown = pydoc.plain(pydoc.render_doc(translate))
+    assert all(word in shown for word in ("seed: ", "device: ", "model: ", "**settings", "target"))
+
+
+def test_a_run_is_what_the_keywords_say(model):
+    spec = get_system("yoda-regression")
+    job = prepare(case(), spec, Run(seed=3, device="cpu", model=model, batch_size=5, half=False))
+    assert (job.spec, job.device.type, job.batch_size, job.half) == (spec, "cpu", 5, False)
+    assert job.model.config == CONFIG and job.generator.initial_seed() == subject_seed(case().subject, 3)
 
 
 def test_contrasts_that_do_not_fit_are_refused(model):

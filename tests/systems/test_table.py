@@ -10,20 +10,23 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import yoda_nb
 from yoda_nb.cli import app
 from yoda_nb.data.phantom import phantom_case
+from yoda_nb.diffusion.system import Sampling
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, load_volume
-from yoda_nb.nets.models import WEIGHTS
-from yoda_nb.papers import SYSTEMS, TRAININGS
+from yoda_nb.nets.base import config_from_dict
+from yoda_nb.nets.models import WEIGHTS, read_card
+from yoda_nb.papers import NETS, PAPERS, SYSTEMS, TRAININGS
 from yoda_nb.systems.models import is_shipped, load_model
-from yoda_nb.systems.run import PROCESSES, translate
-from yoda_nb.systems.table import describe_systems, get_system, parse_settings
+from yoda_nb.systems.run import translate
+from yoda_nb.systems.table import FIXED, describe_systems, get_system, parse_settings, settings_of
 from yoda_nb.systems.train import FOLDERS, model_name
 from yoda_nb.training.rows import BUDGET
 
-OWN = [row.name for row in SYSTEMS.values() if row.weights]
-MODELS = sorted(path for folder in FOLDERS.values() for path in (WEIGHTS / folder).glob("*.safetensors"))
+OWN = [row.name for row in SYSTEMS.values() if is_shipped(row.weights)]
+CARDS = sorted(path for folder in FOLDERS.values() for path in (WEIGHTS / folder).glob("*.json"))
 MB = 1e6
 
 
@@ -42,7 +45,7 @@ def few(name: str) -> dict:
 @pytest.mark.parametrize("name", OWN)
 def test_a_row_makes_its_contrast_and_repeats_itself(name):
     row = SYSTEMS[name]
-    assert is_shipped(row.weights) and row.process in PROCESSES and row.seed in ("000", "001", "002", "003", "004")
+    assert isinstance(row.sampling, Sampling) and row.paper in PAPERS
     settings = few(name)
     made = translate(case(), name, batch_size=64, **settings)
     assert made.contrast == load_model(row.weights).contrast
@@ -62,35 +65,44 @@ def test_a_row_evaluates_its_net_as_often_as_it_says(name):
         handle.remove()
     said = get_system(name, **few(name)).evaluations
     # a recursion ends early where it has converged
-    assert len(count) == said if row.recursions == 1 else 1 <= len(count) <= said
+    assert len(count) == said if getattr(row.sampling, "recursions", 1) == 1 else 1 <= len(count) <= said
 
 
-@pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", CARDS, ids=lambda p: p.stem)
 def test_a_card_tells_the_effort(path):
-    model = load_model(model_name(path.stem))
-    row, training = TRAININGS[path.stem], model.card["training"]
-    assert path.stat().st_size <= 1.5 * MB
+    weights = path.with_suffix(".safetensors")
+    card = load_model(model_name(path.stem)).card if weights.exists() else read_card(weights)
+    row, training = TRAININGS[path.stem], card["training"]
+    assert not weights.exists() or weights.stat().st_size <= 1.5 * MB
+    assert config_from_dict(card["net"], NETS) == row.config.net
     assert training["slabs_seen"] == row.config.steps * row.config.batch_size
     assert training["slabs_seen"] == BUDGET or path.stem.endswith("-long")
     assert training["seconds"] > 0 and training["machine"] and training["seed"] == row.config.seed
     assert path.stem in training["command"] and training["history"][-1]["step"] == row.config.steps
-    assert model.sources == row.sources and model.contrast == row.target
+    assert (tuple(card["sources"]), card["target"]) == (row.sources, row.target)
 
 
 def test_the_models_together_are_small_and_belong_to_the_table():
-    assert {path.stem for path in MODELS} <= set(TRAININGS)
-    assert {row.weights for row in SYSTEMS.values() if row.weights} <= {model_name(path.stem) for path in MODELS}
-    assert sum(path.stat().st_size for path in MODELS if not TRAININGS[path.stem].variant) <= 12 * MB
+    assert {path.stem for path in CARDS} <= set(TRAININGS)
+    assert {row.weights for row in SYSTEMS.values() if row.weights} <= {model_name(path.stem) for path in CARDS}
+    lacking = {row.weights for row in SYSTEMS.values() if row.weights and not is_shipped(row.weights)}
+    assert all(TRAININGS[name.rpartition("/")[2]].variant for name in lacking), "only an ablation may be without"
+    weights = [path.with_suffix(".safetensors") for path in CARDS if not TRAININGS[path.stem].variant]
+    assert weights and sum(path.stat().st_size for path in weights) <= 12 * MB
 
 
-def test_the_list_tells_seed_reference_state_and_cost():
+def test_the_list_tells_paper_reference_state_and_cost():
     done = CliRunner().invoke(app, ["systems", "--json"])
     assert done.exit_code == 0, done.output
     rows = {row["name"]: row for row in json.loads(done.stdout)}
-    assert list(rows) == list(SYSTEMS) and {row["seed"] for row in rows.values()} == {"000", "001", "002", "003", "004"}
-    for row in rows.values():
-        assert row["state"] == "ready" and row["reference"] and row["evaluations"] >= 1
-        assert row["parameters"] > 1e4 and row["slabs"] > 1e4 and row["machine"]
+    assert list(rows) == list(SYSTEMS) and {row["paper"] for row in rows.values()} == set(PAPERS)
+    for name, row in rows.items():
+        assert row["reference"] and row["evaluations"] >= 1
+        if name in OWN or not SYSTEMS[name].weights:
+            assert row["state"] == "ready"
+            assert row["parameters"] > 1e4 and row["slabs"] > 1e4 and row["machine"]
+        else:
+            assert row["state"] == "not trained" and row["parameters"] is None
 
 
 def test_a_row_without_its_model_says_so(monkeypatch):
@@ -99,26 +111,55 @@ def test_a_row_without_its_model_says_so(monkeypatch):
     assert states["yoda-regression"] == "ready" and all(states[name] == "not trained" for name in OWN)
 
 
+def test_the_front_door_shows_the_table():
+    table = yoda_nb.systems()
+    assert list(table.index) == list(SYSTEMS) and table.index.name == "name"
+    assert list(table.does) == [row.summary for row in SYSTEMS.values()]
+    assert set(table.paper) == set(PAPERS) and {"evaluations", "model", "state", "reference"} <= set(table.columns)
+
+
 def test_settings_are_read_as_their_types():
-    words = {
-        "n_steps": "7",
-        "jump_to": "none",
-        "sigma": "zero",
-        "clip": "true",
-        "views": "2,0",
-        "correction_size": "0.2",
+    words = {"n_steps": "7", "jump_to": "none", "sigma": "zero", "clip": "true", "views": "2,0", "noise": "0.2"}
+    wanted = {"n_steps": 7, "jump_to": None, "sigma": "zero", "clip": True, "views": (2, 0), "noise": 0.2}
+    assert parse_settings("yoda-diffusion", words) == wanted
+    assert parse_settings("yoda-diffusion", {"jump_to": "250"}) == {"jump_to": 250}
+    assert parse_settings("bbdm", {"correction_size": "0.2", "co_predict": "false", "style": "exact"}) == {
+        "correction_size": 0.2,
+        "co_predict": False,
+        "style": "exact",
     }
-    wanted = {"n_steps": 7, "jump_to": None, "sigma": "zero", "clip": True, "views": (2, 0), "correction_size": 0.2}
-    assert parse_settings(words) == wanted and parse_settings({"jump_to": "250"}) == {"jump_to": 250}
     for words in ({"n_steps": "many"}, {"clip": "maybe"}, {"views": "a"}, {"weights": "x"}, {"nonsense": "1"}):
         with pytest.raises(InputError, match=next(iter(words))):
-            parse_settings(words)
+            parse_settings("yoda-diffusion", words)
 
 
-@pytest.mark.parametrize("settings", [{"views": ()}, {"views": (3,)}, {"corrections": -1}, {"recursions": 0}])
-def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(InputError):
-        get_system("yoda-regression", **settings)
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("yoda-regression", {"views": ()}, "looks along views"),
+        ("yoda-regression", {"views": (3,)}, "looks along views"),
+        ("bbdm", {"corrections": -1}, "corrections must be at least 0"),
+        ("selfrdb", {"recursions": 0}, "recursions must be at least 1"),
+        ("adm", {"slice_size": -1}, "slice_size must be at least 0"),
+        ("bbdm", {"sigma": "fresh"}, r"sigma must be posterior \| zero, got fresh"),
+    ],
+)
+def test_settings_out_of_range_are_refused(name, settings, says):
+    with pytest.raises(InputError, match=says):
+        get_system(name, **settings)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_takes_its_own_settings_and_those_of_its_process_alone(name):
+    row = SYSTEMS[name]
+    known = settings_of(row)
+    assert get_system(name, **known) == row
+    assert {"n_steps", "views", "clip", "n_ex"} <= set(known) and not set(FIXED) & set(known)
+    foreign = {other for each in SYSTEMS.values() for other in settings_of(each)} - set(known)
+    for setting in sorted(foreign | {"weights", "name", "sampling"}):
+        with pytest.raises(InputError, match=rf"{name} has no setting {setting}: choose among .*n_steps") as said:
+            get_system(name, **{setting: 1})
+        assert all(own in str(said.value) for own in known)
 
 
 def test_a_source_too_many_does_no_harm_and_one_too_few_is_named():

@@ -1,4 +1,4 @@
-"""Training: what a step sees, what a resumed run gives, and what an interrupted one leaves."""
+"""The training loop: what a run learns, what a resumed one gives, and what an interrupted one leaves."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ import pytest
 import torch
 from scipy import ndimage
 
-from yoda_nb.diffusion.process import add_noise
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
-from yoda_nb.nets.base import build
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
-from yoda_nb.training.batches import Batch, TrainConfig, draw_batch, make_pool
+from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
 from yoda_nb.training.denoising import diffusion_loss
 from yoda_nb.training.loop import _start, fit, learning_rate, validation_loss
-from yoda_nb.training.method import METHODS
 
 NET = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
+
+
 TINY = TrainConfig(net=NET, steps=10, batch_size=3, window=8, warmup=2, margin_mm=(4, 2, 2))
 
 
@@ -74,71 +73,6 @@ def assert_same(a, b, at: str = "checkpoint") -> None:
         assert a == b, at
 
 
-# --- what a step sees
-
-
-def test_a_batch_is_a_function_of_seed_step_and_rank():
-    pool = make_pool(VOLUMES, TINY)
-    draw = [
-        draw_batch(pool, replace(TINY, seed=s), i, r)
-        for s, i, r in ((0, 5, 0), (0, 5, 0), (1, 5, 0), (0, 6, 0), (0, 5, 1))
-    ]
-    assert_same(vars(draw[0]), vars(draw[1]))
-    for other in draw[2:]:
-        assert not torch.equal(draw[0].eps, other.eps)
-        assert not torch.equal(draw[0].source, other.source)
-
-
-def test_shapes_and_ranges():
-    batch = draw_batch(make_pool(VOLUMES, TINY), TINY, 0)
-    assert batch.target.shape == batch.eps.shape == (3, 3, 8, 8)
-    assert batch.source.shape == (3, 6, 8, 8) and batch.weight.shape == (3, 1, 8, 8)
-    assert batch.target.dtype == batch.source.dtype == torch.float32
-    assert batch.source.abs().max() <= 1 and set(batch.weight.unique().tolist()) <= {1.0, np.float32(0.01)}
-    assert batch.times.shape == (3,) and batch.times.min() >= 0 and batch.times.max() < 1000
-
-
-def test_batches_stay_in_the_region_of_interest_and_cover_it():
-    """The volume holds its own coordinates, so a batch tells where it was cut."""
-    shape = (16, 14, 12)
-    where = torch.stack(torch.meshgrid(*(torch.arange(n) / 16.0 for n in shape), indexing="ij"))
-    v = replace(subject(), source=where[1:], target=where[:1])
-    config = replace(TINY, augment=0.0, window=4, batch_size=64)
-    (item,) = pool = make_pool([v], config)
-    assert item.box == (slice(2, 15), slice(2, 12), slice(2, 11))  # the mask grown by 2, 1, 1 voxels
-    seen = [set(), set(), set()]
-    for step in range(12):
-        b = draw_batch(pool, config, step)
-        middles = torch.cat([b.target[:, 1:2], b.source[:, 1:2], b.source[:, 4:5]], 1) * 16  # (N,3,A,B)
-        for axis in range(3):
-            seen[axis] |= set(middles[:, axis].flatten().round().int().tolist())
-    assert seen == [set(range(s.start, s.stop)) for s in item.box]
-
-
-def test_neighbours_and_mirrors_keep_target_sources_and_mask_together():
-    v = subject()
-    v = replace(v, source=v.target.repeat(2, 1, 1, 1))
-    config = replace(TINY, augment=0.0, batch_size=32)
-    batch = draw_batch(make_pool([v], config), config, 0)
-    assert torch.allclose(batch.source, batch.target.repeat(1, 2, 1, 1), atol=1e-6)
-    assert torch.equal(batch.weight == 1, batch.target[:, 1:2] != -1)
-
-
-def test_views_can_be_restricted():
-    v = replace(subject(), target=(torch.arange(12) / 12.0).expand(1, 16, 14, 12))
-    config = replace(TINY, views=(2,), batch_size=32)
-    batch = draw_batch(make_pool([v], config), config, 0)
-    assert (batch.target[:, 1].flatten(1).std(1) == 0).all()  # one slice holds one value
-
-
-def test_a_volume_smaller_than_the_window_is_padded_with_background():
-    config = replace(TINY, window=32)
-    (item,) = make_pool([subject()], config)
-    assert item.images.shape == (3, 32, 32, 32) and item.mask.sum() == subject().mask.sum()
-    assert item.images[:, :8].eq(-1).all()
-    assert draw_batch([item], config, 0).target.shape == (3, 3, 32, 32)
-
-
 @pytest.mark.parametrize(
     ("volumes", "config", "message"),
     [
@@ -151,25 +85,6 @@ def test_a_volume_smaller_than_the_window_is_padded_with_background():
 def test_volumes_that_do_not_fit_are_refused(volumes, config, message):
     with pytest.raises(InputError, match=message):
         fit(volumes, config)
-
-
-# --- loss and learning rate
-
-
-def test_the_loss_is_the_weighted_mean_square():
-    g = torch.Generator().manual_seed(0)
-    x0, eps = torch.randn((2, 2, 3, 4, 4), generator=g)
-    weight = torch.where(torch.rand((2, 1, 4, 4), generator=g) > 0.5, 1.0, 0.01)
-    times, noise = torch.tensor([10, 700]), schedule()
-    batch = Batch(x0, torch.randn((2, 6, 4, 4), generator=g), weight, times, eps, torch.zeros(2), weight)
-    total = over = 0.0
-    for n in range(2):  # by hand, with a net that answers with its middle slice of x_t
-        ab = noise.at(int(times[n]))
-        x_t, v = add_noise(x0[n, 1], eps[n, 1], ab), ab**0.5 * eps[n, 1] - (1 - ab) ** 0.5 * x0[n, 1]
-        total += float((weight[n, 0] * (x_t - v) ** 2).sum())
-        over += float(weight[n].sum())
-    loss = diffusion_loss(lambda slabs, t: slabs[:, 1:2], batch, TINY, noise)
-    assert float(loss) == pytest.approx(total / over, rel=1e-5)
 
 
 def test_learning_rate_rises_then_falls():
@@ -186,13 +101,10 @@ def test_training_learns():
     config = replace(TINY, steps=60, batch_size=8, lr=3e-3, ema=0.9, warmup=5)
     pool = make_pool(VOLUMES[:1], config)
     torch.manual_seed(config.seed)
-    before = validation_loss({"net": build(NET)}, pool, config)
+    before = validation_loss({"net": NET.build()}, pool, config)
     net = fit(VOLUMES[:1], config)
     assert not net.training
     assert validation_loss({"net": net}, pool, config) < 0.6 * before
-
-
-# --- resume
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +149,28 @@ def test_another_configuration_is_refused_and_nothing_lost(unbroken):
     assert (unbroken / "checkpoint.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        VOLUMES[:1],
+        VOLUMES[::-1],
+        [*VOLUMES, subject(2)],
+        [VOLUMES[0], replace(VOLUMES[1], target=-VOLUMES[1].target)],
+        [VOLUMES[0], replace(VOLUMES[1], mask=VOLUMES[1].mask.roll(1, 1))],
+    ],
+    ids=["fewer", "another order", "more", "another target", "another mask"],
+)
+def test_other_data_are_refused_and_nothing_lost(unbroken, data):
+    before = (unbroken / "checkpoint.pt").read_bytes()
+    with pytest.raises(InputError, match=r"checkpoint.pt belongs to a run on other data: give the same subjects"):
+        fit(data, TINY, out=unbroken)
+    assert (unbroken / "checkpoint.pt").read_bytes() == before
+
+
+def test_the_names_of_subjects_are_no_data(unbroken):
+    fit([replace(v, subject="renamed") for v in VOLUMES], TINY, out=unbroken)
+
+
 @pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[: len(b) // 2], lambda b: b"\x80\x02K\x01."])
 def test_a_damaged_checkpoint_is_refused(unbroken, tmp_path, damage):
     (tmp_path / "checkpoint.pt").write_bytes(damage((unbroken / "checkpoint.pt").read_bytes()))
@@ -244,7 +178,8 @@ def test_a_damaged_checkpoint_is_refused(unbroken, tmp_path, damage):
         fit(VOLUMES, TINY, out=tmp_path)
 
 
-def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path):
+def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr("yoda_nb.training.loop.data_hash", lambda pool: "the same, by its word")
     fit(VOLUMES, TINY, out=tmp_path, stop_after=2)
     before = (tmp_path / "checkpoint.pt").read_bytes()
     sick = [replace(v, target=v.target * torch.nan) for v in VOLUMES]
@@ -255,22 +190,21 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path):
 
 def test_another_net_to_start_from():
     torch.manual_seed(3)
-    other = build(NET)
+    other = NET.build()
     net = fit(VOLUMES, replace(TINY, steps=1, lr=0.0, lr_end=0.0), initial=other)
     assert_same(dict(net.state_dict()), dict(other.state_dict()))
 
 
-# --- interrupted
-
-
 HERE = Path(__file__).parent
+
+
 INTERRUPTED = """
 import sys
 sys.path[:0] = {path}
 from dataclasses import replace
 from pathlib import Path
 import torch
-from test_train import TINY, VOLUMES, fit
+from test_loop import TINY, VOLUMES, fit
 torch.set_num_threads(1)
 
 def run(every):
@@ -328,7 +262,7 @@ def test_a_signal_ends_the_step_in_hand(number, tmp_path, monkeypatch):
             sent.append(os.kill(os.getpid(), number))  # the handler runs in this very step
         return 1e-3
 
-    monkeypatch.setattr("yoda_nb.train.learning_rate", rate)
+    monkeypatch.setattr("yoda_nb.training.loop.learning_rate", rate)
     with pytest.raises(KeyboardInterrupt, match=r"after step 4, kept in .*: run the same command"):
         fit(VOLUMES, TINY, out=tmp_path)
     assert everything(tmp_path)["step"] == 4
@@ -336,14 +270,15 @@ def test_a_signal_ends_the_step_in_hand(number, tmp_path, monkeypatch):
 
 
 def test_without_a_folder_the_advice_is_another(monkeypatch):
-    monkeypatch.setattr("yoda_nb.train.learning_rate", lambda c, s: os.kill(os.getpid(), signal.SIGTERM) or 0.0)
+    monkeypatch.setattr("yoda_nb.training.loop.learning_rate", lambda c, s: os.kill(os.getpid(), signal.SIGTERM) or 0.0)
     with pytest.raises(KeyboardInterrupt, match="after step 1 and is lost: give an out folder"):
         fit(VOLUMES, TINY)
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "yoda_nb.train.learning_rate", lambda c, s: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)] and 0.0
+        "yoda_nb.training.loop.learning_rate",
+        lambda c, s: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)] and 0.0,
     )
     with pytest.raises(KeyboardInterrupt, match="at once"):
         fit(VOLUMES, TINY, out=tmp_path)
@@ -366,15 +301,12 @@ def test_training_in_a_thread_sets_no_handler():
     assert not failed
 
 
-# --- two processes
-
-
 TWO = """
 import os, shutil, signal, sys
 sys.path[:0] = {path}
 from dataclasses import replace
 from pathlib import Path
-from test_train import TINY, VOLUMES, fit
+from test_loop import TINY, VOLUMES, fit
 out = Path({out!r})
 
 def after(entry):  # only rank 0 logs: the other must stop with it
@@ -405,7 +337,7 @@ def test_two_processes_average_their_gradients_and_stop_together(tmp_path):
 
     # after one step Adam's first moment is a tenth of the gradient
     config = replace(TINY, clip=1e9, half=False)
-    state, *_ = _start(config, METHODS["diffusion"], torch.device("cpu"), None, None)
+    state, *_ = _start(config, torch.device("cpu"), None, None, "")
     pool, noise = make_pool(VOLUMES, config), schedule()
     for rank in range(2):
         (diffusion_loss(state["nets"]["net"], draw_batch(pool, config, 0, rank), config, noise) / 2).backward()

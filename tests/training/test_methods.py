@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -13,26 +14,31 @@ from yoda_nb.errors import InputError
 from yoda_nb.nets.unet import UNetConfig
 from yoda_nb.papers import TRAININGS
 from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
-from yoda_nb.training.denoising import masked_mean, middle_of, regression_loss
-from yoda_nb.training.loop import _start, _step, fit, get_method
-from yoda_nb.training.method import METHODS, Method, Player
+from yoda_nb.training.denoising import DIFFUSION, REGRESSION, masked_mean, middle_of, regression_loss
+from yoda_nb.training.loop import _start, _step, fit
+from yoda_nb.training.method import Method, Player
 
 NET = UNetConfig((8, 8), (False, False), groups=4, noisy=False)
 CONFIG = TrainConfig(
-    net=NET, method="regression", target="x0", steps=4, batch_size=2, window=16, views=(2,), half=False
+    net=NET, method=REGRESSION, prediction="x0", steps=4, batch_size=2, window=16, views=(2,), half=False
 )
 VOLUMES = [phantom_case(seed, spacing=10.0, shape=(19, 22, 17)) for seed in range(2)]
 
 
-def test_every_method_is_used_and_every_training_has_one():
-    assert {row.config.method for row in TRAININGS.values()} == set(METHODS)
-    for method in METHODS.values():
-        assert method.players and callable(method.validation)
+def test_every_training_has_a_method_with_players_and_a_name_of_its_own():
+    methods = {id(row.config.method): row.config.method for row in TRAININGS.values()}.values()
+    for method in methods:
+        assert isinstance(method, Method) and method.players and callable(method.validation)
+        assert all(player.nets and callable(player.loss) for player in method.players)
+        assert "net" in method.players[-1].nets, "the last player's loss is logged"
+    names = [method.name for method in methods]
+    assert all(names) and len(set(names)) == len(names), "a name on cards and in checkpoints is of one method"
 
 
-def test_an_unknown_method_is_named():
-    with pytest.raises(InputError, match="'magic' is unknown: choose one of bridge, .*diffusion"):
-        get_method(replace(CONFIG, method="magic"))
+def test_a_configuration_as_plain_values_names_its_method():
+    assert CONFIG.document()["method"] == "regression" and json.dumps(CONFIG.document())
+    other = replace(CONFIG, method=DIFFUSION)
+    assert {k for k, v in CONFIG.document().items() if v != other.document()[k]} == {"method"}
 
 
 def test_players_move_in_turn_and_touch_only_their_own_nets():
@@ -51,10 +57,10 @@ def test_players_move_in_turn_and_touch_only_their_own_nets():
         nn.init.ones_(one.weight), nn.init.ones_(two.weight)
         return {"net": one, "other": two}
 
-    method = Method((Player(("other",), loss("other")), Player(("net",), loss("net"))), build)
-    config = replace(CONFIG, warmup=0, lr=0.1, lr_end=0.1)
-    state, *_ = _start(config, method, torch.device("cpu"), None, None)
-    _step(state["nets"], state, draw_batch(make_pool(VOLUMES, config), config, 0), config, method, 0)
+    method = Method("turns", (Player(("other",), loss("other")), Player(("net",), loss("net"))), build)
+    config = replace(CONFIG, method=method, warmup=0, lr=0.1, lr_end=0.1)
+    state, *_ = _start(config, torch.device("cpu"), None, None, "")
+    _step(state["nets"], state, draw_batch(make_pool(VOLUMES, config), config, 0), config, 0)
     (first, before, own), (second, after, same) = seen
     assert (first, second) == ("other", "net") and (before, own) == (1, 1)
     assert after == pytest.approx(0.9) and same == 1  # Adam's first move is its rate

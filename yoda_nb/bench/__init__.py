@@ -115,7 +115,7 @@ def _warm_up(runs: dict[str, Callable], n_steps: int, bar) -> tuple[dict, dict]:
 
 def _time(runs: dict[str, Callable], repeats: int, n_steps: int, device, bar) -> dict[str, float]:
     """Median seconds of one function evaluation; repeats alternate, so drift hits all alike."""
-    seconds = {name: [] for name in runs}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
             seconds[name].append(_seconds(run, device) / n_steps)

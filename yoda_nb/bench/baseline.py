@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.process import Denoiser, sample, time_pairs, vp_step
 from yoda_nb.diffusion.schedules import Schedule, schedule
-from yoda_nb.nets.base import autocast_dtype
-from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.nets.base import Config, autocast_dtype
 
 # the paper's margins around the brain, 20/10/5 mm (III-C), as shares of its example at 3 mm
 MARGINS = (20 / 3 / 61, 10 / 3 / 54, 5 / 3 / 51)
@@ -54,7 +53,7 @@ def baseline_denoiser(
     return denoise
 
 
-def random_net(config: MonaiUNetConfig, seed: int) -> nn.Module:
+def random_net(config: Config, seed: int) -> nn.Module:
     """An untrained net that answers to its input: MONAI starts the last layer of blocks at zero."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -68,20 +67,13 @@ def random_net(config: MonaiUNetConfig, seed: int) -> nn.Module:
 def ellipsoid(roi: Sequence[int], n_sources: int, seed: int) -> tuple[Tensor, Tensor]:
     """A textured brain in its region of interest: source (C,D,H,W) in [-1,1], mask (1,D,H,W)."""
     axes = [torch.linspace(-1, 1, n) / (1 - 2 * share) for n, share in zip(roi, MARGINS, strict=True)]
-    mask = sum(a.square() for a in torch.meshgrid(*axes, indexing="ij"))[None] <= 1
+    mask = sum((a.square() for a in torch.meshgrid(*axes, indexing="ij")), torch.zeros(()))[None] <= 1
     texture = torch.rand((n_sources, *roi), generator=torch.Generator().manual_seed(seed)) * 2 - 1
     return torch.where(mask, F.avg_pool3d(texture, 3, 1, 1), -1.0), mask
 
 
 def contenders(
-    net: nn.Module,
-    config: MonaiUNetConfig,
-    source: Tensor,
-    mask: Tensor,
-    noise: Tensor,
-    *,
-    n_steps: int,
-    batch_size: int,
+    net: nn.Module, config: Config, source: Tensor, mask: Tensor, noise: Tensor, *, n_steps: int, batch_size: int
 ) -> dict[str, Callable[[], Tensor]]:
     """Name -> run, from the baseline to ours in single changes; each gives x0 (1,D,H,W) of the ROI.
 

@@ -16,8 +16,8 @@ import torch
 from yoda_nb.bench.baseline import ellipsoid, random_net
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.base import Config
 from yoda_nb.nets.models import save_model
-from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.systems.models import load_model
 from yoda_nb.systems.run import translate
 
@@ -27,7 +27,7 @@ from yoda_nb.systems.run import translate
 RUNS = ((1, 3, 16), (1, 3, 2), (6, 3, 2), (1, 18, 2))
 
 
-def memory_use(config: MonaiUNetConfig, roi: Sequence[int], *, seed: int = 0, device: str = "cpu") -> dict:
+def memory_use(config: Config, roi: Sequence[int], *, seed: int = 0, device: str = "cpu") -> dict:
     """Growth of the peak in MB of ``RUNS``, and what more samples and more steps multiply it by.
 
     Resident memory of the process on a CPU, allocated memory of the device on CUDA.

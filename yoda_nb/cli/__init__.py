@@ -5,17 +5,17 @@ Everything heavy is imported inside the commands, so that ``--help`` is quick.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Option
 
-from yoda_nb.cli.common import Json, emit, guarded, listed, named, table
+from yoda_nb.cli.common import Json, emit, guarded, table
 from yoda_nb.cli.images import train, translate
 from yoda_nb.cli.ledger import claims
+from yoda_nb.cli.lessons import notebooks, report, serve_class
+from yoda_nb.cli.rebuild import rebuild_app
 from yoda_nb.cli.stores import bank_app, data_app
-from yoda_nb.data.places import NOTEBOOKS
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +26,9 @@ app = typer.Typer(
 app.command()(translate)
 app.command()(train)
 app.command()(claims)
+app.command()(report)
+app.command()(notebooks)
+app.command("class")(serve_class)
 
 
 @app.command()
@@ -49,33 +52,6 @@ def systems(json: Json = False) -> None:
 
 @app.command()
 @guarded
-def report(
-    notebooks: Annotated[list[str] | None, Option(help="Names or paths, comma between, or repeat it; all.")] = None,
-    profile: Annotated[str, Option(help="quick: two CPU cores; full: the paper's setting.")] = "quick",
-    set_: Annotated[list[str] | None, Option("--set", help="A notebook parameter as NAME=VALUE; repeat it.")] = None,
-    subjects: Annotated[list[str] | None, Option(help="A page for each of these, comma between.")] = None,
-    jobs: Annotated[int | None, Option(help="Notebooks at a time; default: one for two cores.")] = None,
-    out: Annotated[Path, Option("-o", "--out", help="Folder for the site.")] = Path("report"),
-) -> None:
-    """Execute the notebooks and write a self-contained site with a page for each."""
-    from yoda_nb.errors import InputError
-    from yoda_nb.report import run_report
-
-    folder = NOTEBOOKS
-    paths = [p if (p := Path(n)).suffix == ".ipynb" else folder / f"{n}.ipynb" for n in listed(notebooks)]
-    paths = paths or sorted(folder.glob("*.ipynb"))
-    if lacking := [p for p in paths if not p.is_file()]:
-        raise InputError(f"Notebook {lacking[0]} does not exist: look in {folder}.")
-    done = run_report(
-        paths, out, parameters=named(set_ or [], "--set"), profile=profile, subjects=listed(subjects), jobs=jobs
-    )
-    typer.echo(f"{done.index} in {done.seconds:.0f} s")
-    if done.failed:
-        raise typer.Exit(1)
-
-
-@app.command()
-@guarded
 def bench(
     threads: Annotated[int | None, Option(help="CPU threads; default: all cores.")] = None,
     device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",
@@ -92,3 +68,4 @@ def bench(
 
 app.add_typer(data_app, name="data")
 app.add_typer(bank_app, name="bank")
+app.add_typer(rebuild_app, name="rebuild")

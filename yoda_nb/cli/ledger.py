@@ -13,7 +13,9 @@ from yoda_nb.cli.common import Device, Json, Seed, emit, guarded
 def claims(
     ids: Annotated[list[str] | None, Argument(help="Claims such as Y03; default: all that are tested here.")] = None,
     profile: Annotated[str, Option(help="quick: shipped evidence; full: the paper's setting, for a GPU.")] = "quick",
-    fresh: Annotated[bool, Option("--fresh", help="Compute the evidence instead of reading what is shipped.")] = False,
+    fresh: Annotated[
+        bool, Option("--fresh", help="Compute the evidence from nothing that is shipped, tables and samples.")
+    ] = False,
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,
@@ -28,8 +30,10 @@ def claims(
     findings = find(ids or (), study=Study(profile, seed, device or "", fresh=fresh))
     lines = []
     for f in findings:
-        lines.append(f"{f.claim.id}  {f.verdict.upper()}  {f.claim.claim}")
+        lines.append(f"{f.claim.id}  {f.verdict.upper()}{' (STALE)' if f.stale else ''}  {f.claim.claim}")
         lines += [f"     {e.name}: {e.found}, n = {e.n}; rule {e.stated}: {e.verdict}" for e in f.effects]
-        lines += [f"     {f.note}"] if f.note else []
+        lines += [f"     {text}" for text in (f.note, f.basis) if text]
     lines.append(counted(f.verdict for f in findings))
+    shipped = sum(bool(f.tables) for f in findings)
+    lines.append(f"{shipped} of {len(findings)} verdicts rest on shipped evidence; --fresh computes it anew")
     emit([f.document() for f in findings], json, "\n".join(lines))

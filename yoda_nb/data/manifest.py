@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+from yoda_nb.data.places import PACKED
 from yoda_nb.data.rows import MISSING, Row, phantom_uri, read_rows, scheme
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import sha256
@@ -121,7 +122,8 @@ def load_case(
 def fetch(image: Image, *, root: str | Path, mirror: str | Path | None = None) -> Path:
     """A local file with the right checksum for a path or https uri; ``root``: the data folder.
 
-    Downloads go to ``$YODA_NB_DATA``, by default ``root/data``.  With ``mirror`` nothing is
+    Downloads go to ``$YODA_NB_DATA``, by default ``root/data``, or the user's cache folder for the
+    manifest that a wheel carries.  With ``mirror`` nothing is
     downloaded: the file is looked up by name anywhere below that folder and used in place.
     Raises InputError if the file is missing, cannot be downloaded or has another checksum; such
     a download is not kept.
@@ -154,7 +156,7 @@ def fetch(image: Image, *, root: str | Path, mirror: str | Path | None = None) -
     return cached
 
 
-def locate(image: Image, *, root: str | Path, mirror: str | Path | None = None) -> tuple[str, Path | None]:
+def locate(image: Image, *, root: str | Path, mirror: str | Path | None = None) -> tuple[str, Path]:
     """("present" | "missing" | "wrong checksum", path): where a volume is, without downloading."""
     root = Path(root)
     if scheme(image.uri) == "https":
@@ -227,8 +229,19 @@ def _inside(path: Path, root: Path) -> bool:
 
 def _cached(image: Image, root: Path) -> Path:
     """Where a download lives: its checksum in the name keeps equal names apart."""
-    folder = Path(os.environ.get("YODA_NB_DATA") or root / "data")
-    return folder / f"{image.sha256[:12]}-{PurePosixPath(urlsplit(image.uri).path).name}"
+    assert image.sha256 is not None, f"{image.uri} has no sha256, which every row with an https uri states"
+    return _downloads(root) / f"{image.sha256[:12]}-{PurePosixPath(urlsplit(image.uri).path).name}"
+
+
+def _downloads(root: Path) -> Path:
+    """``$YODA_NB_DATA``, else beside the manifest; the user's cache where that is inside the package."""
+    if named := os.environ.get("YODA_NB_DATA"):
+        return Path(named)
+    if root.resolve() == PACKED.resolve():
+        import pooch
+
+        return Path(pooch.os_cache("yoda-nb")) / "data"
+    return root / "data"
 
 
 def _anatomy(where: str, row: Row, rows: list[Row]) -> Image | None:

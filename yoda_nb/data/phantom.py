@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
 from yoda_nb.data.anatomy import tissue_fractions
 from yoda_nb.errors import InputError
@@ -108,7 +107,8 @@ def phantom_case(
     """
     contrasts = (*sources, target)
     _check(protocol, sources, target, spacing)
-    shape = tuple(int(n) for n in shape)
+    d, h, w = (int(n) for n in shape)
+    shape = (d, h, w)
     warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6)
     )
@@ -238,6 +238,8 @@ def _subject(anatomy, shape, spacing, rng: np.random.Generator) -> np.ndarray:
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:
+    from scipy.spatial.transform import Rotation  # a third of a second
+
     return Rotation.from_euler("xyz", angles).as_matrix()
 
 

@@ -105,7 +105,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
                 if len(cells) != len(header):
                     raise InputError(f"{where}: {len(cells)} cells for {len(header)} columns: quote commas.")
                 try:
-                    yield table.line_num, Row(**dict(zip(header, cells, strict=True)))
+                    yield table.line_num, Row.model_validate(dict(zip(header, cells, strict=True)))
                 except ValidationError as error:
                     raise InputError(f"{where}: {_first(error)}.") from error
     except (UnicodeDecodeError, csv.Error, OSError) as error:

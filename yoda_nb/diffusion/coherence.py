@@ -12,7 +12,7 @@ def aggregate_views(denoise: Denoiser, n_views: int = 3) -> Denoiser:
     """Average the x0 of all views in each step (seed 000, III-B.5): costs ``n_views`` evaluations."""
 
     def aggregated(x: Tensor, t: int, i: int) -> Tensor:
-        return sum(denoise(x, t, view) for view in range(n_views)) / n_views
+        return sum((denoise(x, t, view) for view in range(n_views)), torch.zeros(())) / n_views
 
     return aggregated
 

@@ -65,23 +65,22 @@ def volume_denoiser(
     def denoise(x: Tensor, t: int, i: int) -> Tensor:
         axis = views[i % len(views)]
         if axis not in cut:
-            index = _slices_to_run(source, mask, axis)  # (K,)
+            index = slices_to_run(source, mask, axis)  # (K,)
             cut[axis] = index, gather_slabs(source, axis, index, thickness)  # (K,C*S,A,B)
         centres, sources = cut[axis]
         latent = x.to(device)
         told = float(t) if net_time is None else net_time(t)
-        parts = []
+
+        def run(part: slice) -> Tensor:
+            slabs = torch.cat([gather_slabs(latent, axis, centres[part], thickness), sources[part]], 1)
+            times = torch.full((len(slabs),), told, device=device)
+            return padded(net, slabs, divisor, times).float()
+
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            for first in range(0, len(centres), batch_size):
-                k = centres[first : first + batch_size]
-                fixed = sources[first : first + batch_size]
-                slabs = torch.cat([gather_slabs(latent, axis, k, thickness), fixed], 1)
-                times = torch.full((len(k),), told, device=device)
-                parts.append(_padded(net, slabs, times, divisor).float())
-        slices = torch.cat(parts)  # (K,out_slices,A,B)
-        n = latent.shape[1 + axis]
+            slices = in_batches(run, len(centres), batch_size)  # (K,out_slices,A,B)
         if out_slices > 1 and not co_predict:
             slices = slices[:, out_slices // 2 : out_slices // 2 + 1]
+        n = latent.shape[1 + axis]
         output = from_slices(average_slabs(slices, centres, n), axis).to(x.device)  # (1,D,H,W)
         x0 = read(x, output, t)
         return x0 if mask is None else torch.where(mask.to(x.device), x0, -1.0)
@@ -94,15 +93,20 @@ def _read_by(schedule: Schedule, prediction: str, x: Tensor, output: Tensor, t: 
     return to_x0(x, output, schedule.at(t), prediction)
 
 
-def _slices_to_run(source: Tensor, mask: Tensor | None, axis: int) -> Tensor:
-    """Indices of the slices of a view that hold mask, all of them without one."""
+def in_batches(run: Callable[[slice], Tensor], n: int, batch_size: int) -> Tensor:
+    """What ``run`` makes of 0 .. n-1, a slice of indices at a time, joined: (n, ...)."""
+    return torch.cat([run(slice(first, first + batch_size)) for first in range(0, n, batch_size)])
+
+
+def slices_to_run(image: Tensor, mask: Tensor | None, axis: int) -> Tensor:
+    """Indices (K,) of the slices of a view of (C,D,H,W) that hold mask, all of them without one."""
     if mask is None:
-        return torch.arange(source.shape[1 + axis])
+        return torch.arange(image.shape[1 + axis])
     return mask.movedim(1 + axis, 0).flatten(1).any(1).nonzero()[:, 0].cpu()
 
 
-def _padded(net: nn.Module, slabs: Tensor, times: Tensor, divisor: int) -> Tensor:
-    """Run the net on slices grown to multiples of ``divisor`` and cut its output back."""
+def padded(net: nn.Module, slabs: Tensor, divisor: int, *rest: Tensor) -> Tensor:
+    """Run a net on slabs (N,C,A,B) grown to multiples of ``divisor`` and cut its output back."""
     a, b = slabs.shape[-2:]
     grown = F.pad(slabs, (0, -b % divisor, 0, -a % divisor), mode="replicate")
-    return net(grown, times)[..., :a, :b]
+    return net(grown, *rest)[..., :a, :b]

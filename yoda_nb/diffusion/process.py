@@ -143,10 +143,11 @@ def expected(samples: Iterable[Tensor], combine: str = "rms") -> Tensor:
     """
     if combine not in ("rms", "mean"):
         raise ValueError(f"combine must be 'rms' or 'mean', got {combine!r}")
-    total, n = None, 0
+    total: Tensor | None = None
+    n = 0
     for x in samples:
         term = (x + 1).clamp(0, 2).square() if combine == "rms" else x
         total, n = term if total is None else total + term, n + 1
-    if n == 0:
+    if total is None:
         raise ValueError("expected() needs at least one sample")
     return (total / n).sqrt() - 1 if combine == "rms" else total / n

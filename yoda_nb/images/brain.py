@@ -113,14 +113,14 @@ def _registered_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
         start.SetTranslation(middle + [0.0, 0.0, up] - centre)
         fits.append(fit(start, [3], [3.0], 4.0, 50))
     similarity = sitk.Similarity3DTransform(min(fits, key=lambda pair: pair[0])[1])
-    start = sitk.AffineTransform(3)
-    start.SetCenter(similarity.GetCenter())
-    start.SetMatrix(similarity.GetMatrix())
-    start.SetTranslation(similarity.GetTranslation())
-    found = sitk.AffineTransform(fit(start, [2, 1], [3.0, 0.0], 1.0, 100)[1])
+    stiff = sitk.AffineTransform(3)
+    stiff.SetCenter(similarity.GetCenter())
+    stiff.SetMatrix(similarity.GetMatrix())
+    stiff.SetTranslation(similarity.GetTranslation())
+    found = sitk.AffineTransform(fit(stiff, [2, 1], [3.0, 0.0], 1.0, 100)[1])
     growth = np.linalg.det(np.reshape(found.GetMatrix(), (3, 3))) / similarity.GetScale() ** 3
     if not 0.8 < growth < 1.25:  # on thick slices the extra freedom can run away: go without it
-        found = start
+        found = stiff
     carried = sitk.Resample(_to_itk(inside, template_affine), moving, found.GetInverse(), sitk.sitkLinear, 0.0)
     return sitk.GetArrayFromImage(carried).T > 0.5
 

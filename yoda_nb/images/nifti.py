@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -26,6 +27,7 @@ from yoda_nb.errors import InputError
 SUFFIXES = (".nii.gz", ".nii", ".mgz")
 MAX_VOXELS = 2**29  # 812 cubed: above any head scan, below what exhausts a laptop's memory
 RAS = axcodes2ornt("RAS")
+Image = Any  # what nibabel loads, whose types say less of it than its documentation
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Grid:
     def canonical(self) -> Grid:
         """The same voxels turned to RAS+: shape and affine permuted, codes kept."""
         turn = io_orientation(self.affine)
-        shape = tuple(int(n) for n in np.array(self.shape)[np.argsort(turn[:, 0])])
-        return Grid(shape, self.affine @ inv_ornt_aff(turn, self.shape), self.qform_code, self.sform_code)
+        d, h, w = (int(n) for n in np.array(self.shape)[np.argsort(turn[:, 0])])
+        return Grid((d, h, w), self.affine @ inv_ornt_aff(turn, self.shape), self.qform_code, self.sform_code)
 
 
 def sha256(path: str | Path) -> str:
@@ -146,15 +148,17 @@ def write_image(data: np.ndarray, grid: Grid, path: str | Path) -> None:
         raise InputError(f"the image for {path} holds NaN or infinity: nothing was written.")
     turned = apply_orientation(data, ornt_transform(RAS, io_orientation(grid.affine)))
     turned = np.ascontiguousarray(turned, dtype=np.float32)
-    if ending == ".mgz":
-        image = nib.MGHImage(turned, grid.affine)
-    else:
-        image = nib.Nifti1Image(turned, grid.affine)
-        image.header.set_xyzt_units("mm")
-        image.set_qform(grid.affine, grid.qform_code, update_affine=False)
-        image.set_sform(grid.affine, grid.sform_code, update_affine=False)
+    image = nib.MGHImage(turned, grid.affine) if ending == ".mgz" else _nifti(turned, grid)
     with atomic(path) as part:
         nib.save(image, part)
+
+
+def _nifti(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(data, grid.affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(grid.affine, grid.qform_code, update_affine=False)
+    image.set_sform(grid.affine, grid.sform_code, update_affine=False)
+    return image
 
 
 def corner_distance(a: Grid, b: Grid) -> float:
@@ -182,7 +186,7 @@ def check_same_grid(files: dict[str, tuple[Path, Grid]], tolerance: float = 1e-2
             )
 
 
-def _open(path: Path) -> nib.spatialimages.SpatialImage:
+def _open(path: Path) -> Image:
     if not path.exists():
         raise InputError(f"{path} does not exist: check the path.")
     if not path.is_file():
@@ -201,7 +205,7 @@ def _open(path: Path) -> nib.spatialimages.SpatialImage:
         ) from error
 
 
-def _shape(path: Path, image: nib.spatialimages.SpatialImage) -> tuple[int, int, int]:
+def _shape(path: Path, image: Image) -> tuple[int, int, int]:
     shape = [int(n) for n in image.shape]
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
@@ -215,10 +219,10 @@ def _shape(path: Path, image: nib.spatialimages.SpatialImage) -> tuple[int, int,
         raise InputError(f"{path} has shape {tuple(shape)}: pass a 3-D volume, not a slice.")
     if np.prod(shape, dtype=object) > MAX_VOXELS:
         raise InputError(f"{path} claims shape {tuple(shape)}, above the limit: crop it.")
-    return tuple(shape)
+    return shape[0], shape[1], shape[2]
 
 
-def _affine(path: Path, image: nib.spatialimages.SpatialImage) -> np.ndarray:
+def _affine(path: Path, image: Image) -> np.ndarray:
     affine = np.array(image.affine, dtype=float)
     if not np.isfinite(affine).all():
         raise InputError(f"the affine of {path} is not finite: repair its header.")
@@ -232,7 +236,7 @@ def _affine(path: Path, image: nib.spatialimages.SpatialImage) -> np.ndarray:
     return affine
 
 
-def _check_stream(path: Path, image: nib.spatialimages.SpatialImage) -> None:
+def _check_stream(path: Path, image: Image) -> None:
     """Read a gzip stream to its checksum and count its bytes against the header's promise."""
     proxy = image.dataobj
     needed = proxy.offset + int(np.prod(proxy.shape, dtype=object)) * proxy.dtype.itemsize

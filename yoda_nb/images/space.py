@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 
 import numpy as np
@@ -57,7 +58,7 @@ def resample_like(
     return torch.from_numpy(moved).to(x.dtype)
 
 
-def roi_box(mask: Tensor, margin: tuple[float, float, float] = (20, 10, 5), multiple: int = 1) -> Box:
+def roi_box(mask: Tensor, margin: Sequence[float] = (20, 10, 5), multiple: int = 1) -> Box:
     """Bounding box of a mask (..., D, H, W), grown along D, H, W and clipped to the volume.
 
     The default is the paper's 5, 10 and 20 voxels along the axial, coronal and sagittal axes
@@ -65,10 +66,10 @@ def roi_box(mask: Tensor, margin: tuple[float, float, float] = (20, 10, 5), mult
     widened to a ``multiple`` where the volume is long enough, and span the whole axis where not.
     Raises InputError for an empty mask.
     """
-    inside = np.asarray(mask).reshape(-1, *mask.shape[-3:]).any(axis=0)
+    inside = np.asarray(np.asarray(mask).reshape(-1, *mask.shape[-3:]).any(axis=0))
     if not inside.any():
         raise InputError("the mask is empty, so there is no region of interest: check the mask.")
-    box = []
+    box: list[slice] = []
     for axis, grow in enumerate(margin):
         size = inside.shape[axis]
         hit = np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis})))
@@ -76,7 +77,7 @@ def roi_box(mask: Tensor, margin: tuple[float, float, float] = (20, 10, 5), mult
         length = min(-(-(stop - start) // multiple) * multiple, size)
         start = min(max(start - (length - (stop - start)) // 2, 0), size - length)
         box.append(slice(int(start), int(start + length)))
-    return tuple(box)
+    return box[0], box[1], box[2]
 
 
 def crop(x: Tensor, box: Box) -> Tensor:

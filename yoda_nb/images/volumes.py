@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,11 +50,21 @@ class Volume:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size in mm along D, H, W."""
-        return tuple(float(s) for s in np.linalg.norm(self.affine[:3, :3], axis=0))
+        d, h, w = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(d), float(h), float(w)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return tuple(self.source.shape[1:])
+        _, d, h, w = self.source.shape
+        return d, h, w
+
+
+def required(volume: Volume, name: str) -> Tensor:
+    """One of the volume's ``IMAGES``; InputError where it has none of that name."""
+    image = getattr(volume, name)
+    if image is None:
+        raise InputError(f"{volume.subject} has no {name}, which is needed here: choose a subject that has one.")
+    return image
 
 
 def load_volume(
@@ -140,7 +151,8 @@ def conform(volume: Volume, spacing: float) -> Volume:
     if np.allclose(volume.affine[:3, :3], spacing * np.eye(3), atol=1e-4 * spacing):
         return volume
     corners = apply_affine(volume.affine, np.array(list(np.ndindex(2, 2, 2))) * volume.shape - 0.5)
-    shape = tuple(max(1, ceil(side / spacing - 1e-3)) for side in np.ptp(corners, axis=0))
+    d, h, w = (max(1, ceil(side / spacing - 1e-3)) for side in np.ptp(corners, axis=0))
+    shape = (d, h, w)
     affine = np.diag([spacing, spacing, spacing, 1.0])
     middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
     affine[:3, 3] = middle - spacing * (np.array(shape) - 1) / 2
@@ -182,7 +194,7 @@ def _about(path: Path, function: Callable, *arguments: np.ndarray) -> np.ndarray
         raise InputError(f"{path}: {error}") from error
 
 
-def _each(volume: Volume, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+def _each(volume: Volume, change: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """Field name -> changed tensor, for every image that the volume has."""
     return {name: change(x) for name in IMAGES if (x := getattr(volume, name)) is not None}
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage, stats
+from scipy import ndimage
 from torch import Tensor
 
 from yoda_nb.errors import InputError
@@ -41,10 +41,12 @@ def hd95(a: Tensor, b: Tensor, spacing: Sequence[float]) -> float:
     a, b = _masks(a, b)
     if not (a.any() and b.any()):
         return float(np.inf) if a.any() or b.any() else 0.0
-    options = {"include_background": True, "percentile": 95, "spacing": tuple(spacing)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 calls its own deprecated option
-        return float(compute_hausdorff_distance(a[None].float(), b[None].float(), **options))
+        found = compute_hausdorff_distance(
+            a[None].float(), b[None].float(), include_background=True, percentile=95, spacing=tuple(spacing)
+        )
+    return float(found)
 
 
 def alvr(a: Tensor, b: Tensor) -> float:
@@ -95,6 +97,8 @@ def icc31(table: ArrayLike, *, confidence: float = 0.95) -> dict[str, float]:
     table (n subjects, k raters) -> icc, ci_low, ci_high (from the F distribution), n, k.
     Raises InputError for fewer than two subjects or raters or for missing ratings.
     """
+    from scipy import stats  # half a second
+
     x = np.asarray(table, dtype=np.float64)
     if x.ndim != 2 or min(x.shape) < 2 or not np.isfinite(x).all():
         raise InputError(

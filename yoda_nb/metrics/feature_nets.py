@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load as load_safetensors
@@ -69,7 +70,8 @@ def resnet50(state: State, *, width: int = 64, blocks: tuple[int, ...] = (3, 4, 
             elif isinstance(module, nn.BatchNorm2d):
                 module.eps = 1.001e-5
         for stage in (net.layer2, net.layer3, net.layer4):
-            stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+            first: Any = stage[0]
+            first.conv1.stride, first.conv2.stride = (2, 2), (1, 1)
     return fitted(net, state, "This weights file for ResNet-50")
 
 
@@ -128,7 +130,7 @@ def vit_b16(state: State, *, width: int = 768, depth: int = 12, heads: int = 12,
         spatial_dims=2,
         qkv_bias=True,
     )
-    net.classification_head = nn.Identity()
+    net.classification_head = nn.Sequential()  # none
     for block in net.blocks:
         block.norm_cross_attn = nn.Identity()  # built by MONAI, used by no plain ViT
     for module in net.modules():

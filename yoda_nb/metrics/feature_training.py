@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.feature_nets import offline_net
 from yoda_nb.metrics.features import frechet_distance, slices_for_features
 from yoda_nb.metrics.noise import add_rician
@@ -64,7 +64,7 @@ def contrast_slices(volumes: Sequence[Volume]) -> tuple[Tensor, Tensor]:
     """Every axial slice of every contrast, (N, 1, H, W) in [0, 1], and the contrast's index."""
     images, labels = [], []
     for v in volumes:
-        for name, image in zip((*v.sources, v.contrast), (*v.source, v.target[0]), strict=True):
+        for name, image in zip((*v.sources, v.contrast), (*v.source, required(v, "target")[0]), strict=True):
             slices = slices_for_features((image[None] + 1) / 2, v.mask)
             images.append(slices)
             labels.append(torch.full((len(slices),), CONTRASTS.index(name)))
@@ -129,8 +129,10 @@ def train_extractor(volumes: Sequence[Volume], *, steps: int, seed: int) -> nn.M
 def _standardised(net: nn.Sequential, images: Tensor, labels: Tensor, generator: torch.Generator) -> nn.Module:
     features = torch.cat([net(_batch(images, labels, generator)[0]) for _ in range(10)])
     std, mean = torch.std_mean(features, dim=0)
-    net[-1].weight.div_(std[:, None])
-    net[-1].bias.sub_(mean).div_(std)
+    last = net[-1]
+    assert isinstance(last, nn.Linear)  # of ``offline_net``
+    last.weight.div_(std[:, None])
+    last.bias.sub_(mean).div_(std)
     return net.requires_grad_(False)
 
 
@@ -144,7 +146,7 @@ def ladder(net: nn.Module, volumes: Sequence[Volume], *, seed: int, sigma: float
     generator = torch.Generator().manual_seed(seed)
     half = len(volumes) // 2
     real, other = (
-        torch.cat([slices_for_features((v.target + 1) / 2, v.mask) for v in part])
+        torch.cat([slices_for_features((required(v, "target") + 1) / 2, v.mask) for v in part])
         for part in (volumes[:half], volumes[half:])
     )
 
@@ -152,13 +154,11 @@ def ladder(net: nn.Module, volumes: Sequence[Volume], *, seed: int, sigma: float
         return net(acquire(images, torch.tensor([amounts]).expand(len(images), 3), generator=generator))
 
     reference = features(real, 0, sigma, 0)
-    rungs = {f"noise {s:.3f}": (0, s, 0) for s in (0.75 * sigma, 0.5 * sigma, 0.25 * sigma, 0.0)}
+    rungs: dict[str, tuple[float, float, float]] = {"acquired": (0, sigma, 0)}
+    rungs |= {f"noise {s:.3f}": (0, s, 0) for s in (0.75 * sigma, 0.5 * sigma, 0.25 * sigma, 0.0)}
     rungs |= {f"blur {w:.1f}": (w, sigma, 0) for w in (0.5, 1.0, 1.5, 2.0)}
     rungs |= {f"smoothing {w:.1f}": (0, sigma, w) for w in (0.4, 0.6, 0.8, 1.0)}
-    return {
-        name: frechet_distance(reference, features(other, *amounts))
-        for name, amounts in ({"acquired": (0, sigma, 0)} | rungs).items()
-    }
+    return {name: frechet_distance(reference, features(other, *amounts)) for name, amounts in rungs.items()}
 
 
 def phantoms(n: int, *, seed: int, sigma: float = 0.0) -> list[Volume]:

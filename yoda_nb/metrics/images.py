@@ -75,7 +75,7 @@ def ssim(pred: Tensor, target: Tensor, mask: Tensor, *, data_range: float, backg
     from monai.metrics.regression import SSIMMetric  # seconds: only where it is used
 
     metric = SSIMMetric(3, data_range=data_range, win_size=WINDOW, kernel_sigma=1.5)
-    return float(metric(*images))
+    return float(torch.as_tensor(metric(*images)))
 
 
 def score(pred: Tensor, target: Tensor, mask: Tensor, *, data_range: float) -> dict[str, float]:

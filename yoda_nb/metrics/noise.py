@@ -15,7 +15,7 @@ from torch import Tensor
 from yoda_nb.errors import InputError
 
 
-def add_rician(image01: Tensor, sigma: float, *, generator: torch.Generator) -> Tensor:
+def add_rician(image01: Tensor, sigma: float | Tensor, *, generator: torch.Generator) -> Tensor:
     """One acquisition of a noise-free magnitude: ``|X' + n_re + i n_im|`` (seed 000, eq. 1).
 
     image01: any shape, magnitude >= 0 -> same shape, not clipped above; sigma is the standard
@@ -51,21 +51,19 @@ def rician_std(signal: ArrayLike, sigma: float) -> np.ndarray:
     return np.sqrt(np.where(high, expansion, variance))
 
 
-def white_matter_noise(
-    image01: Tensor,
-    white_matter_mask: Tensor,
-    *,
-    correct: bool = True,
-    return_n: bool = False,
-    kernel_size: int = 5,
-    blur: float = 1.1,
-) -> float | tuple[float, int]:
-    """Noise level sigma from the white matter's deviations from its local mean (seed 000, III-F).
+def white_matter_noise(image01: Tensor, white_matter_mask: Tensor, *, correct: bool = True) -> float:
+    """Noise level sigma from the white matter's deviations from its local mean: ``noise_and_voxels``."""
+    return noise_and_voxels(image01, white_matter_mask, correct=correct)[0]
 
-    image01, white_matter_mask: (1, D, H, W) or (D, H, W), [0, 1] scale -> sigma on that scale,
-    with the number of voxels used where ``return_n``. The local mean is a Gaussian blur (5 voxels
-    wide, sigma 1.1) normalised inside the mask, so that no other tissue enters; only voxels whose
-    26 neighbours are all white matter count.
+
+def noise_and_voxels(
+    image01: Tensor, white_matter_mask: Tensor, *, correct: bool = True, kernel_size: int = 5, blur: float = 1.1
+) -> tuple[float, int]:
+    """Noise level sigma of the white matter (seed 000, III-F), and the number of voxels it rests on.
+
+    image01, white_matter_mask: (1, D, H, W) or (D, H, W), [0, 1] scale -> sigma on that scale. The
+    local mean is a Gaussian blur (5 voxels wide, sigma 1.1) normalised inside the mask, so that no
+    other tissue enters; only voxels whose 26 neighbours are all white matter count.
     Leave lesions out of the mask: they are structure, and read as noise.
 
     A local mean contains the voxel itself: for white noise the squared residual is only
@@ -99,8 +97,7 @@ def white_matter_noise(
         w0 = line[kernel_size // 2] ** 3 / weight
         w2 = separable_filtering(inside, [line**2] * 3)[mask] / weight**2
         residual = residual / (1 - 2 * w0 + w2)[inner]
-    sigma = float(residual.mean().sqrt())
-    return (sigma, int(inner.sum())) if return_n else sigma
+    return float(residual.mean().sqrt()), int(inner.sum())
 
 
 def mse_split(pred: Tensor, acquired: Tensor, clean: Tensor, pred_clean: Tensor, mask: Tensor) -> dict[str, float]:

@@ -8,27 +8,30 @@ and times (N,), and returns (N, out_slices, A, B). Some take more by name: ``sty
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, ClassVar, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 
-class Config(Protocol):
-    """What every kind's configuration, a frozen dataclass, offers."""
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What every kind's configuration holds and offers; ``kind`` is its name on a card."""
 
-    kind: ClassVar[str]  # its name on a card
-    n_sources: int
-    thickness: int  # slices of a slab
+    n_sources: int = 2
+    thickness: int = 1  # slices of a slab
+    out_slices: int = 1  # of an output
+    kind: ClassVar[str]
 
     @property
-    def out_slices(self) -> int: ...  # slices of an output
+    def divisor(self) -> int:
+        """Slice sides must be multiples of this."""
+        raise NotImplementedError
 
-    @property
-    def divisor(self) -> int: ...  # slice sides must be multiples of this
-
-    def build(self) -> nn.Module: ...
+    def build(self) -> nn.Module:
+        """The untrained net."""
+        raise NotImplementedError
 
 
 def n_parameters(net: nn.Module) -> int:
@@ -37,12 +40,12 @@ def n_parameters(net: nn.Module) -> int:
 
 def config_to_dict(config: Config) -> dict[str, Any]:
     """What a model card keeps of a configuration: its kind and its fields."""
-    return {"kind": config.kind, **asdict(config)}  # type: ignore[call-overload]
+    return {"kind": config.kind, **asdict(config)}
 
 
-def config_from_dict(values: Mapping[str, Any], kinds: Mapping[str, type]) -> Config:
+def config_from_dict(values: Mapping[str, Any], kinds: Mapping[str, type[Config]]) -> Config:
     """Inverse of ``config_to_dict``; ``kinds`` maps a card's kind to its configuration."""
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"}
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"}
     return kinds[values["kind"]](**given)
 
 

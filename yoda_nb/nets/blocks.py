@@ -26,7 +26,8 @@ class TimeEmbedding(nn.Module):
         self.layers = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, times: Tensor) -> Tensor:
-        return self.layers(sinusoids(times * self.scale, self.width).to(self.layers[0].weight.dtype))
+        dtype = next(self.layers.parameters()).dtype
+        return self.layers(sinusoids(times * self.scale, self.width).to(dtype))
 
 
 class RMSNorm(nn.Module):
@@ -55,6 +56,13 @@ class SwiGLU(nn.Module):
         return self.out(value * F.silu(gate))
 
 
+def zeroed(layer: nn.Module) -> nn.Module:
+    """The layer with weights and biases of zero: what it is part of starts as the identity, or as nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
 def norm_layer(kind: str, channels: int, groups: int) -> nn.Module:
     """ "group" or "rms"."""
     return nn.GroupNorm(groups, channels) if kind == "group" else RMSNorm(channels)
@@ -68,11 +76,9 @@ class ResBlock(nn.Module):
         convolution = nn.Conv2d(channels, out, 3, padding=1)
         self.first = nn.Sequential(norm_layer(norm, channels, groups), nn.SiLU(), convolution)
         self.norm = norm_layer(norm, out, groups)
-        self.second = nn.Sequential(nn.SiLU(), nn.Conv2d(out, out, 3, padding=1))
+        self.second = nn.Sequential(nn.SiLU(), zeroed(nn.Conv2d(out, out, 3, padding=1)))
         self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * out)) if embedding else None
         self.shortcut = nn.Identity() if channels == out else nn.Conv2d(channels, out, 1)
-        nn.init.zeros_(self.second[-1].weight)
-        nn.init.zeros_(self.second[-1].bias)
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         h = self.norm(self.first(x))
@@ -80,6 +86,13 @@ class ResBlock(nn.Module):
             scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, 1)
             h = h * (1 + scale) + shift
         return self.shortcut(x) + self.second(h)
+
+
+def run_blocks(blocks: nn.Module, h: Tensor, embedding: Tensor | None) -> Tensor:
+    """Residual or transformer blocks, one after another."""
+    for block in blocks.children():
+        h = block(h, embedding)
+    return h
 
 
 class SelfAttention(nn.Module):
@@ -106,10 +119,7 @@ class TransformerBlock(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList([RMSNorm(width), RMSNorm(width)])
         self.branches = nn.ModuleList([SelfAttention(width, heads), SwiGLU(width)])
-        self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 6 * width)) if embedding else None
-        if self.modulate is not None:
-            nn.init.zeros_(self.modulate[-1].weight)
-            nn.init.zeros_(self.modulate[-1].bias)
+        self.modulate = nn.Sequential(nn.SiLU(), zeroed(nn.Linear(embedding, 6 * width))) if embedding else None
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         if self.modulate is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from yoda_nb.nets.blocks import TimeEmbedding
+from yoda_nb.nets.blocks import TimeEmbedding, run_blocks
 
 
 class Discriminator(nn.Module):
@@ -30,27 +30,32 @@ class Discriminator(nn.Module):
         self.first = nn.Conv2d(4 * in_channels, channels[0], 3, padding=1)
         widths = [channels[0], *channels]
         self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    "conv": nn.Conv2d(before, width, 3, padding=1),
-                    "bias": nn.Linear(embedding, width) if time else nn.Identity(),
-                    "down": nn.Conv2d(width, width, 4, stride=2, padding=1),
-                }
-            )
+            _Halving(before, width, embedding if time else 0)
             for before, width in zip(widths[:-1], widths[1:], strict=True)
         )
         self.out = nn.Conv2d(channels[-1], 1, 1)
         for layer in self.modules():  # without normalisation, torch's own start would fade with depth
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
                 nn.init.kaiming_normal_(layer.weight, a=0.2)
                 nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor, times: Tensor | None = None) -> Tensor:
         embedding = None if self.time is None else F.silu(self.time(times))
-        h = self.first(F.pixel_unshuffle(images, 2))
-        for block in self.blocks:
-            h = block["conv"](F.leaky_relu(h, 0.2))
-            if embedding is not None:
-                h = h + block["bias"](embedding)[:, :, None, None]
-            h = block["down"](F.leaky_relu(h, 0.2))
+        h = run_blocks(self.blocks, self.first(F.pixel_unshuffle(images, 2)), embedding)
         return self.out(F.leaky_relu(h, 0.2))
+
+
+class _Halving(nn.Module):
+    """One block: a convolution, the embedding (N,E) as a bias where there is one, and half the sides."""
+
+    def __init__(self, channels: int, out: int, embedding: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, 3, padding=1)
+        self.bias = nn.Linear(embedding, out) if embedding else nn.Identity()
+        self.down = nn.Conv2d(out, out, 4, stride=2, padding=1)
+
+    def forward(self, h: Tensor, embedding: Tensor | None) -> Tensor:
+        h = self.conv(F.leaky_relu(h, 0.2))
+        if embedding is not None:
+            h = h + self.bias(embedding)[:, :, None, None]
+        return self.down(F.leaky_relu(h, 0.2))

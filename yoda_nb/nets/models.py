@@ -69,7 +69,7 @@ def save_model(net: nn.Module, path: Path, *, config: Config, card: Card) -> Non
     save_net(net, path, card={**card, "net": config_to_dict(config)})
 
 
-def read_model(path: Path, kinds: Mapping[str, type]) -> Model:
+def read_model(path: Path, kinds: Mapping[str, type[Config]]) -> Model:
     """A model and its card; ``kinds`` maps the kind on a card to its configuration.
 
     Raises InputError, naming the file, for what :func:`read_net` refuses.

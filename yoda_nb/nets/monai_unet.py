@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import nn
 
+from yoda_nb.nets.base import Config
+
 
 @dataclass(frozen=True)
-class MonaiUNetConfig:
+class MonaiUNetConfig(Config):
     """What rebuilds a net from its card."""
 
     channels: tuple[int, ...] = (32, 48, 96, 96)
@@ -17,10 +19,8 @@ class MonaiUNetConfig:
     res_blocks: int = 1
     head_channels: int = 32
     norm_groups: int = 16
-    n_sources: int = 2
-    thickness: int = 5
+    thickness: int = field(default=5, kw_only=True)
     kind: ClassVar[str] = "monai-unet"
-    out_slices: ClassVar[int] = 1
 
     @property
     def in_channels(self) -> int:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from yoda_nb.nets.blocks import Down, PixelAttention, ResBlock, TimeEmbedding, Up, norm_layer
+from yoda_nb.nets.base import Config
+from yoda_nb.nets.blocks import Down, PixelAttention, ResBlock, TimeEmbedding, Up, norm_layer, run_blocks
 
 
 @dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(Config):
     """What rebuilds the net from its card."""
 
     channels: tuple[int, ...] = (16, 32, 48, 64)
@@ -23,9 +24,6 @@ class UNetConfig:
     groups: int = 8
     embedding: int = 64  # width of the time embedding
     time_scale: float = 1.0  # times are multiplied by this before their sinusoids
-    n_sources: int = 2
-    thickness: int = 1
-    out_slices: int = 1
     noisy: bool = True  # sees x_t; a one-shot net does not, nor the time
     recursive: bool = False  # sees a previous estimate of x0
     latent: int = 0  # size of a random latent that modulates features
@@ -55,7 +53,7 @@ class UNet(nn.Module):
         super().__init__()
         self.config = c = config
         embedding = c.embedding if c.noisy or c.latent or c.style_bins else 0
-        block = {"embedding": embedding, "norm": c.norm, "groups": c.groups}
+        block: dict[str, Any] = {"embedding": embedding, "norm": c.norm, "groups": c.groups}
         self.time = TimeEmbedding(c.embedding, c.time_scale) if c.noisy else None
         self.style = _mlp(3 * c.style_bins, c.embedding) if c.style_bins else None
         self.mapping = _mlp(c.latent, c.embedding) if c.latent else None
@@ -63,11 +61,11 @@ class UNet(nn.Module):
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, width in enumerate(c.channels):
             blocks = nn.ModuleList(ResBlock(width, width, **block) for _ in range(c.res_blocks))
-            self.down.append(_level(blocks, width, c, level, Down))
+            self.down.append(Level(blocks, width, c, level, Down))
         for level in reversed(range(len(c.channels))):
             width = c.channels[level]
             blocks = nn.ModuleList(ResBlock(width * (2 if k == 0 else 1), width, **block) for k in range(c.res_blocks))
-            self.up.append(_level(blocks, width, c, level, Up))
+            self.up.append(Level(blocks, width, c, level, Up))
         last = c.channels[0]
         convolution = nn.Conv2d(last, c.out_slices, 3, padding=1)
         self.out = nn.Sequential(norm_layer(c.norm, last, c.groups), nn.SiLU(), convolution)
@@ -89,12 +87,10 @@ class UNet(nn.Module):
         embedding = self._embed(slabs, times, style, latent)
         h, skips = self.first(x), []
         for level in self.down:
-            h = self._run(level, h, embedding)
-            skips.append(h)
-            h = level["move"](h)
+            skip, h = level(h, embedding)
+            skips.append(skip)
         for level, skip in zip(self.up, reversed(skips), strict=True):
-            h = self._run(level, torch.cat([h, skip], 1), embedding)
-            h = level["move"](h)
+            h = level(torch.cat([h, skip], 1), embedding)[1]
         return self.out(h)
 
     def _embed(self, slabs: Tensor, times: Tensor, style: Tensor | None, latent: Tensor | None) -> Tensor | None:
@@ -110,18 +106,23 @@ class UNet(nn.Module):
             parts.append(self.mapping(empty if latent is None else latent))
         return sum(parts) if parts else None
 
-    def _run(self, level: nn.ModuleDict, h: Tensor, embedding: Tensor | None) -> Tensor:
-        for block in level["blocks"]:
-            h = block(h, embedding)
-        return level["attention"](h)
 
+class Level(nn.Module):
+    """Residual blocks, attention, and the way to the next level down or up (none at the ends).
 
-def _level(blocks: nn.ModuleList, width: int, c: UNetConfig, level: int, kind: type) -> nn.ModuleDict:
-    """Residual blocks, attention, and the way to the next level down or up (none at the ends)."""
-    there = level + (1 if kind is Down else -1)
-    move = kind(width, c.channels[there]) if 0 <= there < len(c.channels) else nn.Identity()
-    attention = PixelAttention(width, c.heads, c.norm, c.groups) if c.attention[level] else nn.Identity()
-    return nn.ModuleDict({"blocks": blocks, "attention": attention, "move": move})
+    (N,C,A,B) -> the features here, and the features as they go on.
+    """
+
+    def __init__(self, blocks: nn.ModuleList, width: int, c: UNetConfig, level: int, kind: type[Down | Up]):
+        super().__init__()
+        there = level + (1 if kind is Down else -1)
+        move = kind(width, c.channels[there]) if 0 <= there < len(c.channels) else nn.Identity()
+        attention = PixelAttention(width, c.heads, c.norm, c.groups) if c.attention[level] else nn.Identity()
+        self.blocks, self.attention, self.move = blocks, attention, move
+
+    def forward(self, h: Tensor, embedding: Tensor | None) -> tuple[Tensor, Tensor]:
+        h = self.attention(run_blocks(self.blocks, h, embedding))
+        return h, self.move(h)
 
 
 def _mlp(width: int, out: int) -> nn.Sequential:

@@ -1,6 +1,6 @@
 """What the notebooks share: profiles, subjects, and images that the bank remembers."""
 
-from yoda_nb.study.samples import all_samplers, check_answer, progress_bar, samples
+from yoda_nb.study.sampling import all_samplers, check_answer, progress_bar, samples
 from yoda_nb.study.subjects import PROFILES, Profile, get_profile, load_subjects
 
 __all__ = [

@@ -14,7 +14,8 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -83,24 +85,58 @@ def recall(
 
     Returns contiguous CPU tensors of the dtype that ``compute`` gave, the same bits either way.
     The version of torch and of the sampling code is added to the description; weights belong in
-    it as a hash. A bank that cannot be written to (read-only,
-    full) gives a warning, not an error: the result is never lost.
+    it as a hash. Where two processes ask for one entry, one computes it and the other waits and reads.
+    A bank that cannot be written to (read-only, full) gives a warning, not an error: the result is
+    never lost.
     """
     text = canonical_json({"code": code_version(), **description})
     path = bank.root / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
-    if path.exists():
+    if (found := _stored(path, text)) is not None:
+        return found
+    with _alone(path):
+        if (found := _stored(path, text)) is not None:  # another process was quicker
+            return found
+        tensors = {name: _own(value) for name, value in compute().items()}
         try:
-            return _read(path, text)
-        except (SafetensorError, OSError, ValueError) as error:
-            warnings.warn(f"the stored result {path} is damaged ({error}); it is computed again", stacklevel=2)
-    tensors = {name: _own(value) for name, value in compute().items()}
-    try:
-        remove_strays(bank.root, STRAY_SECONDS)
-        metadata = {"description": text, "sha256": key_of(tensors)}
-        write_atomic(path, save(tensors, metadata))
-    except (OSError, InputError) as error:
-        warnings.warn(f"the result could not be stored in {bank.root}: {error}", stacklevel=2)
+            remove_strays(bank.root, STRAY_SECONDS)
+            metadata = {"description": text, "sha256": key_of(tensors)}
+            write_atomic(path, save(tensors, metadata))
+        except (OSError, InputError) as error:
+            warnings.warn(f"the result could not be stored in {bank.root}: {error}", stacklevel=2)
     return tensors
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep an entry for one process: who comes while it is being sampled waits, and then reads it.
+
+    The lock is the system's, so it goes with a process that is killed. Where none can be had (a
+    folder that cannot be written) nobody waits and the work may be done twice.
+    """
+    lock = FileLock(path.parent / "locks" / path.stem)
+    try:
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _stored(path: Path, text: str) -> dict[str, Tensor] | None:
+    """The tensors stored under a description; None without them, with a warning where they are damaged."""
+    if not path.exists():
+        return None
+    try:
+        return _read(path, text)
+    except (SafetensorError, OSError, ValueError) as error:
+        warnings.warn(f"the stored result {path} is damaged ({error}); it is computed again", stacklevel=3)
+        return None
 
 
 def entries(bank: Bank) -> list[Entry]:
@@ -193,7 +229,7 @@ def _plain(value: Any) -> Any:
         return _plain(torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape))
     if isinstance(value, Tensor):
         flat = value.detach().cpu().contiguous().reshape(-1)
-        digest = hashlib.sha256(flat.view(torch.uint8).numpy()).hexdigest()
+        digest = hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
         return {"tensor": [str(value.dtype), list(value.shape), digest]}
     if isinstance(value, Mapping):
         if bad := [name for name in value if not isinstance(name, str)]:

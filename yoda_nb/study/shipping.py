@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +37,7 @@ def find_shipped(volume: Volume, spec: System, seed: int, weights: str) -> Tenso
 
     ``weights`` is the model's sha256. Raises InputError for a file that is not the shipped one.
     """
-    path = SAMPLES / _name(volume, spec, seed, weights)
+    path = shipped_path(volume, spec, seed, weights)
     if os.environ.get("YODA_NB_SHIPPED") == "0" or not path.exists():
         return None
     blob = path.read_bytes()
@@ -61,21 +62,30 @@ def ship(volume: Volume, spec: System, seed: int, weights: str, samples: Tensor)
         "voxels": volume.mask.sum(),
         "means": _means(volume),
     }
-    path = SAMPLES / _name(volume, spec, seed, weights)
+    path = shipped_path(volume, spec, seed, weights)
     blob = save(stored)
     write_atomic(path, blob)
-    sums = {**_sums(), path.name: sha256(blob).hexdigest()}
-    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-    write_atomic(SAMPLES / SUMS, text.encode())
+    _write_sums({**_sums(), path.name: sha256(blob).hexdigest()})
     return path
 
 
-def _name(volume: Volume, spec: System, seed: int, weights: str) -> str:
-    """A file name from all that is exact on every machine."""
+def keep_shipped(paths: Collection[Path]) -> list[Path]:
+    """Remove all shipped samples but these, and their checksums; returns what was removed."""
+    names = {path.name for path in paths}
+    others = sorted(path for path in SAMPLES.glob("*.safetensors") if path.name not in names)
+    _write_sums({name: digest for name, digest in _sums().items() if name in names})
+    for path in others:
+        path.unlink()
+    return others
+
+
+def shipped_path(volume: Volume, spec: System, seed: int, weights: str) -> Path:
+    """Where such samples are shipped: a file name from all that is exact on every machine."""
     settings = {k: v for k, v in asdict(spec).items() if k not in UNNAMED}
     settings["process"] = type(spec.sampling).__name__
     known = [volume.subject, volume.sources, volume.contrast, tuple(volume.shape), settings, seed, weights]
-    return f"{volume.subject}-{sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]}.safetensors"
+    digest = sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    return SAMPLES / f"{volume.subject}-{digest[:16]}.safetensors"
 
 
 def _means(volume: Volume) -> Tensor:
@@ -91,3 +101,8 @@ def _sums() -> dict[str, str]:
     path = SAMPLES / SUMS
     lines = path.read_text().splitlines() if path.exists() else []
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _write_sums(sums: Mapping[str, str]) -> None:
+    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
+    write_atomic(SAMPLES / SUMS, text.encode())

@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.cluster.vq import kmeans2
+from scipy.optimize import nnls
 from torch import Tensor
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.features import load_extractor, perceptual_report, slices_for_features
 from yoda_nb.metrics.images import noise_bound, score
-from yoda_nb.metrics.noise import add_rician, mse_split, rician_mean, rician_std, white_matter_noise
+from yoda_nb.metrics.noise import add_rician, mse_split, noise_and_voxels, rician_mean, rician_std, white_matter_noise
 from yoda_nb.systems.run import subject_seed
 
 Images = Mapping[str, Sequence[Tensor]]  # sampler -> one image (1,D,H,W) in [-1,1] a subject
@@ -73,13 +75,13 @@ def perceptual_table(
         raise InputError("A Fréchet distance needs acquired targets: add the target's files.")
     extract = load_extractor(extractor, weights=weights)
     if all(v.clean is not None for v in volumes):
-        images = {**images, "truth": [v.clean for v in volumes]}
+        images = {**images, "truth": [required(v, "clean") for v in volumes]}
 
-    def slices(each: list[Tensor]) -> Tensor:
+    def slices(each: Sequence[Tensor]) -> Tensor:
         cut = [slices_for_features((x + 1) / 2, v.mask) for x, v in zip(each, volumes, strict=True)]
         return torch.cat(cut)
 
-    real = slices([v.target for v in volumes])
+    real = slices([required(v, "target") for v in volumes])
     rows = []
     with warnings.catch_warnings():
         warnings.simplefilter("once")
@@ -120,7 +122,7 @@ def noise_table(volumes: Iterable[Volume]) -> pd.DataFrame:
     rows = []
     for v in volumes:
         inside = white_matter(v)
-        estimated, n = white_matter_noise((v.target + 1) / 2, inside, return_n=True)
+        estimated, n = noise_and_voxels((required(v, "target") + 1) / 2, inside)
         row = {"subject": v.subject, "known": v.sigma, "estimated": estimated, "voxels": n}
         if v.clean is not None:
             structure = white_matter_noise((v.clean + 1) / 2, inside)
@@ -139,13 +141,19 @@ def split_table(
     """
     rows = []
     for v, image in zip(volumes, regression, strict=True):
-        smooth, clean, acquired = ((x + 1) / 2 for x in (image, v.clean, v.target))
+        smooth, clean, acquired = ((x + 1) / 2 for x in (image, required(v, "clean"), required(v, "target")))
         generator = torch.Generator().manual_seed(subject_seed(v.subject, seed))
         for share in shares:
-            noisy = add_rician(smooth, share * v.sigma, generator=generator) if share else smooth
+            noisy = add_rician(smooth, share * _sigma(v), generator=generator) if share else smooth
             terms = mse_split(noisy, acquired, clean, smooth, v.mask)
             rows.append({"subject": v.subject, "label": f"{share:g}", "share": share, **terms})
     return pd.DataFrame(rows)
+
+
+def _sigma(volume: Volume) -> float:
+    if volume.sigma is None:
+        raise InputError(f"The acquisition noise of {volume.subject} is not known: choose a phantom on its own grid.")
+    return volume.sigma
 
 
 def convergence_table(volumes: Sequence[Volume], images: Images) -> pd.DataFrame:
@@ -179,8 +187,7 @@ def paired_tests(table: pd.DataFrame, against: str, metrics: Sequence[str], *, b
         rows = []
         for level in (name for name in dict.fromkeys(table[by]) if name != against):
             d = (wide[level] - wide[against]).dropna().to_numpy()
-            mean, low, high = interval(d)
-            p = float(stats.wilcoxon(d).pvalue) if len(d) and d.any() else 1.0
+            mean, low, high, p = paired_difference(d)
             rows.append(
                 {by: level, "metric": metric, "n": len(d), "difference": mean, "low": low, "high": high, "p": p}
             )
@@ -189,9 +196,26 @@ def paired_tests(table: pd.DataFrame, against: str, metrics: Sequence[str], *, b
     return pd.concat(parts, ignore_index=True)
 
 
-def holm(p: Sequence[float]) -> np.ndarray:
+def paired_difference(differences: ArrayLike) -> tuple[float, float, float, float]:
+    """Mean of paired differences with its 95 % t interval, and p of Wilcoxon's signed-rank test.
+
+    p is two-sided, and 1 where nothing differs.
+    """
+    d = np.asarray(differences, float)
+    p = float(stats.wilcoxon(d).pvalue) if len(d) and d.any() else 1.0
+    return *interval(d), p
+
+
+def averaging_fit(n: ArrayLike, mse: ArrayLike) -> tuple[float, float]:
+    """a and b, neither below 0, of mse = a + b / n: what stays, and what averaging n samples takes away."""
+    share = 1 / np.asarray(n, float)
+    (a, b), _ = nnls(np.stack([np.ones_like(share), share], 1), np.asarray(mse, float))
+    return float(a), float(b)
+
+
+def holm(values: ArrayLike) -> np.ndarray:
     """p values adjusted for their number by Holm's step-down method (1979), in the order given."""
-    p = np.asarray(p, float)
+    p = np.asarray(values, float)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)
@@ -199,12 +223,12 @@ def holm(p: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+def interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean and its t interval; infinite for fewer than two values, without width for equal ones."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return float(values.mean()) if len(values) else float("nan"), -np.inf, np.inf
-    mean, half = values.mean(), stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    x = np.asarray(values, float)
+    if len(x) < 2:
+        return float(x.mean()) if len(x) else float("nan"), -np.inf, np.inf
+    mean, half = x.mean(), stats.t.ppf((1 + confidence) / 2, len(x) - 1) * stats.sem(x)
     return float(mean), float(mean - half), float(mean + half)
 
 

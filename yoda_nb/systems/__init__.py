@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from yoda_nb.diffusion.system import Job, OnStep, Process, Sampling, System
 from yoda_nb.papers import SYSTEMS, TRAININGS
 from yoda_nb.systems.models import find_model, is_shipped, load_model, shipped_models
 from yoda_nb.systems.run import Run, prepare, subject_seed, trajectories, translate
 from yoda_nb.systems.table import describe_systems, get_system, parse_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "SYSTEMS",
@@ -44,6 +46,8 @@ class _Table(ModuleType):
 
     def __call__(self) -> pd.DataFrame:
         """Every system, a row each: what it does, its paper, model, cost and state."""
+        import pandas as pd
+
         return pd.DataFrame(describe_systems()).set_index("name")
 
 

@@ -84,7 +84,7 @@ def _check_names(row: System, names: Mapping[str, Any]) -> None:
 
 
 def _parsed(name: str, word: str, default: Any) -> Any:
-    kind = int if default is None else type(default)  # jump_to alone may be none
+    kind: type[Any] = int if default is None else type(default)  # jump_to alone may be none
     try:
         if kind is tuple:
             return tuple(int(part) for part in word.split(","))

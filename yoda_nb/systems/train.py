@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def train(
     else:
         maps = label_map_files(Path(manifest), mirror) if label_maps else []
         data = phantom_volumes(phantoms, sources, target, spacing=spacing, anatomies=maps, workers=workers)
-    about = {"title": TRAININGS[row].title, "extra": TRAININGS[row].extra(data.volumes)} if row else {}
+    about: dict[str, Any] = {"title": TRAININGS[row].title, "extra": TRAININGS[row].extra(data.volumes)} if row else {}
     return train_model(
         save,
         config,
@@ -102,7 +102,7 @@ def training_config(n_sources: int, *, preset: str = "tiny", row: str | None = N
     if row:
         model_name(row)
     config = TRAININGS[row].config if row else TrainConfig(net=PRESETS[preset])
-    return replace(config, **changes, net=replace(config.net, n_sources=n_sources))  # type: ignore[type-var]
+    return replace(config, **changes, net=replace(config.net, n_sources=n_sources))
 
 
 def phantom_volumes(
@@ -140,11 +140,8 @@ def dataset_volumes(
 ) -> TrainingData:
     """The training and validation subjects of a dataset of the manifest, at ``spacing`` mm."""
     cases = read_manifest(manifest, dataset=dataset)
-    load = {"sources": sources, "target": target, "mirror": mirror, "spacing": spacing}
-    volumes, validation = (
-        [load_case(case, **load) for case in cases if case.split == split]  # type: ignore[arg-type]
-        for split in ("train", "val")
-    )
+    load = partial(load_case, sources=sources, target=target, mirror=mirror, spacing=spacing)
+    volumes, validation = ([load(case) for case in cases if case.split == split] for split in ("train", "val"))
     return TrainingData(volumes, validation, f"dataset {dataset} of {manifest.name}, {len(volumes)} subjects")
 
 

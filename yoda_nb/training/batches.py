@@ -116,7 +116,7 @@ def make_pool(volumes: Sequence[Volume], config: TrainConfig) -> list[Item]:
         margin = tuple(m / s for m, s in zip(config.margin_mm, v.spacing, strict=True))
         bins = getattr(config.net, "style_bins", 0)
         key = style_key(histogram(v.target, v.mask, bins)) if bins else torch.zeros(3, 0)
-        items.append(Item(images, mask, roi_box(mask[0].numpy(), margin), key))
+        items.append(Item(images, mask, roi_box(mask[0], margin), key))
     return items
 
 
@@ -164,7 +164,7 @@ def draw_batch(pool: Sequence[Item], config: TrainConfig, step: int, rank: int =
 
 def _draw_slab(pool: Sequence[Item], config: TrainConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """One slab of all channels (1,(1+C)*S,A,B), the mask of its middle slice (1,1,A,B), the volume's style key."""
-    item = pool[rng.integers(len(pool))]
+    item = pool[int(rng.integers(len(pool)))]
     axis = config.views[rng.integers(len(config.views))]
     cut = [slice(None)] * 3
     for d in range(3):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import cos, isfinite, pi
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -131,7 +132,7 @@ def _start(config: TrainConfig, device, initial, out, data: str) -> tuple[dict, 
     nets = nets.to(device)
     ema = AveragedModel(nets["net"], multi_avg_fn=get_ema_multi_avg_fn(config.ema)).to(device)
     fp16 = config.half and autocast_dtype(device) is torch.float16
-    state = {"nets": nets, "ema": ema}
+    state: dict[str, Any] = {"nets": nets, "ema": ema}
     for k, player in enumerate(config.method.players):
         weights = [p for name in player.nets for p in nets[name].parameters()]
         state[f"optimiser{k}"] = torch.optim.Adam(weights, lr=config.lr, betas=config.betas)

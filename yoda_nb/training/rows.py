@@ -34,5 +34,5 @@ def base(net: Config, **changes: Any) -> TrainConfig:
     No moving average of the weights: in so short a training it is of weights from its middle, and
     the learning rate, which ends near zero, averages instead (validation losses were 5 to 20 % lower).
     """
-    settings = {"steps": STEPS, "batch_size": BATCH, "lr": 2e-3, "ema": 0.0, "views": (AXIAL,)}
+    settings: dict[str, Any] = {"steps": STEPS, "batch_size": BATCH, "lr": 2e-3, "ema": 0.0, "views": (AXIAL,)}
     return TrainConfig(net=net, **(settings | changes))

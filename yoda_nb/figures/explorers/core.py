@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,10 +107,10 @@ def make_stage(mask: Tensor, *, lesions: Tensor | None = None, spacing: Sequence
         raise InputError("The mask of an explorer is empty: give the brain's.")
     low = (found.min(0).values - 1).clamp(min=0).tolist()
     high = torch.minimum(found.max(0).values + 2, torch.tensor(mask.shape[1:])).tolist()
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    d, h, w = (slice(a, b) for a, b in zip(low, high, strict=True))
     voxels = math.prod(b - a for a, b in zip(low, high, strict=True))
     factor = max(1, math.ceil((voxels / MAX_VOXELS) ** (1 / 3)))
-    return Stage(mask, box, factor, tuple(float(s) for s in spacing), lesions)
+    return Stage(mask, (d, h, w), factor, (float(spacing[0]), float(spacing[1]), float(spacing[2])), lesions)
 
 
 def make_spec(
@@ -158,7 +158,7 @@ def _middle(stage: Stage) -> list[int]:
     return [(v - s.start) // stage.factor for v, s in zip([*inside, z], stage.box, strict=True)]
 
 
-def by(control: str, values: Sequence[Any]) -> dict[str, Any]:
+def by(control: str, values: Iterable[Any]) -> dict[str, Any]:
     """A value that follows a control."""
     return {"by": control, "values": list(values)}
 

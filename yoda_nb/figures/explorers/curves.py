@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from yoda_nb.diffusion.process import expected
@@ -26,6 +27,7 @@ from yoda_nb.figures.explorers.core import (
 )
 from yoda_nb.metrics.images import score
 from yoda_nb.metrics.noise import add_rician, white_matter_noise
+from yoda_nb.study.tables import averaging_fit
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 MOST = 12  # values of a dose that are shown one by one
@@ -130,12 +132,9 @@ def expa(
     return Explorer(spec, stage.frames, picture)
 
 
-def inverse_law(counts: Sequence[int], residual: Sequence[float], at: Sequence[float] | None = None) -> np.ndarray:
+def inverse_law(counts: Sequence[int], residual: Sequence[float], at: ArrayLike | None = None) -> np.ndarray:
     """sqrt(a + b / N) with a, b >= 0 fitted to residuals by non-negative least squares, at N."""
-    from scipy.optimize import nnls
-
-    n = np.asarray(counts, float)
-    (a, b), _ = nnls(np.stack([np.ones_like(n), 1 / n], 1), np.square(residual))
+    a, b = averaging_fit(counts, np.square(residual))
     return np.sqrt(a + b / np.asarray(counts if at is None else at, float))
 
 

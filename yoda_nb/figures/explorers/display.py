@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yoda_nb.figures.explorers.page import MIME, bundle, twin
 
@@ -18,7 +18,7 @@ def show(explorer: Explorer, *, alt: str, caption: str = "") -> None:
     """Display the live widget or, under YODA_NB_REPORT, what the report makes a live part of."""
     from IPython.display import display
 
-    data = {"text/html": twin(explorer, alt, caption), "text/plain": alt}
+    data: dict[str, Any] = {"text/html": twin(explorer, alt, caption), "text/plain": alt}
     if os.environ.get("YODA_NB_REPORT"):
         data[MIME] = bundle(explorer, caption=caption)
     else:

@@ -18,7 +18,7 @@ from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.figures.explorers.core import Explorer
 from yoda_nb.figures.explorers.pictures import tradeoff
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import score
 from yoda_nb.metrics.noise import white_matter_noise
 from yoda_nb.papers import SYSTEMS
@@ -78,7 +78,7 @@ def plane_rows(volume: Volume, images: Mapping[str, Tensor]) -> list[dict[str, A
 
     images: sampler -> (1,D,H,W) in [-1,1]; scores to the acquired image, data range 1.
     """
-    inside, acquired = white_matter(volume), (volume.target + 1) / 2
+    inside, acquired = white_matter(volume), (required(volume, "target") + 1) / 2
     slices = perceptual_table([replace(volume, clean=None)], {label: [x] for label, x in images.items()})
     rows = []
     for (label, image), fd in zip(images.items(), slices.fd, strict=True):

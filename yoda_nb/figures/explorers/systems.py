@@ -91,8 +91,9 @@ def _frames(stage: Stage, volumes: Sequence[Volume], images: Sequence[Tensor], n
 
 def _reference(volumes: Sequence[Volume]) -> tuple[list[Tensor] | None, str]:
     for what, found in (("truth", [v.clean for v in volumes]), ("acquired", [v.target for v in volumes])):
-        if all(image is not None for image in found):
-            return found, what
+        known = [image for image in found if image is not None]
+        if len(known) == len(volumes):
+            return known, what
     return None, ""
 
 

@@ -12,6 +12,7 @@ import io
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,7 +33,7 @@ FAMILIES = {
     "truth": ("#000000", "*"),
     "acquired": ("#7F7F7F", "P"),
 }
-STYLE = {
+STYLE: Any = {  # settings of matplotlib, which names every one of them in its types
     "figure.dpi": 110,
     "savefig.bbox": "tight",
     "font.size": 10,
@@ -44,17 +45,22 @@ FIGURE_MIME = "application/vnd.yoda-nb.figure+json"  # the files of a figure, fo
 ENDS = {0: ("P", "A"), 1: ("R", "L"), 2: ("R", "L")}  # what is left and right in each view
 
 
-def show_figure(fig: Figure, *, alt: str, caption: str = "", name: str = "", table: pd.DataFrame | None = None) -> None:
+def show_figure(
+    fig: Figure, *, alt: str, caption: str = "", name: str = "", table: pd.DataFrame | None = None, evidence: str = ""
+) -> None:
     """Display a figure with real alternative text and a caption, in Jupyter and in reports.
 
-    A report also keeps it as SVG and PNG under ``name``, and ``table``, the plotted numbers, as CSV.
+    ``evidence`` says what the numbers rest on (``study.claims.evidence.basis``) and ends the caption. A report also
+    keeps the figure as SVG and PNG under ``name``, and ``table``, the plotted numbers, as CSV.
     """
     from IPython.display import display
 
     data = base64.b64encode(_rendered(fig, "png")).decode()
     picture = f'<img src="data:image/png;base64,{data}" alt="{html.escape(alt)}" style="max-width:100%">'
-    note = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    shown = {"text/html": f"<figure>{picture}{note}</figure>", "text/plain": alt}
+    rests_on = f'<span class="evidence">{html.escape(evidence)}</span>' if evidence else ""
+    text = " ".join(part for part in (html.escape(caption), rests_on) if part)
+    note = f"<figcaption>{text}</figcaption>" if text else ""
+    shown: dict[str, Any] = {"text/html": f"<figure>{picture}{note}</figure>", "text/plain": alt}
     if "YODA_NB_REPORT" in os.environ:
         shown[FIGURE_MIME] = _files(fig, alt, name, table)
     plt.close(fig)

@@ -35,7 +35,8 @@ def lesion_outlines(
     rows, columns = (next(iter(slices.values())) > -1).nonzero()
     cut = (slice(None), slice(None))
     if len(rows):
-        cut = tuple(slice(max(0, at.min() - margin), at.max() + 1 + margin) for at in (rows, columns))
+        down, across = (slice(max(0, at.min() - margin), at.max() + 1 + margin) for at in (rows, columns))
+        cut = (down, across)
     with plt.rc_context(STYLE):
         fig, axes = plt.subplots(
             1, len(images), figsize=(2.3 * len(images) + 0.2, 3.1), squeeze=False, layout="constrained"

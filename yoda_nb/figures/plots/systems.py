@@ -61,7 +61,7 @@ def ranking(
                 mean, low, _ = interval(values)
                 half = mean - low if len(values) > 1 else 0.0
                 ax.errorbar(mean, at, xerr=half, fmt=marker, color=colour, ms=6, mec="k", mew=0.6, capsize=2, lw=1.3)
-            if column in (lines or {}):
+            if lines and column in lines:
                 ax.axvline(lines[column], color="0.4", ls="--", lw=1)
             ax.set(xlabel=label)
             ax.grid(axis="x", color="0.92")

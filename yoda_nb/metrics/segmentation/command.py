@@ -78,7 +78,8 @@ def segment_with_command(
     affine = where.affine if isinstance(where, Volume) else np.asarray(where, dtype=float)
     if image.ndim != 4 or len(image) != 1 or affine.shape != (4, 4):
         raise InputError(f"The image {tuple(image.shape)} must be (1, D, H, W) and its affine (4, 4).")
-    grid = Grid(tuple(image.shape[1:]), affine)
+    _, d, h, w = image.shape
+    grid = Grid((d, h, w), affine)
     with TemporaryDirectory(prefix="yoda-nb-") as folder:
         files = _write_inputs(image, where, tool.command, grid, Path(folder))
         files["output"] = Path(folder) / "output.nii.gz"

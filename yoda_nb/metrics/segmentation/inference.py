@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from yoda_nb.diffusion.slabs import from_slices, gather_slabs
+from yoda_nb.diffusion.denoise import in_batches, padded, slices_to_run
+from yoda_nb.diffusion.slabs import average_slabs, from_slices, gather_slabs
 from yoda_nb.errors import InputError
 from yoda_nb.images.space import resample_like
-from yoda_nb.images.volumes import Volume, conform
+from yoda_nb.images.volumes import Volume, conform, required
 from yoda_nb.metrics.segmentation.net import SHIPPED, Segmenter, load_segmenter
 
 VIEWS = (0, 1, 2)
+BATCH = 32  # slabs at once
 
 
 def segment(
@@ -54,7 +55,7 @@ def lesion_probability(
     if volume is None:
         return _probability(image, mask, segmenter, device)
     small = conform(replace(volume, target=image), segmenter.spacing)
-    found = _probability(small.target, small.mask, segmenter, device)
+    found = _probability(required(small, "target"), small.mask, segmenter, device)
     found = resample_like(found, small.affine, volume.affine, volume.shape, order=1, fill=0.0)
     return torch.where(mask, found, 0.0)
 
@@ -80,16 +81,16 @@ def _arguments(image, where) -> tuple[Tensor, Tensor, Volume | None]:
 @torch.inference_mode()
 def _probability(image: Tensor, mask: Tensor, segmenter: Segmenter, device: str | None) -> Tensor:
     """(1,D,H,W), (1,D,H,W) -> mean over views of the slices that hold brain, 0 elsewhere."""
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    net = segmenter.net.to(device)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    net = segmenter.net.to(where)
     total = torch.zeros_like(image)
     for axis in VIEWS:
-        output = torch.zeros_like(image).movedim(1 + axis, 0)  # (N,1,A,B)
-        brain = mask.movedim(1 + axis, 0).flatten(1).any(1).nonzero()[:, 0]
-        for k in brain.split(32):
-            slabs = gather_slabs(image, axis, k, segmenter.thickness).to(device)
-            a, b = slabs.shape[-2:]
-            grown = F.pad(slabs, (0, -b % segmenter.divisor, 0, -a % segmenter.divisor), value=-1.0)
-            output[k] = net(grown)[..., :a, :b].sigmoid().cpu()
-        total += from_slices(output, axis)
+        centres = slices_to_run(image, mask, axis)
+
+        def run(part: slice, axis: int = axis, centres: Tensor = centres) -> Tensor:
+            slabs = gather_slabs(image, axis, centres[part], segmenter.thickness).to(where)
+            return padded(net, slabs, segmenter.divisor).sigmoid().cpu()
+
+        found = in_batches(run, len(centres), BATCH)  # (K,1,A,B)
+        total += from_slices(average_slabs(found, centres, image.shape[1 + axis]), axis)
     return torch.where(mask, total / len(VIEWS), 0.0).clone()

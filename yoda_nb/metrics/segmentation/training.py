@@ -15,12 +15,12 @@ from tqdm.auto import tqdm
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.slabs import gather_slabs
 from yoda_nb.errors import InputError
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.downstream import dice
 from yoda_nb.metrics.segmentation.inference import lesion_probability
 from yoda_nb.metrics.segmentation.net import CHANNELS, THICKNESS, Segmenter, build_segmenter, save_segmenter
 from yoda_nb.nets.base import autocast_dtype, n_parameters
-from yoda_nb.nets.models import describe_machine
+from yoda_nb.nets.models import Card, describe_machine
 from yoda_nb.training.recipes import TRAIN_SEEDS, VALIDATION_SEEDS
 
 SIGMAS = (0.02, 0.06)  # acquisition noise of the training images, [0,1] scale
@@ -63,15 +63,16 @@ def draw_slabs(volumes: Sequence[Volume], config: SegmenterConfig, step: int) ->
     axis = step % 3
     slabs, lesions = [], []
     for n in range(config.batch_size):
-        v = volumes[rng.integers(len(volumes))]
-        wanted = v.lesions if n % 2 and v.lesions.any() else v.mask
+        v = volumes[int(rng.integers(len(volumes)))]
+        image, true = required(v, "target"), required(v, "lesions")
+        wanted = true if n % 2 and true.any() else v.mask
         slices = wanted.movedim(1 + axis, 0).flatten(1).any(1).nonzero()[:, 0]
         centre = slices[rng.integers(len(slices))][None]
-        pair = gather_slabs(v.target, axis, centre, config.thickness), gather_slabs(v.lesions, axis, centre, 1)
+        slab, inside = gather_slabs(image, axis, centre, config.thickness), gather_slabs(true, axis, centre, 1)
         if axis != 0 and rng.random() < 0.5:  # D, left to right, is the first in-slice axis
-            pair = tuple(x.flip(-2) for x in pair)
-        slabs.append(pair[0])
-        lesions.append(pair[1])
+            slab, inside = slab.flip(-2), inside.flip(-2)
+        slabs.append(slab)
+        lesions.append(inside)
     return torch.cat(slabs), torch.cat(lesions).float()
 
 
@@ -82,18 +83,18 @@ def fit_segmenter(volumes: Sequence[Volume], config: SegmenterConfig, *, device:
     """
     if not volumes or any(v.target is None or v.lesions is None for v in volumes):
         raise InputError("A segmenter learns from volumes with target and lesions: give some, and phantoms have both.")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.manual_seed(config.seed)
-    net = build_segmenter(config.channels, config.thickness).to(device).train()
+    net = build_segmenter(config.channels, config.thickness).to(place).train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr, total_steps=config.steps)
     from monai.losses import DiceCELoss  # seconds: only where it is used
 
     loss_of = DiceCELoss(sigmoid=True, batch=True)
-    dtype = autocast_dtype(device)
+    dtype = autocast_dtype(place)
     for step in (bar := tqdm(range(config.steps), desc="segmenter", mininterval=5)):
-        slabs, lesions = (x.to(device) for x in draw_slabs(volumes, config, step))
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        slabs, lesions = (x.to(place) for x in draw_slabs(volumes, config, step))
+        with torch.autocast(place.type, dtype, enabled=dtype is not None):
             logits = net(slabs)
         loss = loss_of(logits.float(), lesions)
         optimiser.zero_grad(set_to_none=True)
@@ -109,7 +110,8 @@ def choose_threshold(segmenter: Segmenter, volumes: Sequence[Volume]) -> tuple[f
     """The threshold of best mean Dice on the acquired images of ``volumes``, and that Dice."""
     found = [lesion_probability(v, segmenter=segmenter) for v in volumes]
     scores = {
-        t: float(np.mean([dice(p > t, v.lesions) for p, v in zip(found, volumes, strict=True)])) for t in THRESHOLDS
+        t: float(np.mean([dice(p > t, required(v, "lesions")) for p, v in zip(found, volumes, strict=True)]))
+        for t in THRESHOLDS
     }
     return max(scores.items(), key=lambda item: item[1])
 
@@ -124,7 +126,7 @@ def train_segmenter(path: Path, config: SegmenterConfig, *, device: str | None =
     start = time.perf_counter()
     net = fit_segmenter(volumes, config, device=device)
     seconds = time.perf_counter() - start
-    card = {
+    card: Card = {
         "title": "Lesion segmenter, FLAIR, 3 mm",
         "task": "white-matter lesions of phantoms on a FLAIR image of any origin",
         "contrast": "FLAIR",
@@ -147,7 +149,7 @@ def train_segmenter(path: Path, config: SegmenterConfig, *, device: str | None =
     held_out = [acquired_phantom(VALIDATION_SEEDS + k) for k in range(config.validation)]
     card["threshold"], best = choose_threshold(trial, held_out)
     test = [phantom_case(seed) for seed in TEST_SEEDS]
-    scores = [dice(lesion_probability(v, segmenter=trial) > card["threshold"], v.lesions) for v in test]
+    scores = [dice(lesion_probability(v, segmenter=trial) > card["threshold"], required(v, "lesions")) for v in test]
     card["metrics"] = {
         "validation": f"Dice {best:.4f}, mean of {len(held_out)} acquired phantoms; the threshold was chosen on them",
         "test": f"Dice {np.mean(scores):.4f} ± {np.std(scores, ddof=1):.4f}, {len(test)} acquired phantoms",

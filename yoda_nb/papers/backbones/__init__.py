@@ -7,6 +7,7 @@ about as many to a slice.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import System
@@ -19,7 +20,7 @@ from yoda_nb.training.rows import Training, base
 
 TITLE = "backbones and samplers (Koch et al.)"
 NETS = (UViTConfig, DiTConfig)
-LOG_SNR = {"norm": "rms", "time_scale": 25.0}  # log-SNR lies in -10 .. 10, their sinusoids in radians
+LOG_SNR: dict[str, Any] = {"norm": "rms", "time_scale": 25.0}  # log-SNR lies in -10 .. 10, their sinusoids in radians
 UNET = UNetConfig((12, 24, 48), (False, False, False), groups=4, noisy=False)
 ADM = UNetConfig((12, 24, 48), (False, False, True), res_blocks=2, **LOG_SNR)
 UVIT = UViTConfig((12, 24), width=48, **LOG_SNR)
@@ -41,7 +42,7 @@ STATED = {
     "dit": {"parameters": 558, "gflops": 46, "rate": 6.49},
 }
 
-_DIFFUSION = {
+_DIFFUSION: dict[str, Any] = {
     "method": CONTINUOUS,
     "options": (*OPTIONS, ("log_every", 100)),
     "schedule": "alpha-cosine",

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from yoda_nb.nets.base import Config
 from yoda_nb.nets.blocks import (
     Down,
     ResBlock,
@@ -17,13 +18,15 @@ from yoda_nb.nets.blocks import (
     TransformerBlock,
     Up,
     norm_layer,
+    run_blocks,
     sinusoids,
+    zeroed,
 )
 from yoda_nb.papers.backbones.wavelet import decompose, reconstruct
 
 
 @dataclass(frozen=True)
-class UViTConfig:
+class UViTConfig(Config):
     """A U-Net of wavelet coefficients with a transformer in its middle."""
 
     channels: tuple[int, ...] = (24, 48)  # of the convolutional levels, each half as wide as the one before
@@ -36,9 +39,6 @@ class UViTConfig:
     groups: int = 8
     embedding: int = 64
     time_scale: float = 1.0
-    n_sources: int = 2
-    thickness: int = 1
-    out_slices: int = 1
     kind: ClassVar[str] = "uvit"
 
     @property
@@ -50,7 +50,7 @@ class UViTConfig:
 
 
 @dataclass(frozen=True)
-class DiTConfig:
+class DiTConfig(Config):
     """A transformer of patches; with ``wavelet`` its patches are of wavelet coefficients."""
 
     patch: int = 4  # side in pixels, even with a wavelet
@@ -61,9 +61,6 @@ class DiTConfig:
     wavelet: bool = False  # the paper's remedy for patch artefacts (4.1)
     embedding: int = 64
     time_scale: float = 1.0
-    n_sources: int = 2
-    thickness: int = 1
-    out_slices: int = 1
     kind: ClassVar[str] = "dit"
 
     @property
@@ -100,15 +97,12 @@ class UViT(nn.Module):
         embedding = self.time(times)
         h, skips = self.first(decompose(slabs)), []
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
-            for block in blocks:
-                h = block(h, embedding)
+            h = run_blocks(blocks, h, embedding)
             skips.append(h)
             h = shrink(h)
         h = run_tokens(self.middle, h, embedding)
         for blocks, grow in reversed(list(zip(self.up, self.grow, strict=True))):
-            h = torch.cat([grow(h), skips.pop()], 1)
-            for block in blocks:
-                h = block(h, embedding)
+            h = run_blocks(blocks, torch.cat([grow(h), skips.pop()], 1), embedding)
         return reconstruct(self.out(h).float())
 
 
@@ -131,12 +125,8 @@ class DiT(nn.Module):
         self.cut = nn.Sequential(nn.PixelUnshuffle(side), nn.Conv2d((1 + c.n_sources) * c.thickness * area, c.width, 1))
         self.middle = transformer(c.width, c.depth, c.heads, c.embedding, c.ratio)
         self.norm = RMSNorm(c.width)
-        self.modulate = nn.Sequential(nn.SiLU(), nn.Linear(c.embedding, 2 * c.width))
-        last = nn.Conv2d(c.width, c.out_slices * area, 1)
-        self.join = nn.Sequential(last, nn.PixelShuffle(side))
-        for layer in (self.modulate[-1], last):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.modulate = nn.Sequential(nn.SiLU(), zeroed(nn.Linear(c.embedding, 2 * c.width)))
+        self.join = nn.Sequential(zeroed(nn.Conv2d(c.width, c.out_slices * area, 1)), nn.PixelShuffle(side))
 
     def forward(self, slabs: Tensor, times: Tensor) -> Tensor:
         embedding = self.time(times)
@@ -149,18 +139,17 @@ class DiT(nn.Module):
 
 def transformer(width: int, depth: int, heads: int, embedding: int, ratio: float) -> nn.ModuleList:
     """``depth`` adaLN-zero blocks, the identity at first."""
-    blocks = nn.ModuleList(TransformerBlock(width, heads, embedding) for _ in range(depth))
+    blocks = [TransformerBlock(width, heads, embedding) for _ in range(depth)]
     for block in blocks:
         block.branches[1] = SwiGLU(width, ratio)
-    return blocks
+    return nn.ModuleList(blocks)
 
 
 def run_tokens(blocks: nn.ModuleList, h: Tensor, embedding: Tensor) -> Tensor:
     """Run a transformer over the pixels of (N,C,a,b), with their positions added; the same shape."""
-    tokens = h.flatten(2).transpose(1, 2) + positions(*h.shape[2:], h.shape[1], h.device)  # (N,a*b,C)
-    for block in blocks:
-        tokens = block(tokens, embedding)
-    return tokens.transpose(1, 2).unflatten(2, h.shape[2:])
+    _, width, a, b = h.shape
+    tokens = h.flatten(2).transpose(1, 2) + positions(a, b, width, h.device)  # (N,a*b,C)
+    return run_blocks(blocks, tokens, embedding).transpose(1, 2).unflatten(2, (a, b))
 
 
 def positions(a: int, b: int, width: int, device: torch.device | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import System
 from yoda_nb.diffusion.vp import VP
 from yoda_nb.images.styles import BINS, histogram, pack
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.nets.unet import UNetConfig
 from yoda_nb.papers.bridge.method import BRIDGE
 from yoda_nb.papers.bridge.process import Aligned
@@ -28,20 +29,25 @@ NET = UNetConfig(channels=(16, 32, 48, 48))
 _PURE = replace(NET, thickness=3, out_slices=3)  # N = 1 neighbour on each side (2.2)
 _KEYED = replace(_PURE, style_bins=BINS)
 # of the sources T1w and T2w the bridge ends in T2w; both are seen beside x_t
-_BRIDGE = {"method": BRIDGE, "schedule": "brownian", "prediction": "x_t - x0", "options": (("prior", 1),)}
-STYLED = {"style": 1.0}
+_BRIDGE: dict[str, Any] = {
+    "method": BRIDGE,
+    "schedule": "brownian",
+    "prediction": "x_t - x0",
+    "options": (("prior", 1),),
+}
+STYLED: dict[str, Any] = {"style": 1.0}  # arguments of phantom_case
 _FOREIGN_SEEDS = range(990_000, 990_004)
 
 
 def style_histograms(volumes: Sequence[Volume]) -> dict[str, dict]:
     """What a card keeps for style keys: the targets' histograms, their average, another scanner's."""
-    found = torch.stack([histogram(v.target, v.mask) for v in volumes])
+    found = torch.stack([histogram(required(v, "target"), v.mask) for v in volumes])
     first = volumes[0]
     others = [
         phantom_case(seed, protocol="b", target=first.contrast, spacing=first.spacing[0], shape=first.shape)
         for seed in _FOREIGN_SEEDS
     ]
-    foreign = torch.stack([histogram(v.target, v.mask) for v in others])
+    foreign = torch.stack([histogram(required(v, "target"), v.mask) for v in others])
     return {
         "styles": {
             "average": pack(found.mean(0)),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from yoda_nb.diffusion.bridges import SIGMAS, bridge_step
 from yoda_nb.diffusion.denoise import volume_denoiser
+from yoda_nb.diffusion.process import Step
 from yoda_nb.diffusion.system import Job, Process, Sampling, checked
 from yoda_nb.diffusion.vp import common, finished, model_net
 from yoda_nb.errors import InputError
@@ -53,7 +54,7 @@ class Aligned(Sampling):
             **common(job),
         )
         denoise = finished(denoise, job)
-        step = partial(bridge_step, y=y, bridge=path, sigma=self.sigma)
+        step: Step = partial(bridge_step, y=y, bridge=path, sigma=self.sigma)
         if self.corrections:
             step = corrected(
                 step,

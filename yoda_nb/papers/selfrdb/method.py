@@ -40,7 +40,8 @@ def weights_at(path: Bridge, times: Tensor, like: Tensor) -> tuple[Tensor, Tenso
     """a, b and std (N,1,1,1) of the bridge at times (N,), where -1 is the target itself."""
     clean = (1.0, 0.0, 0.0)
     rows = (torch.cat([w, w.new_tensor([end])]) for w, end in zip((path.a, path.b, path.std), clean, strict=True))
-    return tuple(w.to(like)[times].view(-1, 1, 1, 1) for w in rows)  # index -1 is the last, the clean one
+    a, b, std = (w.to(like)[times].view(-1, 1, 1, 1) for w in rows)  # index -1 is the last, the clean one
+    return a, b, std
 
 
 def noisy(x0: Tensor, y: Tensor, eps: Tensor, times: Tensor, path: Bridge) -> Tensor:

@@ -78,7 +78,7 @@ def one_shot_critics(batch: Batch, nets: Nets, config: TrainConfig, y_a: Tensor,
 
 def idle(nets: Nets, names: tuple[str, ...]) -> Tensor:
     """A loss of zero for players without a task."""
-    return sum(0.0 * p.sum() for name in names for p in nets[name].parameters())
+    return sum((0.0 * p.sum() for name in names for p in nets[name].parameters()), torch.zeros(()))
 
 
 def _to_a(nets: Nets, target: Tensor, weight: Tensor) -> Tensor:

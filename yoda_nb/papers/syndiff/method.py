@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from yoda_nb.diffusion.process import add_noise, gaussian, prediction_target
 from yoda_nb.diffusion.schedules import Schedule, schedule
+from yoda_nb.errors import InputError
 from yoda_nb.nets.discriminator import Discriminator
 from yoda_nb.papers.syndiff.cyclegan import (
     CRITICS,
@@ -29,6 +30,7 @@ from yoda_nb.papers.syndiff.cyclegan import (
     one_shot_loss,
     one_shot_nets,
 )
+from yoda_nb.papers.syndiff.nets import HalfUNetConfig
 from yoda_nb.training.adversarial import critic_loss, generator_loss
 from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.denoising import masked_mean
@@ -48,7 +50,8 @@ def projected(x_t: Tensor, x0: Tensor, times: Tensor, noise: Tensor, path: Sched
     ab_t, ab_s = share[times + 1], share[times]
     gamma, left = 1 - ab_t / ab_s, 1 - ab_t  # of this step; of all steps up to t
     weights = ab_s.sqrt() * gamma / left, (ab_t / ab_s).sqrt() * (1 - ab_s) / left, (gamma * (1 - ab_s) / left).sqrt()
-    return sum(w.to(x_t.dtype).view(-1, 1, 1, 1) * part for w, part in zip(weights, (x0, x_t, noise), strict=True))
+    parts = (w.to(x_t.dtype).view(-1, 1, 1, 1) * part for w, part in zip(weights, (x0, x_t, noise), strict=True))
+    return sum(parts, torch.zeros(()))
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def diffuse(nets: Nets, batch: Batch, config: TrainConfig, domain: str, given: T
     x0, path = background(clean, weight), _path(config)
     draw = _generator(batch, domain)
     eps, first, second = (gaussian(x0.shape, draw, like=x0) for _ in range(3))
-    latent = gaussian((len(x0), config.net.latent), draw, like=x0)
+    latent = gaussian((len(x0), _net(config).latent), draw, like=x0)
     x_t = add_noise(x0, eps, path.alpha_bar.to(x0)[batch.times].view(-1, 1, 1, 1))
     made = background(nets[NET[domain]](torch.cat([x_t, given], 1), batch.times, latent=latent), weight)
     real, fake = (projected(x_t, x, batch.times, n, path) for x, n in ((x0, first), (made, second)))
@@ -164,7 +167,14 @@ def _validate_denoiser(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
 
 
 def _step_critic_net(channels: int, config: TrainConfig) -> Discriminator:
-    return Discriminator(2 * channels, time=True, time_scale=config.net.time_scale)
+    return Discriminator(2 * channels, time=True, time_scale=_net(config).time_scale)
+
+
+def _net(config: TrainConfig) -> HalfUNetConfig:
+    """The configuration of a diffusive generator, the one kind of net with all that these methods ask for."""
+    if not isinstance(config.net, HalfUNetConfig):
+        raise InputError(f"The method {config.method.name} trains a {HalfUNetConfig.kind}, got a {config.net.kind}.")
+    return config.net
 
 
 def _build_paired(config: TrainConfig) -> dict[str, nn.Module]:

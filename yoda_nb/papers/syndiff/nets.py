@@ -13,21 +13,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from yoda_nb.nets.blocks import Down, Up
+from yoda_nb.nets.base import Config
+from yoda_nb.nets.blocks import Down, Up, zeroed
 from yoda_nb.nets.unet import UNetConfig
 
 
 @dataclass(frozen=True)
-class HalfUNetConfig:
+class HalfUNetConfig(Config):
     """What rebuilds a diffusive generator from its card (seed 002, IV-B.1)."""
 
     channels: tuple[int, ...] = (24, 32, 48)  # from half the sides downwards
     res_blocks: int = 1
     latent: int = 32  # size of the random latent; the paper: 256
     time_scale: float = 1.0
-    n_sources: int = 2
-    thickness: int = 1
-    out_slices: int = 1
     conditional: bool = True  # without, the sources given are ignored
     kind: ClassVar[str] = "half-unet"
 
@@ -93,23 +91,18 @@ class PlainBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        self.second = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.relu(self.first(F.relu(x))))
 
 
 @dataclass(frozen=True)
-class ResNetConfig:
+class ResNetConfig(Config):
     """What rebuilds a one-shot generator from its card."""
 
     channels: tuple[int, int] = (24, 32)  # at a half and a quarter of the sides
     res_blocks: int = 6
-    n_sources: int = 2
-    thickness: int = 1
-    out_slices: int = 1
     kind: ClassVar[str] = "resnet"
 
     @property

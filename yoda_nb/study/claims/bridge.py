@@ -11,7 +11,7 @@ paper's two gains; "nearly as good" asks for the project's margins of an equival
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,11 @@ from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.images.styles import distances, histogram
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.papers.bridge import STYLED
 from yoda_nb.study import tables
 from yoda_nb.study.claims.verdicts import Effect, mean_effect, paired_effect
-from yoda_nb.study.samples import progress_bar
+from yoda_nb.study.sampling import progress_bar
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.table import get_system
 from yoda_nb.systems.train import model_name
@@ -40,20 +40,20 @@ FIRST_SEED = 1001  # of the manifest's test phantoms, here with a look of their 
 N_EX = 2  # samples in Palette's mean
 STEPS = 10  # evaluations without correction; with one of each step, half as many steps
 ALONE = {"n_steps": STEPS, "corrections": 0, "co_predict": False}
-TOGETHER = {"n_steps": STEPS, "corrections": 0}
-ISTA = {"n_steps": STEPS // 2, "corrections": 1}
+JOINT = {"n_steps": STEPS, "corrections": 0}
+CORRECTED = {"n_steps": STEPS // 2, "corrections": 1}
 PURE, KEYED = "bbdm-pure-styles", "bbdm-styles"  # trainings
 # Table 2: label -> training, settings of the system "bbdm"
-DESIGNS: dict[str, tuple[str, Mapping[str, object]]] = {
+DESIGNS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "no key": (PURE, {"style": "", **ALONE}),
-    "no key, ISTA": (PURE, {"style": "", **ISTA}),
+    "no key, ISTA": (PURE, {"style": "", **CORRECTED}),
     "foreign key": (KEYED, {"style": "foreign", **ALONE}),
     "average key": (KEYED, {"style": "average", **ALONE}),
-    "average key, one step": (KEYED, {"style": "average", **TOGETHER, "n_steps": 1}),
-    "average key, co-prediction": (KEYED, {"style": "average", **TOGETHER}),
-    "average key, ISTA": (KEYED, {"style": "average", **ISTA}),
-    "best key, ISTA": (KEYED, {"style": "best", **ISTA}),
-    "exact key, ISTA": (KEYED, {"style": "exact", **ISTA}),
+    "average key, one step": (KEYED, {"style": "average", **JOINT, "n_steps": 1}),
+    "average key, co-prediction": (KEYED, {"style": "average", **JOINT}),
+    "average key, ISTA": (KEYED, {"style": "average", **CORRECTED}),
+    "best key, ISTA": (KEYED, {"style": "best", **CORRECTED}),
+    "exact key, ISTA": (KEYED, {"style": "exact", **CORRECTED}),
 }
 PALETTE = {"n_steps": 25}  # the paper takes 1000
 REPEAT_STEPS = 4  # whether runs repeat does not hang on their number
@@ -66,13 +66,13 @@ def subjects(study: Study, most: int = 100) -> list[Volume]:
     return list(study.own) or [phantom_case(seed, **STYLED) for seed in seeds]
 
 
-def _few(study: Study, settings: Mapping[str, object]) -> dict[str, object]:
+def _few(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Few steps in the tests' profile."""
     most = {"n_steps": min(2, int(settings.get("n_steps", 2)))}
     return dict(settings) | (most if study.profile == "tiny" else {})
 
 
-def draw(study: Study, v: Volume, training: str, settings: Mapping[str, object]) -> Tensor:
+def draw(study: Study, v: Volume, training: str, settings: Mapping[str, Any]) -> Tensor:
     """The image (1,D,H,W) in [-1,1] of a bridge's training under settings of the system "bbdm"."""
     return study.samples(v, "bbdm", model=model_name(training), **_few(study, settings))[0]
 
@@ -157,8 +157,8 @@ def _table(
 
 
 def _slices(v: Volume, image: Tensor) -> dict[str, float]:
-    rest = residual(image, v.target if v.clean is None else v.clean, v.mask)
-    own = histogram(v.target, v.mask)
+    rest = residual(image, required(v, "target" if v.clean is None else "clean"), v.mask)
+    own = histogram(required(v, "target"), v.mask)
     return {
         "unevenness": unevenness(rest, v.mask),
         "jumps": slice_inconsistency(rest, v.mask, AXIAL),
@@ -172,7 +172,7 @@ def repeats(study: Study) -> pd.DataFrame:
     Columns subject, sampler ("ISTA" | "posterior": the bridge's random steps | "Palette"), differ
     (voxels whose bytes differ), largest (difference, [0,1] scale).
     """
-    samplers = {
+    samplers: dict[str, tuple[str, dict[str, Any]]] = {
         "ISTA": ("bbdm", {}),
         "posterior": ("bbdm", {"sigma": "posterior", "corrections": 0}),
         "Palette": ("palette", {}),
@@ -181,7 +181,7 @@ def repeats(study: Study) -> pd.DataFrame:
     for v in study.volumes[: study.settings.subjects]:
         for label, (system, settings) in samplers.items():
             how = {"device": study.device or None, **_few(study, settings | {"n_steps": REPEAT_STEPS})}
-            a, b = (translate(v, system, seed=study.seed + k, **how).target for k in (0, 1))
+            a, b = (required(translate(v, system, seed=study.seed + k, **how), "target") for k in (0, 1))
             rows.append(
                 {
                     "subject": v.subject,

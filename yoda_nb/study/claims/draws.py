@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.features import frechet_distance, kernel_distance, load_extractor, slices_for_features
 from yoda_nb.metrics.noise import white_matter_noise
 from yoda_nb.study import tables
@@ -46,7 +46,7 @@ def fd_draws(
         cut = (slices_for_features((x + 1) / 2, v.mask) for x, v in zip(each, volumes, strict=True))
         return [extract(slices).numpy() for slices in cut]
 
-    real = features([v.target for v in volumes])
+    real = features([required(v, "target") for v in volumes])
     fake = {label: features(each) for label, each in made.items()}
     rows = table[table.reference == "acquired"].set_index(["sampler", "subject"])
     acquired = table[table.sampler == "acquired"].groupby("subject").noise.first()
@@ -79,7 +79,7 @@ def fd_draws(
 def label_noise(volume: Volume, image: Tensor) -> float:
     """White-matter noise of an image (1,D,H,W) in [-1,1] with the anatomy's share taken out."""
     inside = tables.white_matter(volume)
-    whole, structure = (white_matter_noise((x + 1) / 2, inside) for x in (image, volume.clean))
+    whole, structure = (white_matter_noise((x + 1) / 2, inside) for x in (image, required(volume, "clean")))
     return max(whole**2 - structure**2, 0.0) ** 0.5
 
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,9 @@ from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import WEIGHTS, read_card
 from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
 from yoda_nb.papers import PAPERS as MODULES
-from yoda_nb.study import samples as sampling
 from yoda_nb.study.bank import write_atomic
-from yoda_nb.study.claims import backbones, bridge, fast_unet, syndiff, yoda
 from yoda_nb.study.code import code_hash
+from yoda_nb.study.sampling import samples as draw
 from yoda_nb.study.subjects import Profile, get_profile, load_subjects
 
 TABLES = Path(__file__).parents[1] / "shipped" / "tables"
@@ -40,7 +40,8 @@ INDEX = TABLES / "index.json"
 SHIPPED_STUDY = ("quick", 0)  # profile and seed
 DIGITS = 7  # of a number in a shipped table
 
-PAPERS = (yoda, fast_unet, syndiff, bridge, backbones)
+NAMES = ("yoda", "fast_unet", "syndiff", "bridge", "backbones")  # of the papers whose claims are tested
+PAPERS = tuple(import_module(f"yoda_nb.study.claims.{name}") for name in NAMES)
 MAKERS: dict[str, Callable[[Study], pd.DataFrame]] = {
     name: make for paper in PAPERS for name, make in paper.TABLES.items()
 }
@@ -59,9 +60,9 @@ class Study:
 
     @classmethod
     def of_run(cls, profile: str, seed: int = 0, device: str = "") -> Study:
-        """The study whose verdicts a notebook shows: in the profile quick the shipped one, whatever the
-        run's seed and device, for another takes hours; else the run's own."""
-        return cls(*SHIPPED_STUDY) if profile == SHIPPED_STUDY[0] else cls(profile, seed, device)
+        """The study whose verdicts a notebook shows: the run's own in the profile full, else the shipped
+        one, whatever the run's seed and device, for another takes hours."""
+        return cls(profile, seed, device) if profile == "full" else cls(*SHIPPED_STUDY)
 
     @property
     def settings(self) -> Profile:
@@ -91,7 +92,7 @@ class Study:
     def samples(self, volume: Volume, system: str, **settings: Any) -> Tensor:
         """``study.samples`` with this study's seed and device."""
         options = {"seed": self.seed, "device": self.device or None, "shipped": not self.fresh}
-        return sampling.samples(volume, system, **options, **settings)
+        return draw(volume, system, **options, **settings)
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def code_behind(name: str, weights: Mapping[str, str]) -> str:
     rows = [row for row in SYSTEMS.values() if row.paper in papers]
     cards = [read_card(path) for model in weights if (path := WEIGHTS / f"{model}.json").exists()]
     kinds = {card.get("net", {}).get("kind") for card in cards}
-    roots = {MAKERS[name], sampling.samples, load_subjects, *(type(row.sampling) for row in rows)}
+    roots = {MAKERS[name], draw, load_subjects, *(type(row.sampling) for row in rows)}
     roots |= {NETS[kind] for kind in kinds if kind in NETS}
     text = code_hash(roots) + "".join(sorted(repr(row) for row in rows))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -16,7 +16,7 @@ from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import fewer
 from yoda_nb.study.claims.timing import slice_seconds
 from yoda_nb.study.claims.verdicts import Effect, mean_effect, paired_effect
-from yoda_nb.study.samples import progress_bar
+from yoda_nb.study.sampling import progress_bar
 from yoda_nb.study.subjects import load_subjects
 from yoda_nb.systems.train import model_name
 
@@ -71,7 +71,7 @@ def scores(study: Study) -> pd.DataFrame:
 
 def _scored(v: Volume, made: dict[str, Tensor], task: str) -> pd.DataFrame:
     table = tables.score_table([v], {label: [image] for label, image in made.items()})
-    known = {**made, "acquired": v.target, "truth": v.clean}
+    known = made | {name: x for name, x in (("acquired", v.target), ("truth", v.clean)) if x is not None}
     pairs = zip(table.sampler, table.reference, strict=True)
     return table.assign(task=task, r=[pearson(known[a], known[b], v.mask) for a, b in pairs])
 

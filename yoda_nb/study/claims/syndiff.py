@@ -15,14 +15,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.papers import TRAININGS
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import fd_draws, fewer, n_draws
 from yoda_nb.study.claims.timing import slice_seconds
 from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect, mean_effect, paired_effect
-from yoda_nb.study.samples import progress_bar
+from yoda_nb.study.sampling import progress_bar
 from yoda_nb.systems.table import get_system
 from yoda_nb.systems.train import model_name
 
@@ -118,7 +118,7 @@ def spread(study: Study) -> pd.DataFrame:
                 continue
             n_steps = fewer(study, get_system(system).n_steps)
             drawn = study.samples(v, system, n_ex=SAMPLES, n_steps=n_steps)
-            whole, each = slice_psnr(drawn, v.target, v.mask)
+            whole, each = slice_psnr(drawn, required(v, "target"), v.mask)
             rows += [
                 {
                     "subject": v.subject,

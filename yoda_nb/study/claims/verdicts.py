@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from numpy.typing import ArrayLike
 
-from yoda_nb.study.tables import interval
+from yoda_nb.study.tables import interval, paired_difference
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 CONFIDENCE = 0.95
@@ -75,7 +75,7 @@ def combined(effects: Sequence[Effect]) -> str:
 
 def mean_effect(
     name: str,
-    values: Sequence[float],
+    values: ArrayLike,
     rule: str,
     margin: float = 0.0,
     *,
@@ -83,8 +83,8 @@ def mean_effect(
     test: str = "t interval over subjects",
 ) -> Effect:
     """A mean over subjects with its t interval."""
-    values = np.asarray(values, float)
-    return Effect(name, *interval(values), len(values), rule, margin, unit, test)
+    x = np.asarray(values, float)
+    return Effect(name, *interval(x), len(x), rule, margin, unit, test)
 
 
 def paired_effect(
@@ -106,16 +106,17 @@ def paired_effect(
     """
     wide = table.groupby(["subject", by])[metric].mean().unstack(by)
     d = (wide[a] - wide[b]).dropna().to_numpy()
-    p = float(stats.wilcoxon(d).pvalue) if len(d) > 1 and d.any() else None
+    mean, low, high, p = paired_difference(d)
+    tested = p if len(d) > 1 and d.any() else None
     label = name or f"{LABELS.get(metric, metric)}, {a} less {b}"
-    return Effect(label, *interval(d), len(d), rule, margin, unit, "paired; Wilcoxon signed-rank", p)
+    return Effect(label, mean, low, high, len(d), rule, margin, unit, "paired; Wilcoxon signed-rank", tested)
 
 
 def bootstrap_effect(
-    name: str, value: float, draws: Sequence[float], n: int, rule: str, margin: float = 0.0, *, unit: str = ""
+    name: str, value: float, draws: ArrayLike, n: int, rule: str, margin: float = 0.0, *, unit: str = ""
 ) -> Effect:
     """A statistic of the whole set, with the percentile interval of its bootstrap over subjects."""
-    draws = np.asarray(draws, float)
+    x = np.asarray(draws, float)
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(draws, [tail, 100 - tail]) if len(draws) > 1 else (-np.inf, np.inf)
+    low, high = np.percentile(x, [tail, 100 - tail]) if len(x) > 1 else (-np.inf, np.inf)
     return Effect(name, float(value), float(low), float(high), n, rule, margin, unit, "bootstrap over subjects")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from yoda_nb.diffusion.process import add_noise, gaussian
 from yoda_nb.diffusion.schedules import schedule
-from yoda_nb.images.volumes import Volume, crop_volume
+from yoda_nb.images.volumes import Volume, crop_volume, required
 from yoda_nb.metrics.images import psnr
 from yoda_nb.papers import SYSTEMS
 from yoda_nb.systems.models import load_model
@@ -56,7 +56,7 @@ def _predicted(study: Study, v: Volume, name: str) -> list[float]:
     """PSNR of x0 at each of the times, under the same noise for every net."""
     job = prepare(v, get_system(name), Run(seed=study.seed, device=study.device or None))
     process, noise = job.spec.sampling.process(job), schedule(job.model.card["schedule"], job.model.card["n_train"])
-    x0, found = job.cut.target, []
+    x0, found = required(job.cut, "target"), []
     eps = gaussian(x0.shape, job.generator)
     for u in TIMES:
         t = round(u * len(noise)) - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.slabs import AXIAL
-from yoda_nb.images.volumes import Volume, crop_volume
+from yoda_nb.images.volumes import Volume, crop_volume, required
 from yoda_nb.metrics.images import score
 from yoda_nb.nets.base import Config, autocast_dtype, n_parameters
 from yoda_nb.papers import SYSTEMS, TRAININGS
@@ -23,7 +23,7 @@ from yoda_nb.papers.backbones import PAPER
 from yoda_nb.study import tables
 from yoda_nb.study.claims.backbones import convergence
 from yoda_nb.study.claims.draws import fd_draws, n_draws
-from yoda_nb.study.samples import progress_bar
+from yoda_nb.study.sampling import progress_bar
 from yoda_nb.systems.train import model_name
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ STEPS = (2, 4, 8, 16)
 SLICES = 16  # axial ones of each subject, around the fullest: the nets see one at a time
 # Schedules for the net of alpha-cosine (App. A). Steps between times at which a schedule sits at its
 # limit leave x as it is: sigmoids jump over these. The last one's 5 are those of the paper's 128 that act.
-SWAPS = {
+SWAPS: dict[str, dict[str, Any]] = {
     "shifted-cosine": {},
     "sigmoid-0.5": {},
     "sigmoid-0.1": {"jump_to": 360},
@@ -55,7 +55,7 @@ class Run:
     kind: str  # "DDPM" | "DDIM" | "one step"
     n_steps: int
     schedule: str = ""
-    settings: dict = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def image(self, study: Study, v: Volume) -> Tensor:
         """Its image (1,D,H,SLICES) of a whole subject's middle slices."""
@@ -98,7 +98,7 @@ def _run(name: str, kind: str, n: int) -> Run:
 
 
 def _swapped(schedule: str, most: int) -> Run:
-    settings = {"n_steps": most, "schedule": schedule, **SWAPS[schedule]}
+    settings: dict[str, Any] = {"n_steps": most, "schedule": schedule, **SWAPS[schedule]}
     settings["n_steps"] = min(most, settings["n_steps"])
     return Run(f"ADM {schedule}", "adm", "DDPM", settings["n_steps"], schedule, settings)
 
@@ -136,9 +136,8 @@ def scores(study: Study) -> pd.DataFrame:
 
 def _beside(v: Volume, image: Tensor, unet: Tensor) -> dict[str, float]:
     same = image is unet
-    reference = v.target if v.clean is None else v.clean
     psnr = np.nan if same else score((image + 1) / 2, (unet + 1) / 2, v.mask, data_range=1)["psnr"]
-    return {"unet_psnr": psnr, "inconsistency": slice_inconsistency((image - reference) / 2, v.mask, AXIAL)}
+    return {"unet_psnr": psnr, "inconsistency": slice_inconsistency(_error(v, image), v.mask, AXIAL)}
 
 
 def distances(study: Study) -> pd.DataFrame:
@@ -171,7 +170,7 @@ def patch_grid(study: Study) -> pd.DataFrame:
 
 
 def _error(v: Volume, image: Tensor) -> Tensor:
-    return (image - (v.target if v.clean is None else v.clean)) / 2
+    return (image - required(v, "target" if v.clean is None else "clean")) / 2
 
 
 def line_power(image: Tensor, mask: Tensor) -> tuple[np.ndarray, np.ndarray]:

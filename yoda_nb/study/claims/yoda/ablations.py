@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from torch import Tensor
@@ -17,12 +17,12 @@ from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.diffusion.slabs import AXIAL
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.papers.yoda.ablations import ABLATIONS, model_name
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import fd_draws, fewer, label_noise, n_draws
 from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect, mean_effect, paired_effect
-from yoda_nb.study.samples import progress_bar
+from yoda_nb.study.sampling import progress_bar
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
@@ -71,7 +71,7 @@ def slabs(study: Study) -> pd.DataFrame:
             ("regression", "three"): study.samples(v, "yoda-regression", model=model)[0],
         }
         for (sampler, views), image in images.items():
-            jumps = slice_inconsistency((image - v.clean) / 2, v.mask, AXIAL)
+            jumps = slice_inconsistency((image - required(v, "clean")) / 2, v.mask, AXIAL)
             parts.append(
                 _scored(v, {sampler: image}, training=seed, slices=int(slices), views=views, inconsistency=jumps)
             )
@@ -102,7 +102,7 @@ def targets(study: Study) -> pd.DataFrame:
 def truncation(study: Study) -> pd.DataFrame:
     """Truncated and full sampling at the same stride of time (Table V): column path."""
     n = study.settings.n_steps
-    paths = {
+    paths: dict[str, dict[str, Any]] = {
         "truncated": {"n_steps": n},
         "full": {"n_steps": n if study.profile == "tiny" else 4 * (n - 1) + 1, "jump_to": None},
     }
@@ -150,7 +150,7 @@ def noise_levels(study: Study) -> pd.DataFrame:
                 {
                     "subject": v.subject,
                     "sigma": sigma,
-                    "acquired": label_noise(v, v.target),
+                    "acquired": label_noise(v, required(v, "target")),
                     "sampler": label,
                     "noise": label_noise(v, image),
                 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch import Tensor
 from yoda_nb.diffusion.coherence import homogenise_slices, slice_inconsistency
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import noise_bound, score
+from yoda_nb.study import tables
 from yoda_nb.study.claims.verdicts import Effect, mean_effect, paired_effect
 from yoda_nb.systems.run import translate
 
@@ -124,7 +126,7 @@ def spread(study: Study) -> pd.DataFrame:
     for v in study.volumes:
         inside = v.mask
         deviation = ((drawn(study, v)[:, inside] + 1) / 2).std(0)
-        error = (study.samples(v, "yoda-regression")[0][inside] - v.clean[inside]).abs() / 2
+        error = (study.samples(v, "yoda-regression")[0][inside] - required(v, "clean")[inside]).abs() / 2
         rank = stats.spearmanr(deviation, error).statistic
         for index, group in enumerate(torch.chunk(error.argsort(), BINS)):
             rows.append(
@@ -152,18 +154,15 @@ def views(study: Study) -> pd.DataFrame:
     """
     rows = []
     for v in study.volumes:
-        alone = [
-            translate(
-                v, "yoda-regression", aggregate=False, views=(axis,), seed=study.seed, device=study.device or None
-            ).target
-            for axis in range(3)
-        ]
+        truth = required(v, "clean")
+        view = partial(translate, v, "yoda-regression", aggregate=False, seed=study.seed, device=study.device or None)
+        alone = [required(view(views=(axis,)), "target") for axis in range(3)]
         shown = {f"view {axis}": image for axis, image in enumerate(alone)}
         shown["three views"] = study.samples(v, "yoda-regression")[0]
         shown["homogenised"] = homogenise_slices(alone[AXIAL], v.mask, axis=AXIAL)
         for name, image in shown.items():
-            found = score((image + 1) / 2, (v.clean + 1) / 2, v.mask, data_range=1)
-            jumps = slice_inconsistency((image - v.clean) / 2, v.mask, AXIAL)
+            found = score((image + 1) / 2, (truth + 1) / 2, v.mask, data_range=1)
+            jumps = slice_inconsistency((image - truth) / 2, v.mask, AXIAL)
             rows.append(
                 {
                     "subject": v.subject,
@@ -188,7 +187,7 @@ def expa_is_regression(study: Study) -> list[Effect]:
     last = t[t.n_ex == t.n_ex.max()]
     shares = []
     for _, rows in t.groupby("subject"):
-        b, a = np.polyfit(1 / rows.n_ex, rows.mse, 1)
+        a, b = tables.averaging_fit(rows.n_ex, rows.mse)
         shares.append(100 * b / (a + b))
     n = int(t.n_ex.max())
     return [

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,15 @@ from torch import Tensor
 from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
-from yoda_nb.images.volumes import Volume
+from yoda_nb.diffusion.system import System
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.segmentation import lesion_table
 from yoda_nb.nets.base import n_parameters
-from yoda_nb.papers import SYSTEMS, TRAININGS
+from yoda_nb.papers import PAPERS, SYSTEMS, TRAININGS
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import fd_draws, n_draws
 from yoda_nb.study.claims.verdicts import Effect, paired_effect
-from yoda_nb.study.samples import progress_bar
+from yoda_nb.study.sampling import progress_bar
 from yoda_nb.study.subjects import load_subjects
 from yoda_nb.systems.models import is_shipped, load_model
 from yoda_nb.systems.run import translate
@@ -42,14 +43,6 @@ YODA_STEPS = 10  # of YODA's diffusion and DDIM samples
 N_EX = 4
 YODA = "systems/yoda"  # trained at the shared budget
 LONG = "tiny-t1w-t2w-flair"  # a larger net and more slabs: for orientation, in no verdict
-PAPERS = {
-    "000": "YODA (seed 000)",
-    "001": "backbones (seed 001)",
-    "002": "SynDiff (seed 002)",
-    "003": "fast U-Net (seed 003)",
-    "004": "Brownian bridge (seed 004)",
-    "": "SelfRDB",
-}
 
 
 @dataclass(frozen=True)
@@ -59,8 +52,8 @@ class Entry:
     label: str
     system: str
     weights: str
-    settings: Mapping[str, object] = field(default_factory=dict)
-    paper: str = "000"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    paper: str = "yoda"
     average: bool = True  # of the trajectories drawn, else the first one
 
     @property
@@ -68,7 +61,7 @@ class Entry:
         return is_shipped(self.weights)
 
     @property
-    def needed(self) -> Mapping[str, object]:
+    def needed(self) -> Mapping[str, Any]:
         """The settings that make this one image and no more."""
         return self.settings if self.average else {**self.settings, "n_ex": 1}
 
@@ -86,10 +79,15 @@ def entries(study: Study) -> list[Entry]:
     ]
     for name, row in SYSTEMS.items():
         if row.weights and _fits(row.weights):
-            most = 2 if study.profile == "tiny" else MOST_STEPS if row.sigma == "posterior" else row.n_steps
+            most = 2 if study.profile == "tiny" else MOST_STEPS if _draws(row) else row.n_steps
             settings = {"n_steps": most} if row.n_steps > most else {}
-            rows.append(Entry(name, name, row.weights, settings, "" if row.process == "recursive" else row.seed))
+            rows.append(Entry(name, name, row.weights, settings, row.paper))
     return rows
+
+
+def _draws(row: System) -> bool:
+    """Whether a system draws noise in every step."""
+    return getattr(row.sampling, "sigma", "") == "posterior"
 
 
 def _fits(weights: str) -> bool:
@@ -132,14 +130,16 @@ def benchmark(study: Study) -> pd.DataFrame:
     """
     subjects = volumes(study)
     made = images(study, subjects)
-    scores = tables.score_table(subjects, {**made, "truth": [v.clean for v in subjects]})
-    lesions = lesion_table(subjects, made, segment=lambda image, v: v.lesions)  # the true ones: nothing is segmented
-    known = {**made, "acquired": [v.target for v in subjects], "truth": [v.clean for v in subjects]}
+    truth = [required(v, "clean") for v in subjects]
+    scores = tables.score_table(subjects, {**made, "truth": truth})
+    # the true lesions: nothing is segmented
+    lesions = lesion_table(subjects, made, segment=lambda image, v: required(v, "lesions"))
+    known = {**made, "acquired": [required(v, "target") for v in subjects], "truth": truth}
     jumps = [
         {
             "subject": v.subject,
             "sampler": label,
-            "inconsistency": slice_inconsistency((each[k] - v.clean) / 2, v.mask, AXIAL),
+            "inconsistency": slice_inconsistency((each[k] - truth[k]) / 2, v.mask, AXIAL),
         }
         for label, each in known.items()
         for k, v in enumerate(subjects)
@@ -151,7 +151,7 @@ def benchmark(study: Study) -> pd.DataFrame:
 def perception(study: Study) -> pd.DataFrame:
     """Fréchet and kernel distance of each system's slices, and of bootstrap draws (``fd_draws``)."""
     subjects, scores = volumes(study), study.table("benchmark")
-    made = {**images(study, subjects), "truth": [v.clean for v in subjects]}
+    made = {**images(study, subjects), "truth": [required(v, "clean") for v in subjects]}
     scored = {label: each for label, each in made.items() if label in set(scores["sampler"])}
     return fd_draws(subjects, scored, scores, seed=study.seed, draws=n_draws(study), kernel=True)
 
@@ -167,7 +167,7 @@ def cost(study: Study) -> pd.DataFrame:
     for entry in entries(study):
         row = {
             "system": entry.label,
-            "paper": PAPERS[entry.paper],
+            "paper": PAPERS[entry.paper].TITLE,
             "trained": entry.trained,
             "evaluations": get_system(entry.system, **entry.needed).evaluations,
         }
@@ -181,7 +181,7 @@ def _measured(study: Study, v: Volume, entry: Entry) -> dict:
     few = min(2, get_system(entry.system, **entry.needed).n_steps)
     hook = model.net.register_forward_hook(lambda net, given, out: count.append(len(out)))
     try:
-        run(**entry.needed | {"n_steps": few})  # the first run of a net also prepares it
+        run(**{**entry.needed, "n_steps": few})  # the first run of a net also prepares it
         count.clear()
         begun = time.perf_counter()
         run(**entry.needed)
@@ -222,9 +222,9 @@ def regression_over_rivals(study: Study) -> list[Effect]:
         for metric, unit in (("ssim", ""), ("psnr", "dB"))
     ]
     if missing := [rival for rival in RIVALS if rival not in here]:
-        unknown = [float("nan")] * 3
+        unknown = float("nan")
         name = f"regression less {', '.join(missing)} (not here)"
-        effects.append(Effect(name, *unknown, len(missing), ">", test="n counts rivals"))
+        effects.append(Effect(name, unknown, unknown, unknown, len(missing), ">", test="n counts rivals"))
     return effects
 
 

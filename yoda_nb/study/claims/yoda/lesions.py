@@ -88,7 +88,7 @@ def volumes_agree(study: Study) -> list[Effect]:
             found["icc"],
             found["ci_low"],
             found["ci_high"],
-            found["n"],
+            int(found["n"]),
             ">",
             0.9,
             "",

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from yoda_nb.images.volumes import required
 from yoda_nb.study.claims.draws import fd_draws, n_draws
 from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect
 from yoda_nb.study.claims.yoda.samplers import images
@@ -21,7 +22,7 @@ NATIVE = ("DDIM", "diffusion")  # samplers whose noise comes from the process it
 
 def perception(study: Study) -> pd.DataFrame:
     """Fréchet distance, SSIM to acquired and noise of each sampler, and of bootstrap draws."""
-    made = {**images(study), "truth": [v.clean for v in study.volumes]}
+    made = {**images(study), "truth": [required(v, "clean") for v in study.volumes]}
     return fd_draws(study.volumes, made, study.table("samplers"), seed=study.seed, draws=n_draws(study))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,13 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import score
 from yoda_nb.metrics.noise import add_rician, rician_mean, rician_std
 from yoda_nb.papers.yoda.ablations import model_name
 from yoda_nb.study import tables
 from yoda_nb.study.claims.verdicts import Effect, mean_effect, paired_effect
-from yoda_nb.study.samples import all_samplers
+from yoda_nb.study.sampling import all_samplers
 from yoda_nb.study.subjects import load_subjects
 from yoda_nb.systems.run import translate
 
@@ -41,7 +41,7 @@ def images(study: Study, *, ddim: bool = True) -> dict[str, list[Tensor]]:
 
 def scores(study: Study) -> pd.DataFrame:
     """``tables.score_table`` of all samplers; the noise-free truth is one of them."""
-    return tables.score_table(study.volumes, {**images(study), "truth": [v.clean for v in study.volumes]})
+    return tables.score_table(study.volumes, {**images(study), "truth": [required(v, "clean") for v in study.volumes]})
 
 
 def split(study: Study) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def cost(study: Study) -> pd.DataFrame:
     """
     model, rows = model_name("base", 0), []
     n_steps = study.settings.n_steps if study.profile == "tiny" else 252  # T/4 and the first step
-    chosen = {"yoda-regression": {}, "yoda-diffusion": {"n_steps": n_steps, "times": "even"}}
+    chosen: dict[str, dict[str, Any]] = {"yoda-regression": {}, "yoda-diffusion": {"n_steps": n_steps, "times": "even"}}
     for v in study.volumes[: study.settings.subjects]:
         translate(v, "yoda-regression", model=model, device=study.device or None)  # warm-up
         for system, settings in chosen.items():
@@ -118,7 +118,7 @@ def protocols(study: Study) -> pd.DataFrame:
     rows = []
     for dataset in ("phantom", "phantom-b"):
         for v in load_subjects(study.settings.evidence, dataset=dataset):
-            truth = (v.clean + 1) / 2
+            truth = (required(v, "clean") + 1) / 2
             made = (study.samples(v, "yoda-regression")[0] + 1) / 2
             found, line = (score(x, truth, v.mask, data_range=1) for x in (made, _line(v)))
             rows.append(
@@ -139,7 +139,8 @@ def _line(v: Volume) -> Tensor:
     sources = ((v.source + 1) / 2).double()
     design = torch.cat([sources, torch.ones_like(sources[:1])])  # (C+1,D,H,W)
     inside = v.mask[0]
-    weights = torch.linalg.lstsq(design[:, inside].T, ((v.target[0] + 1) / 2)[inside].double()[:, None]).solution
+    target = (required(v, "target")[0] + 1) / 2
+    weights = torch.linalg.lstsq(design[:, inside].T, target[inside].double()[:, None]).solution
     fitted = torch.einsum("c...,c->...", design, weights[:, 0])[None].clamp(0, 1).float()
     return torch.where(v.mask, fitted, 0.0)
 

@@ -1,15 +1,21 @@
-"""Serve the notebooks with Voilà to a class of thirty: `make class`.
+"""The notebooks for a class of thirty, served by Voilà: a page each, whose controls are alive.
 
 Each visitor gets a kernel of his own, which runs the notebook when its page is opened. What was
-sampled before is read from the bank that all share, so run `make report` first.
+sampled before is read from the bank that all share, so a report beforehand saves the class time.
 """
 
-import argparse
+from __future__ import annotations
+
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from yoda_nb.data.places import NOTEBOOKS
+from yoda_nb.errors import InputError
+
+PORT = 8866
 SETTINGS = (
     "--no-browser",
     "--Voila.ip=0.0.0.0",  # the class comes from other machines
@@ -25,6 +31,20 @@ SETTINGS = (
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
+def class_command(folder: Path = NOTEBOOKS, port: int = PORT) -> list[str]:
+    """The command that serves a folder; InputError where it holds no notebook."""
+    if not any(folder.glob("*.ipynb")):
+        raise InputError(
+            f"{folder} holds no notebook: name a folder that does, such as one of 'yoda-nb notebooks DIR'."
+        )
+    return [sys.executable, "-m", "voila", str(folder), f"--port={port}", *SETTINGS]
+
+
+def class_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This environment with one thread a kernel, where it does not say otherwise: students share the cores."""
+    return {**dict.fromkeys(THREADS, "1"), **(os.environ if environment is None else environment)}
+
+
 def address() -> str:
     """This machine as the class sees it; no packet is sent to find out."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -33,14 +53,3 @@ def address() -> str:
             return probe.getsockname()[0]
         except OSError:  # no network
             return "localhost"
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", default=Path(__file__).parents[1] / "notebooks", help="the notebooks to serve")
-    parser.add_argument("--port", type=int, default=8866)
-    given = parser.parse_args()
-    for name in THREADS:  # one each: the students share the cores
-        os.environ.setdefault(name, "1")
-    print(f"Tell the class: http://{address()}:{given.port} (Ctrl-C ends it for all)", flush=True)
-    os.execv(sys.executable, [sys.executable, "-m", "voila", str(given.folder), f"--port={given.port}", *SETTINGS])

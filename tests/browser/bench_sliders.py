@@ -1,6 +1,6 @@
 """How soon an explorer answers: milliseconds from an input event until its frame is painted.
 
-Run ``python docs/bench_sliders.py`` on a machine with Chromium and playwright (``pip install
+Run ``python tests/browser/bench_sliders.py`` on a machine with Chromium and playwright (``pip install
 playwright``; ``YODA_NB_BROWSER`` names another browser). It writes a page with the six explorers of
 one phantom, opens it from disk, moves each explorer's first control 50 times, and the slice as
 often, and prints a table. The aim is a 95th percentile of at most 50 ms.
@@ -19,9 +19,9 @@ import torch
 from playwright.sync_api import sync_playwright
 from torch import Tensor
 
-from yoda_nb import explorers
-from yoda_nb.explorers import page as pages
-from yoda_nb.phantom import phantom_case
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.figures import explorers
+from yoda_nb.figures.explorers import page as pages
 
 MOVES, AIM = 50, 50.0
 NAMES = ("volumes", "tradeoff", "trajectory", "expa", "noise", "live")
@@ -72,8 +72,9 @@ def measured(form, name: str) -> list[dict]:
         event = "change" if control.evaluate("node => node.tagName") == "SELECT" else "input"
         times = control.evaluate(MOVE, [MOVES, event])
         p50, p95 = np.percentile(times, [50, 95])
-        rows.append({"explorer": name, "control": control.get_attribute("name"), "p50": p50, "p95": p95,
-                     "max": max(times)})  # fmt: skip
+        rows.append(
+            {"explorer": name, "control": control.get_attribute("name"), "p50": p50, "p95": p95, "max": max(times)}
+        )
     return rows
 
 
@@ -84,9 +85,19 @@ def six() -> list[explorers.Explorer]:
     names = ("regression", "DDIM 4", "DDIM 8", "DDIM 16", "ExpA 4", "ExpA 10", "noised 1", "diffusion")
     images = dict(zip(names, samples, strict=False))
     table = pd.DataFrame({"sampler": names, "ssim": np.linspace(0.9, 0.8, 8), "fd": np.linspace(30, 3, 8)})
-    steps = [{"t": 999 - 50 * k, "s": 949 - 50 * k if k < 19 else -1, "view": k % 3, "noise_level": 1 - k / 20,
-              "x": noisy(v.clean, v.mask, 0.5 - k / 50, k), "x0": samples[k % 10], "mask": v.mask, "clean": v.clean}
-             for k in range(20)]  # fmt: skip
+    steps = [
+        {
+            "t": 999 - 50 * k,
+            "s": 949 - 50 * k if k < 19 else -1,
+            "view": k % 3,
+            "noise_level": 1 - k / 20,
+            "x": noisy(v.clean, v.mask, 0.5 - k / 50, k),
+            "x0": samples[k % 10],
+            "mask": v.mask,
+            "clean": v.clean,
+        }
+        for k in range(20)
+    ]
     shown = {"acquired": v.target, "truth": v.clean, **dict(list(images.items())[:4])}
     return [
         explorers.volumes(shown, v.mask, reference="truth", lesions=v.lesions),

@@ -1,0 +1,100 @@
+"""What a step of training sees: slabs of random places, a function of seed, step and rank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
+
+NET = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
+
+
+TINY = TrainConfig(net=NET, steps=10, batch_size=3, window=8, warmup=2, margin_mm=(4, 2, 2))
+
+
+def subject(seed: int = 0, shape=(16, 14, 12), spacing: float = 2.0) -> Volume:
+    """Smooth random tissue in a box; the target is a function of the sources."""
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.standard_normal((2, *shape)), (0, 2, 2, 2))
+    source = torch.from_numpy(np.tanh(4 * smooth)).float()
+    mask = torch.zeros((1, *shape), dtype=torch.bool)
+    mask[:, 4:13, 3:11, 3:10] = True
+    return Volume(
+        source=torch.where(mask, source, -1.0),
+        target=torch.where(mask, (source[:1] - source[1:]) / 2, -1.0),
+        mask=mask,
+        affine=np.diag([spacing] * 3 + [1.0]),
+        sources=("T1w", "T2w"),
+        subject=f"s{seed}",
+    )
+
+
+VOLUMES = [subject(0), subject(1)]
+
+
+def test_a_batch_is_a_function_of_seed_step_and_rank():
+    pool = make_pool(VOLUMES, TINY)
+    draw = [
+        draw_batch(pool, replace(TINY, seed=s), i, r)
+        for s, i, r in ((0, 5, 0), (0, 5, 0), (1, 5, 0), (0, 6, 0), (0, 5, 1))
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(vars(draw[0]).values(), vars(draw[1]).values(), strict=True))
+    for other in draw[2:]:
+        assert not torch.equal(draw[0].eps, other.eps)
+        assert not torch.equal(draw[0].source, other.source)
+
+
+def test_shapes_and_ranges():
+    batch = draw_batch(make_pool(VOLUMES, TINY), TINY, 0)
+    assert batch.target.shape == batch.eps.shape == (3, 3, 8, 8)
+    assert batch.source.shape == (3, 6, 8, 8) and batch.weight.shape == (3, 1, 8, 8)
+    assert batch.target.dtype == batch.source.dtype == torch.float32
+    assert batch.source.abs().max() <= 1 and set(batch.weight.unique().tolist()) <= {1.0, np.float32(0.01)}
+    assert batch.times.shape == (3,) and batch.times.min() >= 0 and batch.times.max() < 1000
+
+
+def test_batches_stay_in_the_region_of_interest_and_cover_it():
+    """The volume holds its own coordinates, so a batch tells where it was cut."""
+    shape = (16, 14, 12)
+    where = torch.stack(torch.meshgrid(*(torch.arange(n) / 16.0 for n in shape), indexing="ij"))
+    v = replace(subject(), source=where[1:], target=where[:1])
+    config = replace(TINY, augment=0.0, window=4, batch_size=64)
+    (item,) = pool = make_pool([v], config)
+    assert item.box == (slice(2, 15), slice(2, 12), slice(2, 11))  # the mask grown by 2, 1, 1 voxels
+    seen = [set(), set(), set()]
+    for step in range(12):
+        b = draw_batch(pool, config, step)
+        middles = torch.cat([b.target[:, 1:2], b.source[:, 1:2], b.source[:, 4:5]], 1) * 16  # (N,3,A,B)
+        for axis in range(3):
+            seen[axis] |= set(middles[:, axis].flatten().round().int().tolist())
+    assert seen == [set(range(s.start, s.stop)) for s in item.box]
+
+
+def test_neighbours_and_mirrors_keep_target_sources_and_mask_together():
+    v = subject()
+    v = replace(v, source=v.target.repeat(2, 1, 1, 1))
+    config = replace(TINY, augment=0.0, batch_size=32)
+    batch = draw_batch(make_pool([v], config), config, 0)
+    assert torch.allclose(batch.source, batch.target.repeat(1, 2, 1, 1), atol=1e-6)
+    assert torch.equal(batch.weight == 1, batch.target[:, 1:2] != -1)
+
+
+def test_views_can_be_restricted():
+    v = replace(subject(), target=(torch.arange(12) / 12.0).expand(1, 16, 14, 12))
+    config = replace(TINY, views=(2,), batch_size=32)
+    batch = draw_batch(make_pool([v], config), config, 0)
+    assert (batch.target[:, 1].flatten(1).std(1) == 0).all()  # one slice holds one value
+
+
+def test_a_volume_smaller_than_the_window_is_padded_with_background():
+    config = replace(TINY, window=32)
+    (item,) = make_pool([subject()], config)
+    assert item.images.shape == (3, 32, 32, 32) and item.mask.sum() == subject().mask.sum()
+    assert item.images[:, :8].eq(-1).all()
+    assert draw_batch([item], config, 0).target.shape == (3, 3, 32, 32)

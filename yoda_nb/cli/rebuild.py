@@ -1,0 +1,213 @@
+"""``yoda-nb rebuild``: everything that is shipped, made again by the commands that made it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Option
+
+from yoda_nb.cli.common import Device, Mirror, guarded, listed
+from yoda_nb.data.places import CHECKOUT
+
+Only = Annotated[list[str] | None, Option(help="These alone, comma between, or repeat it; default: all.")]
+Force = Annotated[bool, Option("--force", help="Make again even what still fits.")]
+Threads = Annotated[int | None, Option(help="CPU threads; default: all cores.")]
+OneThread = Annotated[int, Option(help="CPU threads; the shipped models were trained on one.")]
+Runs = Annotated[Path, Option(help="Folder of the runs: a stopped one goes on where it was.")]
+Docs = Annotated[Path, Option(help="Folder of the documents.")]
+
+DOCS = CHECKOUT / "docs"
+EVALUATION = 0.25  # seconds on two cores: one run of a small net over a phantom
+
+rebuild_app = typer.Typer(
+    no_args_is_help=True,
+    help="Make again what is shipped: each says what it will take, shows how far it is, and goes on where it stopped.",
+)
+
+
+@rebuild_app.command()
+@guarded
+def evidence(only: Only = None, threads: Threads = None, device: Device = None, force: Force = False) -> None:
+    """Make the tables behind the verdicts that no longer fit the code or the weights."""
+    from yoda_nb.study import rebuild
+    from yoda_nb.study.claims.evidence import MAKERS, index
+
+    names = rebuild.known(listed(only), MAKERS, "table")
+    todo = [name for name in names if force or not rebuild.fits(name)]
+    last = [index().get(name, {}).get("seconds") for name in todo]
+    machines = {index()[name]["machine"] for name in todo if name in index()}
+    expect(f"{len(todo)} of {len(names)} tables to make", last, machines)
+    _threads(threads)
+    made = rebuild.rebuild_evidence(names, force=force, device=device, say=say)
+    say(f"{len(made)} tables made")
+
+
+@rebuild_app.command()
+@guarded
+def samples(
+    only: Only = None,
+    threads: Threads = None,
+    device: Annotated[str, Option(help="They answer for a CPU; a GPU is quicker and rounds otherwise.")] = "cpu",
+    force: Force = False,
+) -> None:
+    """Draw the samples that the notebooks show first: --only lessons or benchmark."""
+    from yoda_nb.study import rebuild
+
+    plan = rebuild.shipped_samples(listed(only))
+    todo = [sample for sample in plan if force or not sample.fits]
+    seconds = sum(sample.spec.evaluations for sample in todo) * EVALUATION
+    expect(f"{len(todo)} of {len(plan)} samples to draw, those in the bank at once", [seconds], {"two CPU cores"})
+    _threads(threads)
+    rebuild.rebuild_samples(todo, device=device, say=say)
+    if not only:
+        for path in rebuild.remove_other_samples():
+            say(f"{path.name}: removed, nothing asks for it now")
+
+
+@rebuild_app.command()
+@guarded
+def systems(only: Only = None, out: Runs = Path("runs/systems"), threads: OneThread = 1, device: Device = None) -> None:
+    """Train the models of the table of systems."""
+    from yoda_nb.papers import TRAININGS
+    from yoda_nb.systems.train import model_name, train_systems
+
+    names = listed(only) or list(TRAININGS)
+    _expect_trainings(model_name(name) for name in names)
+    _threads(threads)
+    for card in train_systems(names, out=out, device=device):
+        say(card["title"])
+
+
+@rebuild_app.command()
+@guarded
+def ablations(
+    only: Only = None,
+    seeds: Annotated[list[str] | None, Option(help="Seeds of training, comma between; default: 0 and 1.")] = None,
+    out: Runs = Path("runs/ablations"),
+    threads: OneThread = 1,
+) -> None:
+    """Train the models of the ablation studies."""
+    from yoda_nb.errors import InputError
+    from yoda_nb.papers.yoda.ablations import ABLATIONS, model_name, train_ablations
+
+    words = listed(seeds) or ["0", "1"]
+    if bad := [word for word in words if not word.isdigit()]:
+        raise InputError(f"--seeds {bad[0]!r} is no seed: give numbers with commas between.")
+    wanted, names = [int(word) for word in words], listed(only) or list(ABLATIONS)
+    _expect_trainings(model_name(n, s) for n in names for s in wanted if n not in ABLATIONS or s in ABLATIONS[n].seeds)
+    _threads(threads)
+    for card in train_ablations(names, out=out, seeds=wanted):
+        say(card["title"])
+
+
+@rebuild_app.command()
+@guarded
+def segmenter(threads: OneThread = 1, device: Device = None) -> None:
+    """Train the lesion segmenter; a stopped run begins anew."""
+    from yoda_nb.metrics.segmentation.training import SegmenterConfig, train_segmenter
+    from yoda_nb.nets.models import WEIGHTS
+
+    _expect_trainings(["segmenter"])
+    _threads(threads)
+    path = WEIGHTS / "segmenter.safetensors"
+    card = train_segmenter(path, SegmenterConfig(), device=device, command="yoda-nb rebuild segmenter")
+    say(f"{card['title']}: {card['metrics']['test']}")
+
+
+@rebuild_app.command()
+@guarded
+def features(threads: OneThread = 1) -> None:
+    """Train the feature net behind the offline perceptual distances; a stopped run begins anew."""
+    from yoda_nb.metrics.feature_nets import OFFLINE_WEIGHTS
+    from yoda_nb.metrics.feature_training import train_offline
+
+    _expect_trainings([OFFLINE_WEIGHTS.stem])
+    _threads(threads)
+    say(f"{train_offline(OFFLINE_WEIGHTS, command='yoda-nb rebuild features')['name']}: {OFFLINE_WEIGHTS}")
+
+
+@rebuild_app.command()
+@guarded
+def figure(docs: Docs = DOCS, threads: Threads = None, device: Device = None) -> None:
+    """Draw the README's figure, docs/figure1.png."""
+    _check(docs)
+    expect("one figure, at once where the samples are shipped, else", [60], {"two CPU cores"})
+    from yoda_nb.figures.readme import readme_figure
+
+    _threads(threads)
+    path = docs / "figure1.png"
+    readme_figure(device).savefig(path, dpi=110)
+    say(str(path))
+
+
+@rebuild_app.command()
+@guarded
+def numbers(
+    mirror: Mirror = None,
+    subjects: Annotated[int, Option(min=1, help="Subjects of each dataset to sample.")] = 2,
+    offline: Annotated[bool, Option("--offline", help="MNI152 phantoms only: nothing to download.")] = False,
+    docs: Docs = DOCS,
+    threads: Threads = None,
+    device: Device = None,
+) -> None:
+    """Measure the numbers of the documents, and write the pages that hold them."""
+    from yoda_nb.study.bank import write_atomic
+    from yoda_nb.study.documents import write_documents
+    from yoda_nb.study.measure import measure
+
+    _check(docs)
+    expect("regression of every test subject, ten samples of some, the ledger", [300], {"two CPU cores"})
+    _threads(threads)
+    found = measure(mirror, subjects, offline, device=device, say=say)
+    path = docs / "measured.json"
+    write_atomic(path, (json.dumps(found, indent=1, allow_nan=False) + "\n").encode())
+    for written in [path, *write_documents(docs)]:
+        say(str(written))
+
+
+def expect(what: str, seconds: Iterable[float | None], machines: Iterable[str]) -> None:
+    """Say what is to be made and how long it took or takes, before it begins."""
+    seconds = list(seconds)
+    total, unknown = sum(s for s in seconds if s is not None), sum(s is None for s in seconds)
+    parts = [f"about {_duration(total)} on {'; '.join(sorted(machines)) or 'this machine'}"] if total else []
+    parts += [f"{unknown} of unknown duration"] if unknown else []
+    say(f"{what}: {', '.join(parts) or 'nothing'}")
+
+
+def say(line: str) -> None:
+    """A line of progress, at once."""
+    typer.echo(line)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{round(seconds)} s" if seconds < 90 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def _expect_trainings(models: Iterable[str]) -> None:
+    """What the cards of these models say of their last training."""
+    from yoda_nb.nets.models import WEIGHTS, read_card
+
+    paths = [WEIGHTS / f"{model}.safetensors" for model in models]
+    cards = [read_card(path) if path.with_suffix(".json").exists() else {} for path in paths]
+    facts = [card.get("training", card) for card in cards]
+    machines = {fact["machine"] for fact in facts if "machine" in fact}
+    expect(f"{len(paths)} models to train", [fact.get("seconds") for fact in facts], machines)
+
+
+def _threads(count: int | None) -> None:
+    if count:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def _check(docs: Path) -> None:
+    from yoda_nb.errors import InputError
+
+    if not docs.is_dir():
+        raise InputError(f"{docs} is no folder: name that of the documents with --docs.")

@@ -1,0 +1,211 @@
+"""What is shipped of a study, made again: samples and tables of evidence (``yoda-nb rebuild``).
+
+What is shipped and still fits is left as it is, so a stopped rebuild goes on where it was. Tables
+that others are made from are read as they are shipped, so that the way there does not matter.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from yoda_nb.data.places import commit
+from yoda_nb.diffusion.system import System
+from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.models import describe_machine, processor, recording
+from yoda_nb.study.claims import evidence
+from yoda_nb.study.claims.evidence import MAKERS, SHIPPED_STUDY, Study
+from yoda_nb.study.claims.yoda import benchmark
+from yoda_nb.study.sampling import samples
+from yoda_nb.study.shipping import find_shipped, keep_shipped, ship, shipped_path
+from yoda_nb.study.subjects import get_profile, load_subjects
+from yoda_nb.systems.models import find_model, load_model
+from yoda_nb.systems.table import get_system
+
+SAMPLES = ("lessons", "benchmark")  # those of the notebooks' subjects, and of the table of systems
+WRITTEN = ("yoda_nb/study/shipped", "yoda_nb/nets/weights", "docs")  # by rebuilding: leaves a commit clean
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one shipped file holds: a system on a subject."""
+
+    volume: Volume
+    system: str
+    model: str
+    settings: dict[str, Any]
+
+    @property
+    def spec(self) -> System:
+        return get_system(self.system, **self.settings)
+
+    @property
+    def weights(self) -> str:
+        return load_model(self.model).sha256
+
+    @property
+    def path(self) -> Path:
+        return shipped_path(self.volume, self.spec, SHIPPED_STUDY[1], self.weights)
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is shipped, whole, and of this subject."""
+        try:
+            return find_shipped(self.volume, self.spec, SHIPPED_STUDY[1], self.weights) is not None
+        except InputError:  # damaged, or left without its checksum
+            return False
+
+    def __str__(self) -> str:
+        settings = ", ".join(f"{k} {v}" for k, v in self.settings.items())
+        return (
+            f"{self.volume.subject} {self.system} ({settings})" if settings else f"{self.volume.subject} {self.system}"
+        )
+
+
+def shipped_samples(groups: Iterable[str] = SAMPLES) -> list[Sample]:
+    """Everything that is shipped of these groups: "lessons" and "benchmark"."""
+    groups = known(groups, SAMPLES, "group of samples")
+    return [sample for name in groups for sample in (_lessons if name == "lessons" else _benchmark)()]
+
+
+def _lessons() -> Iterator[Sample]:
+    """What the notebooks show of the quick profile's subjects, and the first one's sweep."""
+    settings = get_profile(SHIPPED_STUDY[0])
+    for k, v in enumerate(load_subjects(settings.subjects)):
+        model = find_model(v.sources, None, min(v.spacing))
+        yield Sample(v, "yoda-regression", model, {})
+        yield Sample(v, "yoda-diffusion", model, {"n_ex": max(settings.n_ex), "n_steps": settings.n_steps})
+        yield from (Sample(v, "yoda-ddim", model, {"n_steps": n}) for n in settings.ddim)
+        for n in settings.sweep if k == 0 else ():
+            yield from (
+                Sample(v, "yoda-ddim", model, {"n_steps": n, "sigma": s}) for s in ("zero", "posterior", "fresh")
+            )
+
+
+def _benchmark() -> Iterator[Sample]:
+    """The slower systems' images of the first subject, which the explorer of notebook 24 shows."""
+    for v in load_subjects(1):
+        for entry in benchmark.entries(Study(*SHIPPED_STUDY)):
+            slow = get_system(entry.system, **entry.settings).evaluations >= benchmark.SLOW
+            if entry.trained and slow:
+                yield Sample(v, entry.system, entry.weights, dict(entry.settings))
+
+
+def rebuild_samples(todo: Iterable[Sample], *, device: str | None = "cpu", say: Say = print) -> list[Path]:
+    """Draw and ship samples, from the bank where it has them; returns the files."""
+    todo, written = list(todo), []
+    for k, sample in enumerate(todo, 1):
+        options: dict[str, Any] = {"seed": SHIPPED_STUDY[1], "device": device, "model": sample.model}
+        drawn = samples(sample.volume, sample.system, progress=True, shipped=False, **options, **sample.settings)
+        path = ship(sample.volume, sample.spec, SHIPPED_STUDY[1], sample.weights, drawn)
+        say(f"{k}/{len(todo)} {sample}: {path.name}, {path.stat().st_size / 1e6:.1f} MB")
+        written.append(path)
+    return written
+
+
+def remove_other_samples() -> list[Path]:
+    """Remove the shipped files that nothing asks for any more; returns them."""
+    return keep_shipped([sample.path for sample in shipped_samples()])
+
+
+def rebuild_evidence(
+    names: Iterable[str] = (), *, force: bool = False, device: str | None = None, say: Say = print
+) -> list[str]:
+    """Make and ship the tables that do not fit (with ``force`` all of these names); returns what was made.
+
+    A table that another is made from comes first, and is made too where it does not fit.
+    """
+    names = known(names, MAKERS, "table")
+    study = _Rebuilt(*SHIPPED_STUDY, device=device or "", fresh=True, say=say, wanted=frozenset(names if force else ()))
+    while todo := [name for name in names if study.lacks(name)]:
+        study.table(todo[0])
+    return study.made
+
+
+def fits(name: str) -> bool:
+    """Whether a shipped table is whole and of today's code, weights and tables that it is made from."""
+    about = evidence.index().get(name, {})
+    if not {"code", "weights"} <= about.keys() or evidence.outdated(name):
+        return False
+    try:
+        evidence.read_shipped(name)
+    except InputError:
+        return False
+    return all(evidence.index().get(other, {}).get("sha256") == it for other, it in about.get("tables", {}).items())
+
+
+@dataclass
+class _Making:
+    """What is noted while a table is made."""
+
+    weights: dict[str, str] = field(default_factory=dict)  # of the tables it is made from
+    tables: dict[str, str] = field(default_factory=dict)  # those tables and their checksums
+    seconds: float = 0.0  # spent on them
+
+
+@dataclass(frozen=True)
+class _Rebuilt(Study):
+    """The shipped study while its tables are made: a table is read as shipped, and made first if it must be."""
+
+    say: Say = field(default=print, compare=False)
+    wanted: frozenset[str] = frozenset()  # to be made even where they fit
+    made: list[str] = field(default_factory=list, compare=False)
+    open: list[_Making] = field(default_factory=list, compare=False)  # from the outer to the inner
+
+    def lacks(self, name: str) -> bool:
+        return name not in self.made and (name in self.wanted or not fits(name))
+
+    def table(self, name: str) -> pd.DataFrame:
+        begun = time.monotonic()
+        if self.lacks(name):
+            self._make(name)
+        about = evidence.index()[name]
+        for outer in self.open[-1:]:
+            outer.weights |= about["weights"]
+            outer.tables[name] = about["sha256"]
+            outer.seconds += time.monotonic() - begun
+        return evidence.read_shipped(name)
+
+    def _make(self, name: str) -> None:
+        self.say(f"{name}: computing")
+        begun, now = time.monotonic(), _Making()
+        self.open.append(now)
+        try:
+            with recording() as weights:
+                table = MAKERS[name](self)
+        finally:
+            self.open.pop()
+        seconds = time.monotonic() - begun - now.seconds
+        about = {"profile": self.profile, "seed": self.seed, "seconds": round(seconds), **where_and_when(self.device)}
+        evidence.ship(name, table, weights | now.weights, about | {"rows": len(table), "tables": now.tables})
+        self.made.append(name)
+        self.say(f"{name}: {len(table)} rows in {seconds:.0f} s")
+
+
+def where_and_when(device: str = "") -> dict[str, str]:
+    """Machine, torch, commit and date of what is being made; files that rebuilding writes do not count as changes."""
+    cpu = device.startswith("cpu")
+    return {
+        "machine": f"CPU {processor()}, {torch.get_num_threads()} threads" if cpu else describe_machine(),
+        "torch": torch.__version__,
+        "commit": commit(WRITTEN) or "none",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def known(names: Iterable[str], there: Iterable[str], what: str) -> list[str]:
+    """The names, in the order of ``there``, or all; InputError for one that is not there."""
+    names, there = set(names), list(there)
+    if unknown := sorted(names - set(there)):
+        raise InputError(f"There is no {what} {unknown[0]!r}: choose among {', '.join(there)}.")
+    return [name for name in there if name in names or not names]
