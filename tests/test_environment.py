@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -17,11 +17,14 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import yoda_nb
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 UNIMPORTED = {  # declared, though nothing here imports them
     "einops": "MONAI's attention layers import it and do not declare it",
     "ipykernel": "the kernel that runs the notebooks",
+    "hatchling": "builds the wheel that test_wheel.py installs",
     "jupyterlab": "make lab",
     "pytest-timeout": "pytest's option timeout",
     "pytest-xdist": "pytest's option -n",
@@ -36,6 +39,7 @@ def named(requirements) -> dict[str, Requirement]:
 
 RUNTIME = named(PROJECT["dependencies"])
 TEST = named(PROJECT["optional-dependencies"]["test"])
+LINT = named(PROJECT["optional-dependencies"]["lint"])  # programs: nothing imports them
 
 
 def constraints() -> dict[str, str]:
@@ -53,7 +57,7 @@ def imported(sources) -> set[str]:
                 tops |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 tops.add(node.module.split(".")[0])
-    known = packages_distributions()
+    known = metadata.packages_distributions()
     ours = {"yoda_nb", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
     found = set()
     for top in tops - ours - sys.stdlib_module_names:
@@ -84,9 +88,10 @@ def test_every_import_is_declared_and_every_dependency_used():
     assert RUNTIME.keys() | TEST.keys() <= product | tests | UNIMPORTED.keys()
     assert not UNIMPORTED.keys() & (product | tests), "imported after all: take it off the list"
     assert not RUNTIME.keys() & TEST.keys()
+    assert LINT.keys() == {"mypy", "ruff"} and not LINT.keys() & (RUNTIME.keys() | TEST.keys())
 
 
-@pytest.mark.parametrize("requirement", [*RUNTIME.values(), *TEST.values()], ids=str)
+@pytest.mark.parametrize("requirement", [*RUNTIME.values(), *TEST.values(), *LINT.values()], ids=str)
 def test_every_dependency_has_a_lower_bound_and_a_tested_version(requirement):
     assert [part.operator for part in requirement.specifier] == [">="]
     assert constraints()[canonicalize_name(requirement.name)] in requirement.specifier
@@ -106,7 +111,7 @@ def test_conda_gets_the_same_environment():
     assert "pip" in conda and "make" in conda
     (python,) = [item for item in conda if item.startswith("python=")]
     assert f"{python.removeprefix('python=')}.99" in SpecifierSet(PROJECT["requires-python"])
-    assert pip["pip"] == ["-c constraints.txt", "-e .[test]"]
+    assert pip["pip"] == ["-c constraints.txt", "-e .[test,lint]"]
 
 
 def makefile_targets() -> set[str]:
@@ -115,24 +120,46 @@ def makefile_targets() -> set[str]:
 
 def test_make_help_tells_of_every_target():
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert makefile_targets() == {"help", "report", "test", "lab", "class", "figure", "measure", "clean"}
+    assert makefile_targets() == {"help", "report", "test", "lint", "lab", "class", "figure", "measure", "clean"}
     for target in makefile_targets():
         assert re.search(rf"make {target}\s", shown.stdout)
 
 
-def test_commands_in_the_readme_exist():
+EXAMPLE = "yoda_nb/papers/line.py"  # the paper that docs/architecture.md adds, as a test does
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+def commands() -> dict[str, set[str]]:
+    """The commands of the shell, each with those below it."""
     import typer
 
     from yoda_nb.cli import app
 
+    found = typer.main.get_command(app).commands
+    return {name: set(getattr(command, "commands", ())) for name, command in found.items()}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_tells_to_type_exists(page):
+    text = page.read_text(encoding="utf-8")
+    in_code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL))
+    assert set(re.findall(r"\bmake ([a-z]+)", in_code)) <= makefile_targets()
+    for name, below in re.findall(r"\byoda-nb ([a-z]+)(?: +([a-z]+)\b)?", in_code):
+        assert name in commands(), name
+        if below and commands()[name]:
+            assert below in commands()[name], f"{name} {below}"
+    for path in re.findall(r"(?<![\w/.-])((?:docs|notebooks|tests|yoda_nb)/[\w./-]+\w)", in_code):
+        assert (ROOT / path).exists() or (path, page.name) == (EXAMPLE, "architecture.md"), path
+
+
+def test_the_readme_tells_how_to_begin():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    in_code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", readme, re.DOTALL))
-    targets = set(re.findall(r"\bmake ([a-z]+)", in_code))
-    commands = set(re.findall(r"\byoda-nb ([a-z]+)", in_code))
-    assert {"report", "test"} <= targets <= makefile_targets()
-    assert commands and commands <= set(typer.main.get_command(app).commands)
-    for script in re.findall(r"\b((?:notebooks|tests|yoda_nb)/[\w./-]+\w)", in_code):
-        assert (ROOT / script).exists(), script
+    assert {"report", "test"} <= set(re.findall(r"\bmake ([a-z]+)", readme))
+    assert {"translate", "rebuild", "notebooks"} <= set(re.findall(r"\byoda-nb ([a-z]+)", readme))
+
+
+def test_docs_hold_documents_only():
+    assert {path.suffix for path in (ROOT / "docs").rglob("*") if path.is_file()} <= {".md", ".png", ".json", ".svg"}
 
 
 def test_importing_the_package_is_light():
@@ -141,28 +168,17 @@ def test_importing_the_package_is_light():
     assert shown.stdout == "[]\n", shown.stderr
 
 
-def test_ci_runs_the_suite():
-    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+def test_ci_runs_the_checks_of_style_and_the_suite():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert 0 < script.index("make lint") < script.index("make test")
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 
 def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert citation["version"] == PROJECT["version"]
+    assert PROJECT["dynamic"] == ["version"], "it is read from the package"
+    assert citation["version"] == yoda_nb.__version__ == metadata.version("yoda-nb")
     assert citation["license"] == PROJECT["license"] == "Apache-2.0"
     assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     authors = [author["family-names"] for author in citation["preferred-citation"]["authors"]]
     assert authors == ["Rassmann", "Kügler", "Ewert", "Reuter"]
-
-
-def test_the_wheel_carries_weights_and_templates():
-    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = pyproject["tool"]["setuptools"]["package-data"]["yoda_nb"]
-    package = ROOT / "yoda_nb"
-    packed = {path for pattern in patterns for path in package.glob(pattern)}
-    loose = {
-        path
-        for path in package.rglob("*")
-        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
-    }
-    assert loose <= packed

@@ -87,6 +87,15 @@ def test_a_notebook_checks_what_it_says_in_its_smallest_setting_too(path):
     assert whole.count("claims.check_findings(") == whole.count("claims.find("), "findings are checked"
 
 
+@each_notebook
+def test_a_notebook_says_from_where_its_tables_are(path):
+    whole = "".join(cell.source for cell in read(path).cells if cell.cell_type == "code")
+    shown = set(re.findall(r'ledger\.table\("([^"]+)"\)', whole))
+    told = {name for names in re.findall(r"basis\(([^()]*)\)", whole) for name in re.findall(r'"([^"]+)"', names)}
+    assert shown <= told, "pass evidence=basis(...) to the figure of a table, or print it below"
+    assert "Study(profile)" not in whole, "verdicts are of Study.of_run(profile, seed, device)"
+
+
 def asserts(body: list[ast.stmt]) -> bool:
     """Whether statements hold an assert that also runs in the profile "tiny"."""
     for node in body:

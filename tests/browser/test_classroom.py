@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from servers import children, run_server, wait_for
+from servers import children, free_port, run_server, wait_for
 
 ROOT = Path(__file__).parents[2]
 WIDGET = """\
@@ -30,9 +30,7 @@ def classroom(tmp_path):
     home.mkdir()
     cells = [new_markdown_cell("# Small\n\n$x^2$"), new_code_cell(WIDGET)]
     nbformat.write(new_notebook(cells=cells), folder / "small.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port(home)
     command = [
         "make",
         "--silent",

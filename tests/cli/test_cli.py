@@ -93,6 +93,9 @@ def test_the_other_direction_and_other_samplers(subject, tmp_path):
         ({"--n-ex": "0"}, "n_ex"),
         ({"--n-steps": "5000"}, "n_steps"),
         ({"--model": "none"}, "none"),
+        ({"--system": "bbdm", "--jump-to": "3"}, "jump_to"),
+        ({"--system": "bbdm", "--set": "slice_size=3"}, "slice_size"),
+        ({"--system": "unet", "--style": "average"}, "style"),
         ({"--to": "CT"}, "CT"),
         ({"-o": "made.png"}, "made.png"),
         ({"-o": "no/folder/made.nii.gz"}, "folder"),
@@ -262,3 +265,54 @@ def test_json_is_one_document_and_nothing_else(words):
 def test_data_fetch_takes_a_mirror(mirror):
     done = call("data", "fetch", "synthseg", "--mirror", mirror, "--json")
     assert done.exit_code == 0 and len(json.loads(done.stdout)) == 12
+
+
+def test_claims_say_what_they_rest_on(monkeypatch):
+    done = call("claims", "Y02", "Y20")
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines if line[:1] == "Y"] == ["Y02", "Y20"]
+    assert sum(line.startswith("     Shipped evidence (") for line in lines) == 2
+    assert lines[-1] == "2 of 2 verdicts rest on shipped evidence; --fresh computes it anew"
+    (first, second) = json.loads(call("claims", "Y02", "Y20", "--json").stdout)
+    assert first["shipped"] == ["rician"] and second["basis"].startswith("Shipped evidence (")
+
+    from yoda_nb.study.claims import evidence, ledger
+
+    for module in (evidence, ledger):
+        monkeypatch.setattr(module, "outdated", lambda name: ("code",) if name == "rician" else ())
+    first, second = [line for line in call("claims", "Y02", "Y20").stdout.splitlines() if line[:1] == "Y"]
+    assert " (STALE)  " in first and "STALE" not in second
+
+
+def test_notebooks_are_copied_for_students_too(tmp_path):
+    done = call("notebooks", tmp_path / "mine", "--student")
+    assert done.exit_code == 0 and str(tmp_path / "mine" / "01_data_and_noise.ipynb") in done.stdout.splitlines()
+    done = call("notebooks", tmp_path / "mine")
+    assert done.exit_code == 2 and "--force" in done.stderr and done.stderr.count("\n") == 1
+    assert call("notebooks", tmp_path / "mine", "--force").exit_code == 0
+
+
+def test_a_class_is_served_by_a_process_that_takes_this_ones_place(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr("os.execve", lambda *words: started.append(words))
+    monkeypatch.setattr("yoda_nb.report.classroom.address", lambda: "192.0.2.7")
+    done = call("class", "--port", 9001)
+    assert done.exit_code == 0 and "http://192.0.2.7:9001 " in done.stdout
+    ((program, command, environment),) = started
+    assert program == command[0] and "--port=9001" in command and environment["OMP_NUM_THREADS"]
+    done = call("class", "--folder", tmp_path)
+    assert done.exit_code == 2 and "holds no notebook" in done.stderr
+
+
+@pytest.mark.parametrize("peak", [None, 3 * 2**30])
+def test_report_says_where_it_is_how_long_it_took_and_what_it_needed(peak, monkeypatch, tmp_path):
+    class Done:
+        index, seconds, failed, peak_bytes = tmp_path / "index.html", 61.4, (), peak
+
+    asked = []
+    monkeypatch.setattr("yoda_nb.report.run_report", lambda paths, out, **options: asked.append(paths) or Done)
+    done = call("report", "--notebooks", "01_data_and_noise", "-o", tmp_path)
+    assert done.exit_code == 0 and [path.stem for path in asked[0]] == ["01_data_and_noise"]
+    assert done.stdout.strip() == f"{tmp_path / 'index.html'} in 61 s" + (", peak memory 3.0 GiB" if peak else "")
+    assert call("report", "--notebooks", "nosuch").exit_code == 2

@@ -1,13 +1,8 @@
-"""Explorers: what their descriptions say, what their frames hold, and what they leave behind."""
+"""Explorers: what their descriptions say, and what their frames hold."""
 
 from __future__ import annotations
 
-import base64
 import gzip
-import hashlib
-import json
-import re
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,19 +10,17 @@ import pandas as pd
 import pytest
 import torch
 
-from yoda_nb import study
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.process import expected
 from yoda_nb.errors import InputError
 from yoda_nb.figures import explorers
-from yoda_nb.figures.explorers import display, page, runner
-from yoda_nb.figures.explorers.core import by, chart, clamp_state, make_stage, series
+from yoda_nb.figures.explorers.core import chart, clamp_state, make_stage, series
 from yoda_nb.figures.explorers.curves import inverse_law
 from yoda_nb.systems.run import translate
-from yoda_nb.systems.table import get_system
 
 # the first figure of a process asks the running IPython, which one test here replaces
 plt.switch_backend("agg")
+
 
 SHAPE = (1, 14, 16, 15)
 
@@ -58,9 +51,6 @@ def shown(value, **state):
     while isinstance(value, dict) and "by" in value:
         value = value["values"][state[value["by"]]]
     return value
-
-
-# --- frames and specs
 
 
 def test_a_frame_holds_the_brain_to_eight_bits(small):
@@ -145,9 +135,6 @@ def test_a_chart_leaves_out_what_has_no_place():
     assert kept["points"] == [[0, 1], [2, 3]] and kept["picks"] == [0, 2] and kept["labels"] == ["a", "c"]
 
 
-# --- the six
-
-
 def test_tradeoff_links_points_images_and_costs(small):
     mask, images = small
     table = pd.DataFrame(
@@ -177,7 +164,7 @@ def test_tradeoff_links_points_images_and_costs(small):
 
 def test_expa_averages_and_fits_its_law(small, monkeypatch):
     mask, images = small
-    monkeypatch.setattr("yoda_nb.explorers.curves.score", lambda *a, **k: {"ssim": 0.5, "psnr": 20.0})
+    monkeypatch.setattr("yoda_nb.figures.explorers.curves.score", lambda *a, **k: {"ssim": 0.5, "psnr": 20.0})
     generator = torch.Generator().manual_seed(1)
     samples = (0.1 * torch.randn((5, *SHAPE), generator=generator)).clamp(-1, 1)
     smooth = torch.zeros(SHAPE)
@@ -200,7 +187,7 @@ def test_the_law_is_found_where_it_holds():
 
 def test_many_samples_are_shown_in_geometric_steps(small, monkeypatch):
     mask, _ = small
-    monkeypatch.setattr("yoda_nb.explorers.curves.score", lambda *a, **k: {"ssim": 0.5, "psnr": 20.0})
+    monkeypatch.setattr("yoda_nb.figures.explorers.curves.score", lambda *a, **k: {"ssim": 0.5, "psnr": 20.0})
     spec = explorers.expa(torch.zeros((64, *SHAPE)), mask, regression=torch.zeros(SHAPE)).spec
     values = [int(v.removeprefix("N = ")) for v in spec["controls"][0]["values"]]
     assert values[0] == 1 and values[-1] == 64 and len(values) <= 12 and spec["charts"][0]["log_x"]
@@ -264,190 +251,7 @@ def test_a_recorded_trajectory_is_what_translate_runs(monkeypatch):
         assert torch.equal(steps[k]["x0"], x0)
         assert k + 1 == len(seen) or torch.equal(steps[k + 1]["x"], x)
     assert abs(float(steps[0]["x"].std()) - 1) < 0.01, "it starts from noise"
-    monkeypatch.setattr("yoda_nb.explorers.record.translate", lambda *a, **k: pytest.fail("sampled again"))
+    monkeypatch.setattr("yoda_nb.figures.explorers.record.sample", lambda *a, **k: pytest.fail("sampled again"))
     again = explorers.record_trajectory(volume, n_steps=3, seed=5, device="cpu")
     assert torch.equal(again[1]["x"], steps[1]["x"])
     explorers.trajectory(steps)
-
-
-# --- live
-
-
-@pytest.fixture
-def sampled(monkeypatch, subject):
-    """``study.samples`` that answers at once, and tells each step."""
-
-    def samples(volume, system, *, seed=0, device=None, on_step=None, **settings):
-        spec = get_system(system, **settings)
-        for i in range(spec.n_ex * spec.n_steps):
-            on_step(i, (0, -1), None, None)
-        return volume.target[None].repeat(spec.n_ex, 1, 1, 1, 1)
-
-    monkeypatch.setattr(study, "samples", samples)
-    monkeypatch.setattr(runner, "perceptual_table", lambda v, images: pd.DataFrame({"fd": [1.0] * len(images)}))
-    return subject
-
-
-def controls(explorer):
-    """The live form: front widget, and the inputs by their description."""
-    front = explorer.widget()
-    form, state, _ = explorer.around(front).children
-    inputs = {w.description: w for w in (*form.children, *state.children) if w.description}
-    return front, inputs, state.children[1]
-
-
-def finish(inputs):
-    for thread in runner.threading.enumerate():
-        if thread.name == "yoda-nb-live":
-            thread.join(30)
-    assert not inputs["Run"].disabled
-
-
-def test_a_live_run_joins_the_plane(sampled):
-    explorer = explorers.live(
-        sampled,
-        images={"regression": sampled.clean},
-        table=pd.DataFrame({"sampler": ["regression"], "evaluations": [3], "ssim": [0.1]}),
-    )
-    names = explorer.spec["controls"][0]["values"]
-    assert names == ["regression", "acquired", "truth"] and "make lab" in explorer.spec["note"]
-    ssim, evaluations = (
-        next(r for r in explorer.spec["readouts"] if label in r["label"]) for label in ("SSIM", "eval")
-    )
-    assert shown(ssim["value"], sampler=0) != "0.1", "of this subject, not the table's"
-    assert shown(evaluations["value"], sampler=0) == "3"
-
-    front, inputs, said = controls(explorer)
-    inputs["System"].value = "yoda-expa"
-    inputs["Steps"].value, inputs["N_Ex"].value, inputs["Seed"].value = 4, 2, 7
-    for _ in range(2):  # the same run again changes its point and adds none
-        inputs["Run"].click()
-        finish(inputs)
-    assert front.spec["controls"][0]["values"] == [*names, "ExpA 2, 4 steps, seed 7"]
-    assert front.state["sampler"] == 3 and "SSIM 1.000" in said.value
-    assert inputs["Progress"].value == 8 and set(front.frames) == set(front.spec["frames"])
-    inputs["System"].value = "yoda-regression"
-    assert inputs["Steps"].disabled and inputs["N_Ex"].value == 1
-
-
-def test_a_live_run_can_be_cancelled_and_an_error_is_told(sampled, monkeypatch):
-    front, inputs, said = controls(explorers.live(sampled))
-    before = front.spec
-    quick = study.samples
-
-    def cancels(volume, system, **settings):
-        inputs["Cancel"].click()
-        return quick(volume, system, **settings)
-
-    monkeypatch.setattr(study, "samples", cancels)
-    inputs["Run"].click()
-    finish(inputs)
-    assert said.value.startswith("Cancelled") and front.spec == before and inputs["Cancel"].disabled
-
-    monkeypatch.setattr(study, "samples", lambda *a, **k: (_ for _ in ()).throw(InputError("No shipped model.")))
-    inputs["Run"].click()
-    finish(inputs)
-    assert said.value == "No shipped model."
-    with pytest.raises(InputError, match="no acquired target"):
-        explorers.live(replace(sampled, target=None))
-
-
-def test_study_samples_tells_its_steps(subject):
-    steps = []
-    study.samples(
-        subject, "yoda-diffusion", n_steps=2, seed=99, device="cpu", on_step=lambda *seen: steps.append(seen[0])
-    )
-    assert steps == [0, 1]
-
-
-# --- where they are shown
-
-
-@pytest.fixture
-def displayed(monkeypatch):
-    """The bundles that were displayed."""
-    found = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: found.append(data))
-    return found
-
-
-def test_a_notebook_gets_the_widget_and_a_picture(small, displayed, monkeypatch):
-    mask, images = small
-    monkeypatch.delenv("YODA_NB_REPORT", raising=False)
-    explorers.volumes(images, mask).show(alt="Three <boxes>.", caption="Boxes.")
-    (data,) = displayed
-    assert "application/vnd.jupyter.widget-view+json" in data and page.MIME not in data
-    assert 'alt="Three &lt;boxes&gt;."' in data["text/html"] and "<figcaption>Boxes." in data["text/html"]
-
-
-def test_the_state_can_be_read_and_set_from_python(small):
-    mask, images = small
-    front = explorers.volumes(images, mask, reference="a").widget()
-    front.state = {"view": 0, "reference": 77}
-    assert front.state["view"] == 0 and front.state["reference"] == 3
-    front.state = {"window": 0.5}
-    assert front.state["view"] == 0 and front.state["window"] == 0.5
-
-
-def test_a_cell_that_runs_again_leaves_no_widget(small, displayed, monkeypatch):
-    mask, images = small
-    monkeypatch.delenv("YODA_NB_REPORT", raising=False)
-    monkeypatch.setattr(display, "_shown", {})
-    parent = {"metadata": {"cellId": "cell-1"}, "header": {"msg_id": "run 1"}}
-    kernel = type("Kernel", (), {"get_parent": lambda self: parent})()
-    monkeypatch.setattr("IPython.get_ipython", lambda: type("Shell", (), {"kernel": kernel})())
-    closed = []
-    monkeypatch.setattr(display, "close", closed.append)
-    explorer = explorers.volumes(images, mask)
-    explorer.show(alt="one")
-    explorer.show(alt="two of the same cell")
-    assert closed == []
-    parent["header"] = {"msg_id": "run 2"}
-    explorer.show(alt="again")
-    assert len(closed) == 2 and len(display._shown["cell-1"][1]) == 1
-
-
-def reported(explorer, displayed, monkeypatch) -> dict:
-    monkeypatch.setenv("YODA_NB_REPORT", "1")
-    explorer.show(alt="A picture.", caption="Words </script> & more.")
-    return json.loads(json.dumps(displayed.pop()))
-
-
-def test_a_report_embeds_frames_once_under_a_policy_that_allows_one_script(small, displayed, monkeypatch):
-    mask, images = small
-    bundles = [reported(explorers.volumes(images, mask, reference=name), displayed, monkeypatch) for name in "ab"]
-    body = "\n".join(page.block(data[page.MIME], data["text/html"]) for data in bundles)
-    found = page.assets(body)
-    assert len(re.findall(r"data-yx-frame=", body)) == 6 and len(re.findall("data-yx-frame=", found.body)) == 3
-    script = re.fullmatch(r'<script type="module">(.*)</script>', str(found.script), re.DOTALL)[1]
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in found.policy and found.policy.startswith("default-src 'none'")
-    assert "</script" not in script and "Words \\u003c/script" in found.body
-    assert re.search(r"\b(fetch|XMLHttpRequest|import|WebSocket)\b *\(", script) is None
-    specs = re.findall(r"data-yx-spec>(.*?)</script>", found.body, re.DOTALL)
-    assert [json.loads(s)["caption"] for s in specs] == ["Words </script> & more."] * 2
-
-
-def test_a_page_without_explorers_has_no_script():
-    found = page.assets("<p>text</p>")
-    assert found.script == found.css == "" and "script-src" not in found.policy and found.body == "<p>text</p>"
-
-
-def test_frames_beyond_the_page_budget_are_left_out(small, monkeypatch):
-    mask, images = small
-    monkeypatch.setattr(page, "MAX_FRAMES", 6000)
-    body = page.block(page.bundle(explorers.volumes(images, mask)), "<img>")
-    assert len(page.assets(body).body) < len(body)
-
-
-def test_a_saved_page_is_whole_and_replaces_the_old_at_once(small, tmp_path):
-    mask, images = small
-    path = tmp_path / "page.html"
-    explorers.volumes(images, mask, title="A <b>").save(path, alt="Boxes.")
-    text = path.read_text(encoding="utf-8")
-    assert "<title>A &lt;b&gt;</title>" in text and text.endswith("</html>\n") and 'alt="Boxes."' in text
-    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
-
-
-def test_by_is_plain_json():
-    assert json.loads(json.dumps(by("k", [1, None]))) == {"by": "k", "values": [1, None]}

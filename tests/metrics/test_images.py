@@ -1,17 +1,17 @@
-"""None"""
+"""Scores of images against closed forms and scikit-image."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from scipy import stats
 from skimage.metrics import structural_similarity
 
+from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
-from yoda_nb.metrics.downstream import alvr, dice, hd95, icc31, lesion_cnr
-from yoda_nb.metrics.images import noise_bound, paired_table, pearson, psnr, score, ssim
+from yoda_nb.metrics.images import evaluate, noise_bound, pearson, psnr, score, ssim
 
 
 def gen(seed: int = 0) -> torch.Generator:
@@ -104,120 +104,6 @@ def test_noise_bound_falls_with_noise_and_rises_with_averaging():
     assert ten == pytest.approx(same)
 
 
-def test_dice_and_hd95_by_hand_with_anisotropic_spacing():
-    a, b = cube(0, 0), cube(0, 0)
-    a[0, 4:10, 4:10, 4:10] = True
-    b[0, 6:12, 4:10, 4:10] = True  # two voxels along D, which are 5 mm each
-    assert dice(a, b) == pytest.approx(2 * 4 / 12)
-    assert hd95(a, b, (5, 1, 1)) == pytest.approx(10)
-    assert hd95(a, b, (1, 5, 5)) == pytest.approx(2)
-    single, far = cube(5, 6), cube(0, 0)
-    far[0, 8, 9, 5] = True
-    assert hd95(single, far, (1.0, 2.0, 3.0)) == pytest.approx((3**2 + 8**2) ** 0.5)
-
-
-def test_a_missed_structure_is_worse_than_any_found_one():
-    empty, found, truth = cube(0, 0), cube(22, 24), cube(0, 3)
-    assert (dice(empty, empty), hd95(empty, empty, (1, 1, 1)), alvr(empty, empty)) == (1.0, 0.0, 0.0)
-    for a, b in ((empty, truth), (truth, empty)):
-        assert (dice(a, b), hd95(a, b, (1, 1, 1)), alvr(a, b)) == (0.0, float("inf"), float("inf"))
-    assert hd95(found, truth, (1, 1, 1)) < hd95(empty, truth, (1, 1, 1))
-    assert alvr(found, truth) == pytest.approx(3 * np.log2(1.5)) == alvr(truth, found)
-    with pytest.raises(InputError, match="share one shape"):
-        dice(empty, empty[..., 1:])
-
-
-def test_lesion_cnr_by_hand():
-    image, wm = torch.full((1, 24, 24, 24), 0.5), cube(0, 24)
-    checker = torch.arange(24)[:, None, None] + torch.arange(24)[:, None] + torch.arange(24)
-    image += 0.1 * (2 * (checker % 2) - 1)[None]  # white matter of standard deviation 0.1
-    small, large = cube(3, 4), cube(14, 16)
-    image[small], image[large] = 0.9, 1.3
-    cnr = lesion_cnr(image, small | large, wm, (1, 1, 1))
-    each = [lesion_cnr(image, small, wm & ~large, (1, 1, 1)), lesion_cnr(image, large, wm & ~small, (1, 1, 1))]
-    assert each == pytest.approx([4, 8], rel=0.05)
-    assert cnr == pytest.approx((1 * each[0] + 8 * each[1]) / 9)
-    scaled = lesion_cnr(3 * image - 1, small | large, wm, (1, 1, 1))
-    assert scaled == pytest.approx(cnr, rel=1e-5)  # no scale, no offset
-
-
-def test_lesion_cnr_looks_only_within_the_distance():
-    image, wm, lesion = torch.rand(1, 24, 24, 24, generator=gen()), cube(0, 24), cube(11, 12)
-    image[lesion] = 2.0
-    grid = torch.stack(torch.meshgrid(*[torch.arange(24.0) - 11] * 3, indexing="ij"))
-    spacing = torch.tensor([1.0, 2.0, 3.0])
-    r = (grid * spacing[:, None, None, None]).norm(dim=0)[None]
-    near = image[(r <= 3) & ~lesion].double()
-    expected = float((2 - near.mean()) / near.std())
-    assert lesion_cnr(image, lesion, wm, (1, 2, 3)) == pytest.approx(expected, rel=1e-5)
-
-
-def test_lesion_cnr_without_lesions_or_neighbours():
-    image, wm = torch.rand(1, 24, 24, 24, generator=gen()), cube(0, 8)
-    assert np.isnan(lesion_cnr(image, cube(0, 0), wm, (1, 1, 1)))
-    with pytest.warns(UserWarning, match="1 of 2 lesions"):
-        both = lesion_cnr(image, cube(3, 4) | cube(20, 21), wm, (1, 1, 1))
-    assert both == pytest.approx(lesion_cnr(image, cube(3, 4), wm, (1, 1, 1)))
-
-
-SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
-
-
-def test_icc31_of_shrout_and_fleiss():
-    result = icc31(SHROUT_FLEISS)
-    assert result["icc"] == pytest.approx(0.7148, abs=5e-5)
-    assert (result["ci_low"], result["ci_high"]) == pytest.approx((0.3425, 0.9459), abs=1e-3)
-    assert (result["n"], result["k"]) == (6, 4)
-
-
-def test_icc31_is_consistency_and_refuses_holes():
-    x = np.random.default_rng(0).normal(size=(20, 1))
-    assert icc31(np.hstack([x, x + 5]))["icc"] == pytest.approx(1)  # an offset between raters is allowed
-    with pytest.raises(InputError, match="missing values"):
-        icc31([[1, 2], [3, np.nan]])
-    with pytest.raises(InputError, match="at least 2"):
-        icc31([[1, 2]])
-    with pytest.raises(InputError, match="equal"):
-        icc31(np.ones((3, 2)))
-
-
-def tidy(n: int = 12) -> pd.DataFrame:
-    rng = np.random.default_rng(1)
-    base = rng.normal(0.9, 0.02, n)
-    levels = {"regression": base, "diffusion": base - 0.05 + rng.normal(0, 0.01, n), "copy": base}
-    return pd.concat([pd.DataFrame({"subject": range(n), "system": k, "ssim": v}) for k, v in levels.items()]).sample(
-        frac=1, random_state=0
-    )
-
-
-def test_paired_table_pairs_by_subject():
-    df = tidy()
-    table = paired_table(df, "ssim", "system", "regression").set_index("system")
-    wide = df.pivot(index="subject", columns="system", values="ssim")
-    row = table.loc["diffusion"]
-    assert row["p"] == pytest.approx(stats.wilcoxon(wide["diffusion"], wide["regression"]).pvalue)
-    assert row["difference"] == pytest.approx((wide["diffusion"] - wide["regression"]).mean())
-    assert row["ci_low"] < row["difference"] < row["ci_high"] < 0 and row["n"] == 12
-    assert table.loc["copy", "p"] == 1 and table.loc["copy", "ci_low"] == table.loc["copy", "ci_high"] == 0
-    again = paired_table(df, "ssim", "system", "regression").set_index("system")
-    pd.testing.assert_frame_equal(table, again)
-
-
-def test_paired_table_counts_the_unpaired_and_refuses_bad_tables():
-    df = tidy()
-    cut = df[~((df["system"] == "diffusion") & (df["subject"] < 3))]
-    row = paired_table(cut, "ssim", "system", "regression").set_index("system").loc["diffusion"]
-    assert (row["n"], row["unpaired"]) == (9, 3)
-    with pytest.raises(InputError, match="twice"):
-        paired_table(pd.concat([df, df]), "ssim", "system", "regression")
-    with pytest.raises(InputError, match="no column 'psnr'"):
-        paired_table(df, "psnr", "system", "regression")
-    with pytest.raises(InputError, match="reference 'gan'"):
-        paired_table(df, "ssim", "system", "gan")
-    with pytest.raises(InputError, match="not finite"):
-        paired_table(df.assign(ssim=np.inf), "ssim", "system", "regression")
-
-
 def test_pearson_is_numpys_inside_the_mask_and_blind_to_scale():
     generator = torch.Generator().manual_seed(0)
     a, noise = torch.rand(2, 1, 6, 7, 8, generator=generator)
@@ -226,3 +112,31 @@ def test_pearson_is_numpys_inside_the_mask_and_blind_to_scale():
     assert pearson(a, b, mask) == pytest.approx(expected, abs=1e-6)
     assert pearson(5 - 3 * a, b, mask) == pytest.approx(-expected, abs=1e-6)
     assert np.isnan(pearson(torch.ones_like(a), b, mask))
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return phantom_case(3, spacing=8.0, shape=(24, 28, 24))
+
+
+@pytest.mark.parametrize(("reference", "held"), [("acquired", "target"), ("truth", "clean")])
+def test_evaluate_is_the_score_of_images_as_the_package_holds_them(phantom, reference, held):
+    image = (phantom.clean + 0.1 * torch.randn(phantom.clean.shape, generator=gen())).clamp(-1, 1)
+    wanted = score((image + 1) / 2, (getattr(phantom, held) + 1) / 2, phantom.mask, data_range=1)
+    assert evaluate(phantom, image, reference=reference) == wanted
+    made = replace(phantom, target=image, clean=None)  # as ``translate`` gives it
+    assert evaluate(phantom, made, reference=reference) == wanted
+    assert evaluate(phantom, image) == evaluate(phantom, image, reference="acquired")
+
+
+def test_evaluate_refuses_what_is_not_there(phantom):
+    blind = replace(phantom, target=None, clean=None)
+    for reference in ("acquired", "truth"):
+        with pytest.raises(InputError, match=f"phantom-3 has no {reference} FLAIR to score"):
+            evaluate(blind, phantom.clean, reference=reference)
+    with pytest.raises(InputError, match="phantom-3 has no image to score"):
+        evaluate(phantom, blind)
+    with pytest.raises(InputError, match="'scan' is unknown: choose acquired or truth"):
+        evaluate(phantom, phantom.clean, reference="scan")
+    with pytest.raises(InputError, match="share one shape"):
+        evaluate(phantom, phantom.clean[:, 1:])

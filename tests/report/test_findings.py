@@ -1,4 +1,4 @@
-"""What a report says beyond its notebooks: figures as files, the ledger, a page for each subject."""
+"""What a report says beyond its notebooks: figures as files, the claims, a page for each subject."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.figures import plots
 from yoda_nb.figures.plots.base import FIGURE_MIME
 from yoda_nb.report import Run, run_report
-from yoda_nb.report.ledger import MIME, claims_table, gather_claims
+from yoda_nb.report.ledger import MIME, gather_claims, tally
 from yoda_nb.report.site import write_site
 from yoda_nb.report.tasks import plan
 
@@ -89,7 +89,13 @@ def test_figures_and_pages_that_no_run_made_are_removed_and_nothing_else(tmp_pat
         "02_b-01-other.png",
         "02_b-01-other.csv",
     }
-    assert {path.name for path in tmp_path.glob("*.html")} == {"mine.html", "02_b.html", "index.html"}
+    assert {path.name for path in tmp_path.glob("*.html")} == {
+        "mine.html",
+        "02_b.html",
+        "claims.html",
+        "made.html",
+        "index.html",
+    }
     assert (tmp_path / "notebooks" / "01_a.ipynb").exists(), "a later report reuses it"
 
 
@@ -100,11 +106,11 @@ def test_the_ledger_is_gathered_counted_and_linked(tmp_path):
     ]
     found = gather_claims(runs)
     assert [(f["id"], f["page"]) for f in found] == [("Y01", "02_b"), ("Y02", "01_a"), ("Y03", "02_b")]
-    told = claims_table(found)["sentence"]
+    told = tally(found)
     assert told == "3 claims were put to the test: 1 reproduced, 1 not reproduced, 1 inconclusive."
     write_site(runs, tmp_path, 0)
     assert json.loads((tmp_path / "claims.json").read_text()) == found
-    page = Page(tmp_path / "index.html")
+    page = Page(tmp_path / "claims.html")
     assert {"href": "01_a.html#claim-Y02"} in page.all("a")
     for shown in (
         "✓ reproduced",
@@ -120,7 +126,9 @@ def test_the_ledger_is_gathered_counted_and_linked(tmp_path):
 
 def test_without_claims_there_is_no_ledger(tmp_path):
     write_site([executed("01_a")], tmp_path, 0)
-    assert "claims" not in Page(tmp_path / "index.html").text
+    text = Page(tmp_path / "index.html").text
+    assert "claims.html" not in text and "Verdicts" not in text
+    assert "no claim to the test" in Page(tmp_path / "claims.html").text
     assert json.loads((tmp_path / "claims.json").read_text()) == []
 
 
@@ -136,7 +144,7 @@ def test_subjects_are_grouped_on_the_first_page(tmp_path):
 SHOWN = """\
 # The figure
 import matplotlib.pyplot as plt, pandas as pd
-from yoda_nb.plots import show_figure
+from yoda_nb.figures.plots import show_figure
 fig, ax = plt.subplots(figsize=(2, 1))
 ax.plot([1, 2])
 show_figure(fig, alt="A line that rises", name="Noise law!", table=pd.DataFrame({"x": [1, 2]}))"""

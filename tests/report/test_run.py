@@ -83,13 +83,15 @@ def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path, monkeypatch):
     assert {path.name for path in out.iterdir()} - {".lock"} == {
         "01_quick.html",
         "02_slow.html",
+        "claims.html",
         "claims.json",
         "index.html",
+        "made.html",
         "notebooks",
     }
     unbroken = tmp_path / "unbroken"
     run_report([quick, slow], unbroken)
-    for name in ("01_quick.html", "02_slow.html", "claims.json"):
+    for name in ("01_quick.html", "02_slow.html", "claims.html", "claims.json"):
         assert timeless(out / name) == timeless(unbroken / name)
 
 
@@ -102,7 +104,7 @@ import os, random, signal, sys, time
 from pathlib import Path
 import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from yoda_nb.plots.base import FIGURE_MIME
+from yoda_nb.figures.plots.base import FIGURE_MIME
 from yoda_nb.report import Run, _locked
 from yoda_nb.report.site import write_site
 
@@ -134,7 +136,7 @@ for _ in range(20):
     os.kill(writer, signal.SIGKILL)
     os.waitpid(writer, 0)
     for name, content in files(root / "out").items():
-        if name == "index.html":  # it tells the time
+        if name in ("index.html", "made.html"):  # they tell the time
             assert content.startswith(b"<!doctype") and content.endswith(b"</html>"), name
         elif not Path(name).name.startswith("."):
             assert content in [version[name] for version in versions], name

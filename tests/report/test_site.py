@@ -66,13 +66,20 @@ def test_a_failing_notebook_is_named_and_stops_no_other(site):
     page = Page(folder / "out" / "02_second.html")
     assert "a &lt;b&gt; problem" in page.text and "before" in page.text
     assert "papermill-error" not in page.text
-    assert "02_second" in Page(result.index).text.split("In short")[0]
+    assert "02_second" in Page(result.index).text.split("A red dot")[0].split("</header>")[1]
 
 
 def test_pages_ask_for_nothing_and_describe_every_image(site):
     folder, _, _ = site
     pages = sorted((folder / "out").glob("*.html"))
-    assert [p.name for p in pages] == ["01_first.html", "02_second.html", "03_third.html", "index.html"]
+    assert [p.name for p in pages] == [
+        "01_first.html",
+        "02_second.html",
+        "03_third.html",
+        "claims.html",
+        "index.html",
+        "made.html",
+    ]
     for path in pages:
         page = Page(path)
         assert_self_contained(page)
@@ -108,13 +115,16 @@ def test_code_is_folded_and_widgets_leave_no_husk(site):
     assert "&amp;&lt;&amp;" in shown and 'class="stderr"' in shown
 
 
-def test_the_index_has_headlines_status_and_provenance(site):
-    _, result, _ = site
+def test_the_index_has_one_figure_status_and_a_link_to_its_provenance(site):
+    folder, result, _ = site
     text = Page(result.index).text
-    figure, table = text.index("A red dot"), text.index("headline table 5 0.5")
-    assert figure < table < text.index("Notebooks</h2>")
-    for needed in ("✓ executed", "✗ failed", "Seed", "Machine", "Commit", "torch&nbsp;", "sigma"):
+    assert text.index("A red dot") < text.index("Notebooks</h2>")
+    assert text.count("<img") == 1 and "headline table 5 0.5" not in text, "one picture, no table"
+    for needed in ("✓ executed", "✗ failed", "peak memory", 'href="made.html"'):
         assert needed in text, needed
+    made = Page(folder / "out" / "made.html").text
+    for needed in ("Seed", "Machine", "Commit", "torch&nbsp;", "sigma", "Peak memory", "GiB"):
+        assert needed in made, needed
 
 
 def test_a_second_report_repeats_only_what_failed(site):
@@ -161,18 +171,20 @@ def test_outputs_show_their_richest_static_form():
 
 def test_colours_of_the_pages_can_be_read():
     """WCAG AA: every text colour has a contrast of 4.5:1 with both grounds, light and dark."""
-    css = (Path(provenance.__file__).parents[1] / "templates" / "style.css").read_text()
+    css = (Path(provenance.__file__).with_name("templates") / "style.css").read_text()
     light, dark = (
         dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block))
         for block in css.split("@media (prefers-color-scheme: dark)")
     )
     assert light.keys() == dark.keys()
     for colours in (light, dark):
-        for text in colours.keys() - {"page", "panel", "line", "bad-page"}:
+        for text in colours.keys() - {"page", "panel", "line", "bad-page", "on-cell"}:
             for ground in ("page", "panel"):
                 assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
         assert contrast(colours["ink"], colours["bad-page"]) >= 4.5
         assert contrast(colours["link"], colours["bad-page"]) >= 4.5
+        for cell in ("yes", "no", "open"):
+            assert contrast(colours["on-cell"], colours[cell]) >= 4.5, cell
 
 
 def contrast(one: str, other: str) -> float:

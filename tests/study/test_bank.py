@@ -52,8 +52,12 @@ class Floats(Sampler):
 
 
 def only_file(bank: Bank) -> Path:
-    (path,) = bank.root.iterdir()
+    (path,) = bank.root.glob("*.safetensors")
     return path
+
+
+def files_of(bank: Bank) -> list[Path]:
+    return [path for path in bank.root.rglob("*") if path.is_file()]
 
 
 def assert_same(left, right):
@@ -166,7 +170,7 @@ def test_an_entry_under_a_wrong_name_is_not_used(bank):
     recall(bank, {"seed": 1}, Sampler())
     stored = only_file(bank)
     recall(bank, {"seed": 2}, lambda: {"x": torch.ones(1)})
-    (other,) = set(bank.root.iterdir()) - {stored}
+    (other,) = set(bank.root.glob("*.safetensors")) - {stored}
     os.replace(stored, other)
     with pytest.warns(UserWarning, match="description does not match"):
         assert recall(bank, {"seed": 2}, lambda: {"x": torch.ones(1)})["x"] == 1
@@ -174,7 +178,7 @@ def test_an_entry_under_a_wrong_name_is_not_used(bank):
 
 def test_changed_sampling_code_is_not_answered_from_the_bank(bank, monkeypatch):
     recall(bank, DESCRIPTION, Sampler())
-    monkeypatch.setattr("yoda_nb.bank.code_version", lambda: "another version")
+    monkeypatch.setattr("yoda_nb.study.bank.code_version", lambda: "another version")
     sampler = Sampler()
     recall(bank, DESCRIPTION, sampler)
     assert sampler.calls == 1
@@ -190,7 +194,7 @@ def test_a_bank_that_cannot_be_written_still_gives_the_result(tmp_path):
 def test_a_failed_computation_leaves_nothing(bank):
     with pytest.raises(ZeroDivisionError):
         recall(bank, DESCRIPTION, lambda: 1 / 0)
-    assert not bank.root.exists()
+    assert not files_of(bank)
 
 
 def test_strays_of_killed_writers_are_removed(bank):
@@ -207,7 +211,7 @@ def test_strays_of_killed_writers_are_removed(bank):
     assert not (bank.root / old).exists()
     assert (bank.root / fresh).exists()  # it may still have its writer
     clear(bank)
-    assert not list(bank.root.iterdir())
+    assert not files_of(bank)
 
 
 def test_entries_and_clear(bank):
@@ -215,7 +219,7 @@ def test_entries_and_clear(bank):
     for seed in range(3):
         recall(bank, {"seed": seed}, Sampler())
     newest = sorted(bank.root.glob("*.safetensors"))[1]
-    for path in bank.root.iterdir():
+    for path in bank.root.glob("*.safetensors"):
         os.utime(path, (time.time() - 1000,) * 2)
     os.utime(newest)
     newest_first = entries(bank)
@@ -231,7 +235,7 @@ def test_entries_and_clear(bank):
 
 def test_two_processes_may_write_one_key(bank):
     program = (
-        "import sys, torch; from pathlib import Path; from yoda_nb.bank import Bank, recall\n"
+        "import sys, torch; from pathlib import Path; from yoda_nb.study.bank import Bank, recall\n"
         "for i in range(20):\n"
         "    x = recall(Bank(Path(sys.argv[1])), {'i': i}, lambda: {'x': torch.full((999,), i)})\n"
         "    assert (x['x'] == i).all()\n"
@@ -240,6 +244,30 @@ def test_two_processes_may_write_one_key(bank):
     writers = [subprocess.Popen(command) for _ in range(2)]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert len(entries(bank)) == 20 and not list(bank.root.glob(".*"))
+    assert len(files_of(bank)) == 20, "no lock is left"
+
+
+def test_one_entry_is_computed_by_one_process_and_read_by_the_other(bank, tmp_path):
+    program = (
+        "import sys, time, torch; from pathlib import Path; from yoda_nb.study.bank import Bank, recall\n"
+        "def compute():\n"
+        "    open(sys.argv[2], 'a').write('computed\\n'); time.sleep(1)\n"
+        "    return {'x': torch.arange(9)}\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "assert (recall(Bank(Path(sys.argv[1])), {'i': 1}, compute)['x'] == torch.arange(9)).all()\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", program, str(bank.root), str(tmp_path / "log")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    askers = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for asker in askers:
+        assert asker.stdout.readline() == "ready\n"
+    for asker in askers:
+        asker.stdin.write("go\n")
+        asker.stdin.flush()
+    for asker in askers:
+        asker.communicate(timeout=120)
+    assert [asker.returncode for asker in askers] == [0, 0]
+    assert (tmp_path / "log").read_text() == "computed\n" and len(files_of(bank)) == 1
 
 
 def test_the_default_bank_can_be_named(monkeypatch, tmp_path):

@@ -1,22 +1,17 @@
-"""Evidence against closed forms, and what is shipped against what the code gives now."""
+"""What is shipped against what the code gives now, and what a shipped table rests on."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from yoda_nb import study
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
-from yoda_nb.papers.yoda.ablations import model_name
+from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.study import shipping as shipped
 from yoda_nb.study.claims import evidence
 from yoda_nb.study.claims.evidence import MAKERS, Study, read_shipped
-from yoda_nb.study.claims.yoda import averages, samplers
 from yoda_nb.systems.models import find_model, load_model
 from yoda_nb.systems.table import get_system
 
@@ -26,54 +21,10 @@ def first():
     return study.load_subjects(1)[0]
 
 
-@pytest.fixture(scope="module")
-def small():
-    return phantom_case(3, spacing=6.0, shape=(32, 32, 32))
-
-
 @pytest.fixture
 def anew(monkeypatch):
     """Nothing shipped answers."""
     monkeypatch.setenv("YODA_NB_SHIPPED", "0")
-
-
-def test_white_noise_has_the_same_power_everywhere():
-    mask = torch.ones(1, 32, 32, 32, dtype=torch.bool)
-    x = 0.3 * torch.randn(1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
-    frequency, power = averages.radial_power(x, mask)
-    assert frequency[-1] < 0.5 and power[3:] == pytest.approx(0.09, rel=0.2)  # the first rings hold few waves
-
-
-def test_a_wave_has_its_power_in_its_ring():
-    mask = torch.ones(1, 32, 32, 32, dtype=torch.bool)
-    wave = torch.cos(2 * torch.pi * 0.25 * torch.arange(32)).view(1, 32, 1, 1).expand(1, 32, 32, 32)
-    frequency, power = averages.radial_power(wave, mask)
-    assert abs(frequency[power.argmax()] - 0.25) < 0.03
-
-
-def test_the_line_finds_a_target_that_is_one(small):
-    weights = torch.tensor([0.3, 0.5]).view(2, 1, 1, 1)
-    target = ((weights * (small.source + 1) / 2).sum(0, keepdim=True) + 0.1) * 2 - 1
-    line = samplers._line(replace(small, target=target))
-    assert torch.allclose(line[small.mask], ((target + 1) / 2)[small.mask], atol=1e-5)
-
-
-def test_the_noise_of_a_phantom_is_its_sigma():
-    v = phantom_case(1001, sigma=0.03)
-    assert samplers.label_noise(v, v.target) == pytest.approx(0.03, rel=0.06)
-    assert samplers.label_noise(v, v.clean) == 0
-
-
-def test_draws_are_reproducible_and_the_first_is_everyone(first):
-    from yoda_nb.study import tables
-
-    made = {"copy": [first.target, first.target], "truth": [first.clean] * 2}
-    volumes = [first, replace(first, subject="other")]
-    table = tables.score_table(volumes, made)
-    a, b = (samplers.fd_draws(volumes, made, table, seed=4, draws=3) for _ in range(2))
-    pd.testing.assert_frame_equal(a, b)
-    at = a[a.draw == 0].set_index("sampler")
-    assert at.fd["copy"] == pytest.approx(0, abs=1e-6) and at.fd["truth"] > 1 and at.gap["copy"] == 0
 
 
 @pytest.mark.parametrize("name", sorted(MAKERS))
@@ -109,19 +60,34 @@ def test_shipped_scores_are_what_the_code_gives(first, anew):
     for column, tolerance in (("ssim", 0.002), ("psnr", 0.1), ("noise", 0.001)):
         assert now[column].to_numpy() == pytest.approx(then[column].to_numpy(), abs=tolerance)
 
-    image = study.samples(first, "yoda-regression", model=model_name("single-slice", 0))[0]
+    image = study.samples(first, "yoda-regression", model="systems/yoda")[0]
     now = tables.score_table([first], {"x": [image]}).query("sampler == 'x' and reference == 'acquired'")
-    then = read_shipped("slabs").query(
-        "subject == @first.subject and sampler == 'regression' and slices == 1 and training == 0 "
-        "and reference == 'acquired'"
+    then = read_shipped("benchmark").query(
+        "subject == @first.subject and sampler == 'yoda-regression' and reference == 'acquired'"
     )
-    assert now.ssim.to_numpy() == pytest.approx(then.ssim.to_numpy(), abs=0.002)
+    assert len(then) == 1 and now.ssim.to_numpy() == pytest.approx(then.ssim.to_numpy(), abs=0.002)
 
 
-def test_a_changed_table_is_refused(tmp_path, monkeypatch):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Another folder of shipped tables, empty."""
     monkeypatch.setattr(evidence, "TABLES", tmp_path)
     monkeypatch.setattr(evidence, "INDEX", tmp_path / "index.json")
-    evidence.ship("rician", pd.DataFrame({"a": [1.0, np.nan], "b": ["x", "n/a"]}), {"seconds": 1, "machine": "m"})
+    caches = (evidence.index, evidence.outdated)
+    for cached in caches:
+        cached.cache_clear()
+    yield tmp_path
+    for cached in caches:
+        cached.cache_clear()
+
+
+FOUND = pd.DataFrame({"a": [1.0, np.nan], "b": ["x", "n/a"]})
+ABOUT = {"seconds": 1, "machine": "CPU m", "commit": "abc1234", "date": "2026-01-02"}
+
+
+def test_a_changed_table_is_refused(folder):
+    tmp_path = folder
+    evidence.ship("rician", FOUND, {}, ABOUT)
     back = read_shipped("rician")
     assert back.b.tolist() == ["x", "n/a"] and np.isnan(back.a[1])
     (tmp_path / "rician.csv").write_text("a,b\n2,x\n")
@@ -129,27 +95,64 @@ def test_a_changed_table_is_refused(tmp_path, monkeypatch):
         read_shipped("rician")
 
 
-def test_samples_come_back_as_they_were_shipped(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(shipped, "SAMPLES", tmp_path)
-    x = torch.where(small.mask, torch.rand(2, *small.mask.shape) * 2 - 1, -1.0)
-    spec = get_system("yoda-diffusion", n_ex=2)
-    path = shipped.ship(small, spec, 0, "sha", x)
-    assert torch.allclose(shipped.find_shipped(small, spec, 0, "sha"), x, atol=1e-4)
-    assert shipped.find_shipped(small, spec, 1, "sha") is None
-    assert shipped.find_shipped(small, replace(spec, n_steps=9), 0, "sha") is None
-    other = replace(small, source=small.source * 0.9)  # the same name, another image
-    assert shipped.find_shipped(other, spec, 0, "sha") is None
-    monkeypatch.setenv("YODA_NB_SHIPPED", "0")
-    assert shipped.find_shipped(small, spec, 0, "sha") is None
-    monkeypatch.delenv("YODA_NB_SHIPPED")
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(InputError, match="not the file"):
-        shipped.find_shipped(small, spec, 0, "sha")
+def test_a_shipped_table_tells_its_weights_and_code_and_fits_them(folder):
+    weights = {"systems/yoda": load_model("systems/yoda").sha256}
+    evidence.ship("rician", FOUND, weights, ABOUT)
+    about = evidence.index()["rician"]
+    assert about["weights"] == weights and about["commit"] == "abc1234" and len(about["code"]) == 64
+    assert evidence.outdated("rician") == ()
+    assert evidence.basis("rician") == "Shipped evidence (rician): CPU m, commit abc1234, 2026-01-02."
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"weights": {"systems/yoda": "another"}}, ("systems/yoda",)),
+        ({"weights": {"systems/never-trained": "any"}}, ("systems/never-trained",)),
+        ({"code": "another"}, ("code",)),
+    ],
+    ids=["other weights", "no weights", "other code"],
+)
+def test_a_table_that_no_longer_fits_is_noticed(monkeypatch, change, found):
+    weights = change.get("weights", {})
+    about = ABOUT | {"weights": weights, "code": evidence.code_behind("rician", weights)} | change
+    monkeypatch.setattr(evidence, "index", lambda: {"rician": about})
+    assert evidence.outdated.__wrapped__("rician") == found
+    monkeypatch.setattr(evidence, "outdated", evidence.outdated.__wrapped__)
+    assert evidence.basis("rician").endswith("STALE: rician no longer fit the code or weights.")
+
+
+def test_what_is_not_shipped_was_computed_in_this_run(folder):
+    evidence.ship("rician", FOUND, {}, ABOUT)
+    assert evidence.basis("samplers") == evidence.basis() == "Computed in this run."
+    for other in (Study("quick", 1), Study("tiny"), Study(fresh=True)):
+        assert evidence.basis("rician", study=other) == "Computed in this run."
+
+
+def test_the_code_behind_a_table_is_that_of_the_papers_whose_weights_it_uses():
+    mine, other = (evidence.code_behind("rician", weights) for weights in ({}, {"systems/bbdm": "any"}))
+    assert mine != other, "a system of another paper takes part"
+    one, two = (evidence.code_behind("rician", {name: "any"}) for name in ("systems/yoda", "tiny-t1w-t2w-flair"))
+    assert one == two, "weights of one net and one paper"
+    assert mine != evidence.code_behind("samplers", {})
+
+
+def test_a_notebook_of_the_profile_full_shows_its_own_study():
+    assert Study.of_run("full", 3, "cpu") == Study("full", 3, "cpu")
+    assert Study.of_run("quick", 3, "cpu") == Study.of_run("tiny", 1) == Study("quick", 0)
+
+
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_every_shipped_table_says_where_it_is_from(name):
+    about = evidence.index()[name]
+    assert {"sha256", "profile", "seed", "machine", "commit", "date", "weights", "code"} <= set(about)
+    assert f"commit {about['commit']}, {about['date']}" in evidence.basis(name)
+    assert all((WEIGHTS / f"{model}.json").is_file() for model in about["weights"])
 
 
 def test_what_is_shipped_is_small():
-    folder = evidence.TABLES.parents[1]
-    files = [p for name in ("samples", "evidence/tables") for p in (folder / name).glob("*")]
+    folder = evidence.TABLES.parent
+    files = [p for name in ("samples", "tables") for p in (folder / name).glob("*")]
     assert files and sum(p.stat().st_size for p in files) < 10e6
-    weights = list((folder / "weights" / "ablations").glob("*.safetensors"))
+    weights = list(WEIGHTS.glob("*/*.safetensors"))
     assert weights and all(p.stat().st_size < 1.5e6 for p in weights)

@@ -156,7 +156,7 @@ def test_a_system_takes_its_own_settings_and_those_of_its_process_alone(name):
     assert get_system(name, **known) == row
     assert {"n_steps", "views", "clip", "n_ex"} <= set(known) and not set(FIXED) & set(known)
     foreign = {other for each in SYSTEMS.values() for other in settings_of(each)} - set(known)
-    for setting in sorted(foreign | {"weights", "name", "sampling"}):
+    for setting in sorted(foreign | {"weights", "paper", "sampling"}):
         with pytest.raises(InputError, match=rf"{name} has no setting {setting}: choose among .*n_steps") as said:
             get_system(name, **{setting: 1})
         assert all(own in str(said.value) for own in known)

@@ -48,7 +48,7 @@ def translate(
     """
     from yoda_nb.errors import InputError
     from yoda_nb.images.nifti import suffix
-    from yoda_nb.images.volumes import load_volume, save_image
+    from yoda_nb.images.volumes import load_volume, required, save_image
     from yoda_nb.metrics import evaluate
     from yoda_nb.systems.models import find_model, load_model
     from yoda_nb.systems.run import translate as run
@@ -90,7 +90,7 @@ def translate(
         **overrides,
     )
     seconds = time.time() - begun
-    save_image(result.target, result, out)
+    save_image(required(result, "target"), result, out)
     scores = None
     if volume.target is not None:
         scores = evaluate(volume, result)
@@ -102,7 +102,7 @@ def translate(
         "seed": seed,
         "evaluations": spec.evaluations,
         "seconds": round(seconds, 2),
-        "shape": list(volume.grid.shape),
+        "shape": list(volume.grid.shape if volume.grid else volume.shape),
         "scores": scores,
     }
     text = f"{out}: {chosen.contrast} by {system}, {spec.evaluations} evaluations in {seconds:.1f} s"

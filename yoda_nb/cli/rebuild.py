@@ -40,10 +40,10 @@ def evidence(only: Only = None, threads: Threads = None, device: Device = None, 
     todo = [name for name in names if force or not rebuild.fits(name)]
     last = [index().get(name, {}).get("seconds") for name in todo]
     machines = {index()[name]["machine"] for name in todo if name in index()}
-    expect(f"{len(todo)} of {len(names)} tables to make", last, machines)
+    expect(f"Tables: {len(todo)} of {len(names)} to make", last, machines)
     _threads(threads)
     made = rebuild.rebuild_evidence(names, force=force, device=device, say=say)
-    say(f"{len(made)} tables made")
+    say(f"{len(made)} made")
 
 
 @rebuild_app.command()
@@ -60,7 +60,7 @@ def samples(
     plan = rebuild.shipped_samples(listed(only))
     todo = [sample for sample in plan if force or not sample.fits]
     seconds = sum(sample.spec.evaluations for sample in todo) * EVALUATION
-    expect(f"{len(todo)} of {len(plan)} samples to draw, those in the bank at once", [seconds], {"two CPU cores"})
+    expect(f"Samples: {len(todo)} of {len(plan)} to draw, those in the bank at once", [seconds], {"two CPU cores"})
     _threads(threads)
     rebuild.rebuild_samples(todo, device=device, say=say)
     if not only:
@@ -135,7 +135,7 @@ def features(threads: OneThread = 1) -> None:
 def figure(docs: Docs = DOCS, threads: Threads = None, device: Device = None) -> None:
     """Draw the README's figure, docs/figure1.png."""
     _check(docs)
-    expect("one figure, at once where the samples are shipped, else", [60], {"two CPU cores"})
+    expect("Figure: at once where the samples are shipped, else", [60], {"two CPU cores"})
     from yoda_nb.figures.readme import readme_figure
 
     _threads(threads)
@@ -160,7 +160,7 @@ def numbers(
     from yoda_nb.study.measure import measure
 
     _check(docs)
-    expect("regression of every test subject, ten samples of some, the ledger", [300], {"two CPU cores"})
+    expect("Numbers: regression of every test subject, ten samples of some, the ledger", [300], {"two CPU cores"})
     _threads(threads)
     found = measure(mirror, subjects, offline, device=device, say=say)
     path = docs / "measured.json"
@@ -196,7 +196,7 @@ def _expect_trainings(models: Iterable[str]) -> None:
     cards = [read_card(path) if path.with_suffix(".json").exists() else {} for path in paths]
     facts = [card.get("training", card) for card in cards]
     machines = {fact["machine"] for fact in facts if "machine" in fact}
-    expect(f"{len(paths)} models to train", [fact.get("seconds") for fact in facts], machines)
+    expect(f"Models: {len(paths)} to train", [fact.get("seconds") for fact in facts], machines)
 
 
 def _threads(count: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -24,7 +24,7 @@ def data_list(
 
     cases = read_manifest(manifest, dataset=dataset)
     if dataset:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"subject": c.subject, "split": c.split, "contrast": k, "uri": i.uri, "licence": i.licence}
             for c in cases
             for k, i in c.images.items()

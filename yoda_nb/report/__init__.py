@@ -20,11 +20,14 @@ from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import InputError
 from yoda_nb.report.execution import Run, run_notebooks
 from yoda_nb.report.figures import FOLDER
+from yoda_nb.report.memory import PeakMemory, in_gib
 from yoda_nb.report.parameters import Parameter, read_parameters, resolve_parameters
 from yoda_nb.report.provenance import cores
 from yoda_nb.report.site import write_site
 from yoda_nb.report.tasks import plan
 from yoda_nb.study.bank import remove_strays
+
+MOST_JOBS = 4  # by default: each kernel takes about a gigabyte
 
 __all__ = ["Parameter", "ReportResult", "Run", "read_parameters", "resolve_parameters", "run_report"]
 
@@ -36,6 +39,12 @@ class ReportResult:
     index: Path
     runs: tuple[Run, ...]
     seconds: float  # of this call
+    peak_bytes: int | None = None  # memory at its highest, all processes together; None where it cannot be told
+
+    @property
+    def told(self) -> str:
+        """One line for the shell: where the report is, how long it took and how much memory."""
+        return f"{self.index} in {self.seconds:.0f} s, peak memory {in_gib(self.peak_bytes)}"
 
     @property
     def failed(self) -> tuple[Run, ...]:
@@ -56,11 +65,11 @@ def run_report(
     """Execute the notebooks and write ``out/index.html`` with a page for each.
 
     ``parameters`` go to every notebook that declares them; with ``subjects`` a notebook that
-    declares ``subject`` gets a page for each. ``jobs`` notebooks run at a time, by default one for
-    two cores. Unchanged notebooks are reused from ``out/notebooks``; a failing one is shown with
-    its error and stops no other. Raises InputError before any kernel starts if a parameter or
-    subject is unknown or ill-typed, a notebook cannot be read, or ``out`` cannot be written or
-    belongs to a run in progress.
+    declares ``subject`` gets a page for each. ``jobs`` notebooks run at a time and share the
+    threads, by default as many as there are cores, at most four. Unchanged notebooks are reused
+    from ``out/notebooks``; a failing one is shown with its error and stops no other. Raises
+    InputError before any kernel starts if a parameter or subject is unknown or ill-typed, a
+    notebook cannot be read, or ``out`` cannot be written or belongs to a run in progress.
     """
     started = time.monotonic()
     notebooks = [Path(path) for path in notebooks]
@@ -68,16 +77,16 @@ def run_report(
         raise InputError("there is no notebook to run; name at least one .ipynb file.")
     if len({path.stem for path in notebooks}) < len(notebooks):
         raise InputError("two notebooks have the same name; rename one or name it once.")
-    if jobs is None:  # sampling uses the threads it is given; one more notebook fills what it leaves
-        jobs = max(1, cores() // 2)
+    if jobs is None:
+        jobs = min(cores(), MOST_JOBS)
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; give 1 or more.")
     values = resolve_parameters(notebooks, parameters or {}, profile=profile)
     tasks = plan(values, subjects, manifest=manifest)
-    with _locked(out):
-        runs = run_notebooks(tasks, out / "notebooks", jobs=jobs, progress=progress)
-        write_site(runs, out, started)
-    return ReportResult(out / "index.html", tuple(runs), time.monotonic() - started)
+    with _locked(out), PeakMemory() as memory:
+        runs = run_notebooks(tasks, out / "notebooks", jobs=min(jobs, len(tasks)), progress=progress)
+        write_site(runs, out, started, memory.peak)
+    return ReportResult(out / "index.html", tuple(runs), time.monotonic() - started, memory.peak)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ is not repeated.
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -49,7 +50,7 @@ class Run:
 def run_notebooks(
     tasks: Sequence[Task], folder: Path, *, jobs: int = 1, progress: Callable[[str], None] = print
 ) -> list[Run]:
-    """Execute each task into ``folder``; a failure stops no other.
+    """Execute each task into ``folder``, the longest first; a failure stops no other.
 
     Results come in the order of ``tasks``. On any interruption the workers are ended.
     """
@@ -57,17 +58,26 @@ def run_notebooks(
     tell = _narrator(progress, tasks)
     with kernel_environment(folder, jobs) as environment:
 
-        def execute(task: Task) -> Run:
-            return _run(task, folder, environment, workers, partial(tell, task.name))
+        def execute(task: Task) -> tuple[str, Run]:
+            return task.name, _run(task, folder, environment, workers, partial(tell, task.name))
 
         with ThreadPoolExecutor(jobs) as pool:
             try:
-                return list(pool.map(execute, tasks))
+                done = dict(pool.map(execute, _longest_first(tasks, folder)))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for worker in workers:
                     worker.terminate()
                 raise
+    return [done[task.name] for task in tasks]
+
+
+def _longest_first(tasks: Sequence[Task], folder: Path) -> list[Task]:
+    """In the order of what they took last time, so that none is left to run alone at the end.
+
+    Those that never ran come first, as they are given: they may take any time.
+    """
+    return sorted(tasks, key=lambda task: -_record(folder / f"{task.name}.ipynb").get("seconds", math.inf))
 
 
 def _narrator(progress: Callable[[str], None], tasks: Sequence[Task]) -> Callable[..., None]:
@@ -148,7 +158,7 @@ def _execute(
         total = len(read_notebook(task.source).cells)
         outcome = None
         started = told = time.monotonic()
-        for line in worker.stdout:
+        for line in worker.stdout or ():
             message = json.loads(line)
             if "bar" in message:
                 tell(message["bar"])

@@ -15,6 +15,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import nbformat
+
 from yoda_nb.figures.plots.base import FIGURE_MIME
 from yoda_nb.report.execution import Run
 from yoda_nb.study.bank import write_atomic
@@ -53,7 +55,7 @@ def remove_figures(runs: Sequence[Run], out: Path) -> None:
             path.unlink()
 
 
-def _figures(notebook: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _figures(notebook: nbformat.NotebookNode) -> Iterator[dict[str, Any]]:
     """The data of every output that brings the files of a figure, in order."""
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):

@@ -1,13 +1,26 @@
-"""The verdicts of all notebooks, gathered for the first page and for ``claims.json``."""
+"""The verdicts of all notebooks, gathered for the report's own pages and for ``claims.json``.
+
+A finding here is the document that ``study.claims.show_findings`` displays, with ``page``, the run that showed it.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
+from yoda_nb.figures.plots.base import FIGURE_MIME
+from yoda_nb.papers import PAPERS
 from yoda_nb.report.execution import Run
+from yoda_nb.study.claims.evidence import index
 from yoda_nb.study.claims.ledger import MIME, SYMBOLS, counted
+
+Found = Sequence[Mapping[str, Any]]
+KINDS = {"reproduced": "yes", "not reproduced": "no"}  # classes of style.css; else "open"
+SHIPPED = "Shipped evidence ("  # how ``evidence.basis`` begins what it says of shipped tables
+MOST_NAMED = 5  # claims or commits in a sentence; more are counted
 
 
 def gather_claims(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -22,28 +35,124 @@ def gather_claims(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda finding: (finding["id"], finding["page"]))
 
 
-def claims_json(found: Sequence[Mapping[str, Any]]) -> bytes:
+def claims_json(found: Found) -> bytes:
     return json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False).encode()
 
 
-def claims_table(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The same for people: a sentence that counts the verdicts, and the rows of the table."""
-    told = counted(finding["verdict"] for finding in found)
-    claims = "1 claim was" if len(found) == 1 else f"{len(found)} claims were"
-    rows = [
+def distinct(found: Found) -> list[Mapping[str, Any]]:
+    """Each claim once, by its first page; twice only where its pages came to different verdicts."""
+    return list({(finding["id"], finding["verdict"]): finding for finding in reversed(found)}.values())[::-1]
+
+
+def by_paper(found: Found) -> list[dict[str, Any]]:
+    """The claims in groups of one paper, in the ledger's order of papers: title, and findings with what is shown."""
+    known = list(PAPERS)
+
+    def place(finding: Mapping[str, Any]) -> tuple[int, str]:
+        paper = finding.get("paper", "")
+        return (known.index(paper) if paper in known else len(known), paper)
+
+    return [
         {
-            **{name: finding.get(name, "") for name in ("id", "page", "claim", "where", "note")},
-            "verdict": f"{SYMBOLS.get(finding['verdict'], '?')} {finding['verdict']}",
-            "effects": [_effect(effect) for effect in finding["effects"]],
+            "title": PAPERS[paper].TITLE if paper in PAPERS else paper or "Claims",
+            "claims": [_shown(finding) for finding in group],
         }
-        for finding in found
+        for (_, paper), group in groupby(sorted(distinct(found), key=place), place)
     ]
-    return {"sentence": f"{claims} put to the test: {told}.", "rows": rows}
+
+
+def tally(found: Found) -> str:
+    """How many claims were tested, and how often each verdict was reached."""
+    claims = distinct(found)
+    tested = "1 claim was" if len(claims) == 1 else f"{len(claims)} claims were"
+    return f"{tested} put to the test: {counted(finding['verdict'] for finding in claims)}."
+
+
+def legend(found: Found) -> list[dict[str, str]]:
+    """The verdicts with their symbols and classes, and how often each was reached."""
+    counts = Counter(finding["verdict"] for finding in distinct(found))
+    return [
+        {"symbol": symbol, "kind": KINDS.get(verdict, "open"), "text": f"{counts[verdict]} {verdict}"}
+        for verdict, symbol in SYMBOLS.items()
+    ]
+
+
+def share(found: Found, runs: Sequence[Run]) -> str:
+    """How many verdicts and figures rest on shipped evidence, and where that is from; "" without either."""
+    claims = distinct(found)
+    shipped = [finding for finding in claims if finding.get("shipped")]
+    captions = [
+        output.data["text/html"]
+        for run in runs
+        for cell in run.notebook.cells
+        for output in cell.get("outputs", ())
+        if FIGURE_MIME in output.get("data", {})
+    ]
+    resting = sum(SHIPPED in caption for caption in captions)
+    counts = [
+        f"{n} of {of} {what}{'' if of == 1 else 's'}"
+        for n, of, what in ((len(shipped), len(claims), "verdict"), (resting, len(captions), "figure"))
+        if of
+    ]
+    if not counts:
+        return ""
+    if not shipped and not resting:
+        return f"None of the {' and '.join(count.partition(' of ')[2] for count in counts)} rests on shipped evidence."
+    made = _origin({table for finding in shipped for table in finding["shipped"]})
+    verb = "rests" if len(counts) == 1 and counts[0].startswith("1 of ") else "rest"
+    return (
+        f"{' and '.join(counts)} {verb} on evidence computed before and shipped{made}, as each says beside it; "
+        "all else was computed by these notebooks from the shipped models and samples."
+    )
+
+
+def warnings(found: Found) -> list[str]:
+    """What a reader of the verdicts must know first: not of this run, or resting on tables that no longer fit."""
+    claims = distinct(found)
+    foreign = Counter(text for finding in claims if (text := finding.get("not_of_this_run")))
+    told = [f"{text} ({n} of {len(claims)} verdicts.)" for text, n in foreign.items()]
+    if stale := [finding["id"] for finding in claims if finding.get("stale")]:
+        which = ", ".join(stale) if len(stale) <= MOST_NAMED else f"{len(stale)} of {len(claims)} verdicts"
+        told.append(f"Shipped tables that no longer fit the code or the weights are behind {which}.")
+    return told
+
+
+def number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.3g}"
+
+
+def _origin(tables: set[str]) -> str:
+    """From which machines, commits and dates these shipped tables are, in brackets."""
+    about = [index()[name] for name in sorted(tables) if name in index()]
+
+    def all_of(field: str) -> list[str]:
+        return sorted({str(entry[field]) for entry in about if entry.get(field)})
+
+    machines, commits, dates = all_of("machine"), all_of("commit"), all_of("date")
+    parts = [
+        " and ".join(machines),
+        f"{len(commits)} commits" if len(commits) > MOST_NAMED else " and ".join(f"commit {name}" for name in commits),
+        f"{dates[0]} to {dates[-1]}" if len(dates) > 1 else "".join(dates),
+    ]
+    told = "; ".join(filter(None, parts))
+    return f" ({told})" if told else ""
+
+
+def _shown(finding: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding as the templates show it, the fields that old documents lack being empty."""
+    names = ("id", "page", "claim", "where", "note", "basis", "not_of_this_run")
+    return {
+        **{name: finding.get(name, "") for name in names},
+        "verdict": finding["verdict"],
+        "symbol": SYMBOLS.get(finding["verdict"], "?"),
+        "kind": KINDS.get(finding["verdict"], "open"),
+        "effects": [_effect(effect) for effect in finding["effects"]],
+    }
 
 
 def _effect(effect: Mapping[str, Any]) -> str:
     """One line: name, value with its interval and unit, n, p and test, and the rule."""
-    value, low, high = (_number(effect.get(name)) for name in ("value", "low", "high"))
+    value, low, high = (number(effect.get(name)) for name in ("value", "low", "high"))
     unit = f" {effect['unit']}" if effect.get("unit") else ""
     facts = [
         f"n = {effect['n']}" if effect.get("n") is not None else "",
@@ -53,7 +162,3 @@ def _effect(effect: Mapping[str, Any]) -> str:
     ]
     found = "not measured" if effect.get("value") is None else f"{value} [{low}, {high}]{unit}"
     return f"{effect['name']}: {found} ({', '.join(filter(None, facts))})"
-
-
-def _number(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.3g}"

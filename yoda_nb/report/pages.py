@@ -60,9 +60,10 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def page_cells(notebook: nbformat.NotebookNode) -> tuple[list[dict[str, Any]], list[tuple]]:
+def page_cells(notebook: nbformat.NotebookNode) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """The cells as the template shows them, and the (id, text) of their level-two headings."""
-    cells, sections = [], []
+    cells: list[dict[str, Any]] = []
+    sections: list[tuple[str, str]] = []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             renderer = _Renderer(cell.get("attachments", {}), sections)
@@ -81,7 +82,13 @@ def code_html(source: str) -> Markup:
 
 def outputs_html(cell: nbformat.NotebookNode) -> Markup:
     """All outputs of a code cell, joined; "" if none can be shown."""
-    return Markup("\n").join(filter(None, map(_output_html, _merged(cell.outputs))))
+    return Markup("\n").join(filter(None, map(output_html, _merged(cell.outputs))))
+
+
+def inline_html(text: str) -> Markup:
+    """A line of Markdown without the paragraph around it."""
+    html = MarkdownWithMath(renderer=_Renderer({}, [])).render(text).strip()
+    return Markup(html.removeprefix("<p>").removesuffix("</p>"))
 
 
 def math_html(tex: str, *, block: bool) -> str:
@@ -98,7 +105,7 @@ def math_html(tex: str, *, block: bool) -> str:
 class _Renderer(IPythonRenderer):
     """nbconvert's Markdown, with MathML for equations and a record of the sections."""
 
-    def __init__(self, attachments: Mapping[str, Any], sections: list[tuple[str, str]]):
+    def __init__(self, attachments: dict[str, dict[str, str]], sections: list[tuple[str, str]]):
         super().__init__(escape=False, attachments=attachments, exclude_anchor_links=True)
         self.sections = sections
 
@@ -122,7 +129,8 @@ class _Renderer(IPythonRenderer):
         return _scrolling(f"<table>{text}</table>")
 
 
-def _output_html(output: Mapping[str, Any]) -> Markup | None:
+def output_html(output: nbformat.NotebookNode) -> Markup | None:
+    """One output of a cell; None if it has nothing to show."""
     if output.output_type == "stream" and output.name == "stderr" and "\r" in output.text:
         return None  # a progress bar: it was for whoever waited
     if output.output_type == "stream":

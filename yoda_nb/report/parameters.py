@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, Literal
 
 import nbformat
@@ -47,7 +48,7 @@ class Parameter:
         if self.name == "profile":
             return Literal[PROFILES]
         if isinstance(self.default, list):
-            return list[_common({type(item) for item in self.default})]
+            return GenericAlias(list, (_common({type(item) for item in self.default}),))
         return str | None if self.default is None else type(self.default)
 
     @property
@@ -122,21 +123,24 @@ def _read_cell(source: str, notebook: str) -> Iterable[Parameter]:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     except (SyntaxError, tokenize.TokenError) as error:
         raise InputError(f"{where} is not valid Python ({error}); correct it.") from error
-    comments = {
+    comments: dict[int | None, str] = {
         token.start[0]: token.string.lstrip("# ").rstrip() for token in tokens if token.type == tokenize.COMMENT
     }
     seen: set[str] = set()
     for node in body:
         line = ast.get_source_segment(source, node)
         try:
-            (target,) = node.targets  # AttributeError: not an assignment
-            name, default = target.id, ast.literal_eval(node.value)
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    default = ast.literal_eval(value)
+                case _:
+                    raise ValueError("not an assignment to a name")
             items = default if isinstance(default, list) else [default]
             if not all(item is None or type(item) in (str, bool, int, float) for item in items):
                 raise ValueError("not a plain value")
             if isinstance(default, list) and None in default:
                 raise ValueError("None in a list")
-        except (AttributeError, ValueError) as error:
+        except ValueError as error:
             raise InputError(
                 f"{where} holds `{line}`; every line must be `name = literal  # help`, the "
                 "literal being text, a number, True, False, None or a list of these."

@@ -1,4 +1,4 @@
-"""Finished runs -> the site: a page each, their figures as files, and a first page of findings."""
+"""Finished runs -> the site: a page each, their figures as files, the claims, and a first page of findings."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ from typing import Any
 
 from yoda_nb.report.execution import Run
 from yoda_nb.report.figures import remove_figures, write_figures
-from yoda_nb.report.ledger import claims_json, claims_table, gather_claims
-from yoda_nb.report.pages import has_tag, notebook_title, outputs_html, page_cells, render_page
+from yoda_nb.report.front import front_explorer, front_figure, question
+from yoda_nb.report.ledger import by_paper, claims_json, gather_claims, legend, share, tally, warnings
+from yoda_nb.report.memory import in_gib
+from yoda_nb.report.pages import notebook_title, page_cells, render_page
 from yoda_nb.report.provenance import commit, machine, versions
+from yoda_nb.report.story import sentences
 from yoda_nb.study.bank import write_atomic
 
 
-def write_site(runs: Sequence[Run], out: Path, started: float) -> None:
-    """All files, the index last: when it is there, everything it links to is."""
+def write_site(runs: Sequence[Run], out: Path, started: float, peak: int | None = None) -> None:
+    """All files, the index last: when it is there, everything it links to is. ``peak`` is the memory so far."""
     runs = write_figures(runs, out)
     titles = {run.name: notebook_title(run.notebook, run.name) for run in runs}
-    common = {"titles": titles, "pages": [run.name for run in runs]}
+    found = gather_claims(runs)
+    common = {"titles": titles, "pages": [run.name for run in runs], "has_claims": bool(found)}
     for position, run in enumerate(runs):
         cells, sections = page_cells(run.notebook)
         page = render_page(
             "notebook.html.j2",
             **common,
+            here=run.name,
             run=run,
             title=titles[run.name],
             cells=cells,
@@ -35,33 +40,44 @@ def write_site(runs: Sequence[Run], out: Path, started: float) -> None:
             after=runs[position + 1].name if position + 1 < len(runs) else None,
         )
         write_atomic(out / f"{run.name}.html", page)
-    groups = [list(group) for _, group in groupby(runs, key=lambda run: run.source)]
-    found = gather_claims(runs)
     write_atomic(out / "claims.json", claims_json(found))
+    told = {
+        "papers": by_paper(found),
+        "tally": tally(found),
+        "legend": legend(found),
+        "share": share(found, runs),
+        "warnings": warnings(found),
+    }
+    write_atomic(out / "claims.html", render_page("claims.html.j2", **common, **told, here="claims", title="Claims"))
+    facts = _facts(runs, time.monotonic() - started, peak)
+    page = render_page(
+        "made.html.j2",
+        **common,
+        here="made",
+        title="How this report was made",
+        runs=runs,
+        shared=_shared_parameters(runs),
+        facts=facts,
+        versions=versions(),
+    )
+    write_atomic(out / "made.html", page)
+    groups = [list(group) for _, group in groupby(runs, key=lambda run: run.source)]
     page = render_page(
         "index.html.j2",
         **common,
+        **told,
+        here="index",
         title="Regression is all you need for medical image translation",
         runs=runs,
         groups=groups,
-        headlines=_headlines([group[0] for group in groups]),
-        claims=claims_table(found) if found else None,
-        shared=_shared_parameters(runs),
-        facts=_facts(runs, time.monotonic() - started),
-        versions=versions(),
+        questions={run.name: question(run.notebook) for run in runs},
+        figure=front_figure(runs),
+        sentences=sentences(found),
+        explorer=front_explorer(runs),
+        facts=facts,
     )
     write_atomic(out / "index.html", page)
     _remove_others(runs, out)
-
-
-def _headlines(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """What the first page shows of each notebook; of several subjects the first one's."""
-    return [
-        {"run": run, "html": html}
-        for run in runs
-        for cell in run.notebook.cells
-        if cell.cell_type == "code" and has_tag(cell, "headline") and (html := outputs_html(cell))
-    ]
 
 
 def _shared_parameters(runs: Sequence[Run]) -> dict[str, list[tuple[Any, list[str]]]]:
@@ -73,14 +89,15 @@ def _shared_parameters(runs: Sequence[Run]) -> dict[str, list[tuple[Any, list[st
     return {name: list(uses.values()) for name, uses in sorted(table.items())}
 
 
-def _facts(runs: Sequence[Run], seconds: float) -> dict[str, Any]:
-    """When, on what and how long: the figures of the index's last section."""
+def _facts(runs: Sequence[Run], seconds: float, peak: int | None) -> dict[str, Any]:
+    """When, on what, how long and with how much memory."""
     seeds = sorted({str(run.parameters["seed"]) for run in runs if "seed" in run.parameters})
     return {
         "seed": ", ".join(seeds) or "none declared",
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "seconds": seconds,
         "compute": sum(run.seconds for run in runs),
+        "peak": in_gib(peak),
         "machine": machine(),
         "commit": commit() or "not a git checkout",
     }

@@ -11,6 +11,8 @@ from yoda_nb.data.manifest import read_manifest
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import InputError
 
+OWN_PAGES = {"index", "claims", "made"}  # of the report itself
+
 
 @dataclass(frozen=True)
 class Task:
@@ -45,8 +47,11 @@ def plan(
             Task(f"{source.stem}--{subject}", source, {**given, "subject": subject}, subject)
             for subject in dict.fromkeys(subjects)
         ]
-    if len({task.name for task in tasks} | {"index"}) <= len(tasks):
-        raise InputError("two notebooks have the same name, or one is called index; rename one.")
+    if len({task.name for task in tasks} | OWN_PAGES) < len(tasks) + len(OWN_PAGES):
+        taken = ", ".join(sorted(OWN_PAGES))
+        raise InputError(
+            f"two notebooks have the same name, or one is called as the report's own pages ({taken}); rename one."
+        )
     return tasks
 
 

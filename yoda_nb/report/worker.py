@@ -64,6 +64,8 @@ def end_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    # a grammar that takes jsonschema a second or two to build, for a format that no notebook has
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     PIPE = os.fdopen(os.dup(1), "w")  # papermill and its libraries may print: keep them apart
     os.dup2(2, 1)
     threading.Thread(target=end_with_parent, daemon=True).start()

@@ -116,6 +116,9 @@ class _Stripped(ast.NodeTransformer):
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.AnnAssign):
+            plain = ast.Assign([node.target], node.value) if node.value else ast.Expr(node.target)  # a field
+            return ast.copy_location(plain, node)
         if isinstance(node, ast.FunctionDef):
             node.returns = None
         if isinstance(node, ast.arg):

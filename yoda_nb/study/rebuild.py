@@ -75,7 +75,8 @@ class Sample:
 def shipped_samples(groups: Iterable[str] = SAMPLES) -> list[Sample]:
     """Everything that is shipped of these groups: "lessons" and "benchmark"."""
     groups = known(groups, SAMPLES, "group of samples")
-    return [sample for name in groups for sample in (_lessons if name == "lessons" else _benchmark)()]
+    found = [sample for name in groups for sample in (_lessons if name == "lessons" else _benchmark)()]
+    return list({sample.path: sample for sample in found}.values())  # some show one set of trajectories twice
 
 
 def _lessons() -> Iterator[Sample]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from yoda_nb.diffusion.system import System
+from yoda_nb.diffusion.system import Sampling, System
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.study.bank import write_atomic
@@ -29,7 +29,7 @@ SUMS = "SHA256SUMS"
 SCALE = 32767.0
 # Another processor rounds the phantom's voxels differently; another phantom differs by far more.
 SAME = 1e-3
-UNNAMED = ("name", "summary", "reference", "paper", "weights")  # of a system: what no image depends on
+UNNAMED = ("name", "summary", "reference", "sampling", "paper", "weights")  # of a system: what no image depends on
 
 
 def find_shipped(volume: Volume, spec: System, seed: int, weights: str) -> Tensor | None:
@@ -81,7 +81,14 @@ def keep_shipped(paths: Collection[Path]) -> list[Path]:
 
 def shipped_path(volume: Volume, spec: System, seed: int, weights: str) -> Path:
     """Where such samples are shipped: a file name from all that is exact on every machine."""
-    settings = {k: v for k, v in asdict(spec).items() if k not in UNNAMED}
+    # what is as it always was does not count: a new setting renames no file
+    parts: list[System | Sampling] = [spec, spec.sampling]
+    settings = {
+        f.name: getattr(part, f.name)
+        for part in parts
+        for f in fields(part)
+        if f.name not in UNNAMED and getattr(part, f.name) != f.default
+    }
     settings["process"] = type(spec.sampling).__name__
     known = [volume.subject, volume.sources, volume.contrast, tuple(volume.shape), settings, seed, weights]
     digest = sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()

@@ -91,14 +91,15 @@ class Study:
 
     def samples(self, volume: Volume, system: str, **settings: Any) -> Tensor:
         """``study.samples`` with this study's seed and device."""
-        options = {"seed": self.seed, "device": self.device or None, "shipped": not self.fresh}
+        options: dict[str, Any] = {"seed": self.seed, "device": self.device or None, "shipped": not self.fresh}
         return draw(volume, system, **options, **settings)
 
 
 @contextmanager
 def shipped_tables() -> Iterator[set[str]]:
     """Collect the names of the shipped tables that are read within."""
-    token = _used.set(used := set())
+    used: set[str] = set()
+    token = _used.set(used)
     try:
         yield used
     finally:
@@ -157,7 +158,7 @@ def code_behind(name: str, weights: Mapping[str, str]) -> str:
     rows = [row for row in SYSTEMS.values() if row.paper in papers]
     cards = [read_card(path) for model in weights if (path := WEIGHTS / f"{model}.json").exists()]
     kinds = {card.get("net", {}).get("kind") for card in cards}
-    roots = {MAKERS[name], draw, load_subjects, *(type(row.sampling) for row in rows)}
+    roots: set[Callable[..., Any] | type] = {MAKERS[name], draw, load_subjects, *(type(row.sampling) for row in rows)}
     roots |= {NETS[kind] for kind in kinds if kind in NETS}
     text = code_hash(roots) + "".join(sorted(repr(row) for row in rows))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What the notebooks share: answers that check themselves, profiles, own views in the bank."""
+"""Answers that check themselves, and images that the bank remembers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import torch
 
 from yoda_nb import study
 from yoda_nb.data.phantom import phantom_case
-from yoda_nb.errors import InputError
-from yoda_nb.papers.yoda.ablations import model_name
 
 
 @pytest.mark.parametrize(
@@ -21,18 +19,9 @@ def test_an_answer_is_told_right_or_wrong_and_never_given_away(answer, said, cap
     assert ("3" in shown.replace("3.2", "")) == (said == "Right")
 
 
-def test_profiles_grow():
-    tiny, quick, full = (study.get_profile(name) for name in ("tiny", "quick", "full"))
-    assert tiny.evidence <= quick.evidence <= full.evidence and tiny.n_steps < quick.n_steps < full.n_steps
-    assert set(quick.ddim) <= set(quick.sweep), "the evidence holds every image that a notebook shows"
-    with pytest.raises(InputError, match="medium"):
-        study.get_profile("medium")
-
-
 def test_views_are_part_of_what_the_bank_remembers():
     v = phantom_case(3, spacing=6.0, shape=(32, 32, 32))
-    model = model_name("single-slice", 0)
-    draw = lambda views: study.samples(v, "yoda-diffusion", model=model, n_steps=3, views=views)  # noqa: E731
+    draw = lambda views: study.samples(v, "yoda-diffusion", model="systems/yoda", n_steps=3, views=views)  # noqa: E731
     three, one = draw((0, 1, 2)), draw((2,))
     assert not torch.equal(three, one)
     assert torch.equal(draw((2,)), one) and torch.equal(draw((0, 1, 2)), three)

@@ -1,0 +1,64 @@
+"""The lessons as files: whole, or without the answers, and never over somebody's work."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from yoda_nb.data.places import NOTEBOOKS
+from yoda_nb.errors import InputError
+from yoda_nb.report.lessons import LEFT_OUT, copy_lessons, without_answers
+
+NAMES = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
+
+
+def test_copies_are_the_lessons_byte_for_byte(tmp_path):
+    written = copy_lessons(tmp_path / "new" / "lessons")
+    assert [path.name for path in written] == NAMES
+    assert all(path.read_bytes() == (NOTEBOOKS / path.name).read_bytes() for path in written)
+    assert copy_lessons(tmp_path / "new" / "lessons") == written, "the same again is no conflict"
+
+
+def test_student_copies_lack_the_answers_and_nothing_else(tmp_path):
+    for path in copy_lessons(tmp_path, student=True):
+        mine, whole = nbformat.read(path, 4), nbformat.read(NOTEBOOKS / path.name, 4)
+        nbformat.validate(mine)
+        text = path.read_text(encoding="utf-8")
+        assert "<details" not in text and "</details" not in text
+        assert len(mine.cells) == len(whole.cells)
+        changed = [(a, b) for a, b in zip(mine.cells, whole.cells, strict=True) if a != b]
+        assert changed and all("<details>" in b.source and LEFT_OUT in a.source for a, b in changed)
+        tries = [cell.source for cell in mine.cells if "check_answer(" in cell.source]
+        assert tries and all("answer = None" in source for source in tries)
+
+
+def test_what_surrounds_an_answer_stays():
+    cells = [
+        new_markdown_cell("Before.\n\n<details><summary>Answer</summary>\n\n42\n\n</details>\n\nAfter."),
+        new_code_cell("answer = None  # <details>no</details>"),
+    ]
+    found = nbformat.reads(without_answers(nbformat.writes(new_notebook(cells=cells)).encode()).decode(), 4)
+    assert found.cells[0].source == f"Before.\n\n{LEFT_OUT}\n\nAfter."
+    assert found.cells[1].source == cells[1].source
+
+
+def test_work_that_is_there_is_kept_unless_told_otherwise(tmp_path):
+    copy_lessons(tmp_path)
+    mine = tmp_path / NAMES[3]
+    mine.write_text("my own work")
+    (tmp_path / NAMES[0]).unlink()
+    with pytest.raises(InputError, match=f"{NAMES[3]} already"):
+        copy_lessons(tmp_path)
+    assert mine.read_text() == "my own work" and not (tmp_path / NAMES[0]).exists(), "nothing was written"
+    copy_lessons(tmp_path, force=True)
+    assert mine.read_bytes() == (NOTEBOOKS / NAMES[3]).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == NAMES
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="choose another folder"):
+        copy_lessons(tmp_path / "file")
+    with pytest.raises(InputError, match="holds no notebook"):
+        copy_lessons(tmp_path / "out", folder=tmp_path)

@@ -1,0 +1,134 @@
+"""The hash of the code behind a function: what counts, and what does not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from yoda_nb.metrics.images import psnr, ssim
+from yoda_nb.study import code
+
+FILES = {
+    "__init__.py": "",
+    "top.py": '''
+"""A module."""
+from small import middle
+from small.middle import helper as helped
+from small.shop import Ware
+FACTOR = 2
+LIST = [1]
+LIST += [2]
+
+def root(x: int) -> int:
+    """What it does."""
+    # a comment
+    from small.late import later
+    return helped(x) * FACTOR + middle.other(x) + later(x) + Ware().price() + LIST[0]
+
+def unrelated():
+    return 1
+''',
+    "middle.py": """
+from small.bottom import deep
+
+def helper(x):
+    return deep(x) + 1
+
+def other(x):
+    return x - 1
+
+def nobody(x):
+    return x
+""",
+    "bottom.py": """
+STEP = 3
+
+def deep(x):
+    return x + STEP
+""",
+    "late.py": """
+def later(x):
+    return x
+""",
+    "shop/__init__.py": "from small.shop.wares import Ware\n",
+    "shop/wares.py": '''
+class Ware:
+    """A ware."""
+
+    def price(self) -> int:
+        return 7
+''',
+}
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A package of its own; gives the hash of ``top.root`` with some files changed."""
+    package = tmp_path / "small"
+    monkeypatch.setattr(code, "PACKAGE", package)
+    caches = (code._file, code._module)
+
+    def hashed(**changes: tuple[str, str]) -> str:
+        for name, text in FILES.items():
+            path = package / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            key = name.removesuffix(".py").replace("/", "_")
+            if key in changes:
+                old, new = changes[key]
+                assert old in text
+                text = text.replace(old, new)
+            path.write_text(text)
+        for cached in caches:
+            cached.cache_clear()
+        return code.code_hash([SimpleNamespace(__module__="small.top", __qualname__="root")])
+
+    yield hashed
+    for cached in caches:
+        cached.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"top": ('"""What it does."""', '"""Something else."""')},
+        {"top": ("    # a comment\n", "")},
+        {"top": ("x: int) -> int", "x)")},
+        {"top": ('"""A module."""', '"""Another."""')},
+        {"top": ("FACTOR = 2", "\n\nFACTOR = (2)")},
+        {"top": ("    return 1", "    return 2")},  # of a function that nobody calls
+        {"middle": ("    return x\n", "    return -x\n")},
+        {"shop_wares": ('    """A ware."""\n', "")},
+        {"bottom": ("STEP = 3", "OTHER = 9\nSTEP = 3")},
+    ],
+    ids=["docstring", "comment", "annotations", "docstring of the module", "layout", "unrelated function"]
+    + ["unrelated function elsewhere", "docstring of a class", "unrelated constant"],
+)
+def test_what_changes_nothing_does_not_count(small, change):
+    assert small() == small(**change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"top": ("FACTOR = 2", "FACTOR = 3")},
+        {"top": ("LIST += [2]", "LIST += [3]")},
+        {"top": ("* FACTOR", "+ FACTOR")},
+        {"middle": ("+ 1", "+ 2")},
+        {"middle": ("x - 1", "x - 2")},
+        {"bottom": ("STEP = 3", "STEP = 4")},
+        {"bottom": ("x + STEP", "x - STEP")},
+        {"late": ("return x", "return 2 * x")},
+        {"shop_wares": ("return 7", "return 8")},
+    ],
+    ids=["constant", "constant built in parts", "the function", "function under another name"]
+    + ["attribute of a module", "constant of a called function", "called function", "import within a function"]
+    + ["method of a class through a package"],
+)
+def test_what_can_change_a_result_counts(small, change):
+    assert small() != small(**change)
+
+
+def test_functions_of_the_package_have_hashes_of_their_own():
+    assert code.code_hash([psnr]) == code.code_hash([psnr]) != code.code_hash([ssim])
+    assert code.code_hash([psnr, ssim]) == code.code_hash([ssim, psnr]) not in (code.code_hash([psnr]), "")
