@@ -178,3 +178,10 @@ def test_what_stays_the_same_is_given_with_every_batch():
         Given(Styled(), style=style), SOURCE, NOISE, prediction="x0", divisor=1, batch_size=4, half=False
     )
     assert torch.equal(denoise(X, 3, 0), torch.full_like(X, float(style[0, 1, 2])))
+
+
+def test_an_answer_needs_a_schedule_or_a_rule():
+    with pytest.raises(ValueError, match="without a noise schedule .* a convert of its own"):
+        volume_denoiser(pick(0), SOURCE, None)
+    x0 = volume_denoiser(pick(2), SOURCE, None, divisor=1, half=False, convert=lambda x, output, t: output)(X, 9, 1)
+    assert torch.equal(x0, X)

@@ -187,7 +187,7 @@ def test_the_share_of_shipped_evidence_is_told(monkeypatch):
     runs = [executed("01_a", ("", picture("x", BASIS)), ("", picture("y", "Computed in this run.")))]
     assert share(found, runs).startswith(
         "2 of 3 verdicts and 1 of 2 figures rest on evidence computed before and shipped "
-        "(CPU of tests; commit abc and commit def; 2026-01-05 to 2026-02-01), as each says beside it"
+        "(CPU of tests; commits abc, def; 2026-01-05 to 2026-02-01), as each says beside it"
     )
     assert share([], runs).startswith("1 of 2 figures rests on evidence computed before and shipped, as")
     assert share([claim("Y03")], []) == "None of the 1 verdict rests on shipped evidence."

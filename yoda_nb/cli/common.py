@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json as json_module
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from typer import Option
@@ -19,11 +20,15 @@ Seed = Annotated[int, Option(help="Seed of this run; the same seed gives the sam
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1; default: the GPU if there is one.")]
 
 
-def guarded(command):
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
     """Turn an InputError into its one sentence and exit code 2, Ctrl-C into exit code 130."""
 
     @wraps(command)
-    def run(*args, **kwargs):
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
         from yoda_nb.errors import InputError
 
         try:
@@ -38,12 +43,12 @@ def guarded(command):
     return run
 
 
-def emit(document, as_json: bool, text: str) -> None:
+def emit(document: object, as_json: bool, text: str) -> None:
     """One JSON document on standard output, or the text for people."""
     typer.echo(json_module.dumps(document, indent=2, allow_nan=False) if as_json else text)
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Rows as columns of text, numbers to the right; "nothing" for none."""
     if not rows:
         return "nothing"

@@ -21,7 +21,8 @@ Runs = Annotated[Path, Option(help="Folder of the runs: a stopped one goes on wh
 Docs = Annotated[Path, Option(help="Folder of the documents.")]
 
 DOCS = CHECKOUT / "docs"
-EVALUATION = 0.25  # seconds on two cores: one run of a small net over a phantom
+EVALUATION = 0.25  # seconds on two cores: one run of a shipped model over a phantom
+FIGURE = 237  # evaluations behind the README's figure
 
 rebuild_app = typer.Typer(
     no_args_is_help=True,
@@ -135,7 +136,7 @@ def features(threads: OneThread = 1) -> None:
 def figure(docs: Docs = DOCS, threads: Threads = None, device: Device = None) -> None:
     """Draw the README's figure, docs/figure1.png."""
     _check(docs)
-    expect("Figure: at once where the samples are shipped, else", [60], {"two CPU cores"})
+    expect("Figure: at once where the samples are shipped, else", [FIGURE * EVALUATION], {"two CPU cores"})
     from yoda_nb.figures.readme import readme_figure
 
     _threads(threads)
@@ -158,9 +159,12 @@ def numbers(
     from yoda_nb.study.bank import write_atomic
     from yoda_nb.study.documents import write_documents
     from yoda_nb.study.measure import measure
+    from yoda_nb.systems.table import get_system
 
     _check(docs)
-    expect("Numbers: regression of every test subject, ten samples of some, the ledger", [300], {"two CPU cores"})
+    sampled = subjects * (1 if offline else 2) * get_system("yoda-diffusion", n_ex=10).evaluations
+    what = f"Numbers: regression of every test subject, ten samples of {subjects} of each dataset, the ledger"
+    expect(what, [60 + sampled * EVALUATION], {"two CPU cores, less where the bank holds them"})
     _threads(threads)
     found = measure(mirror, subjects, offline, device=device, say=say)
     path = docs / "measured.json"

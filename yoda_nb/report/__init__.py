@@ -20,7 +20,7 @@ from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import InputError
 from yoda_nb.report.execution import Run, run_notebooks
 from yoda_nb.report.figures import FOLDER
-from yoda_nb.report.memory import PeakMemory, in_gib
+from yoda_nb.report.memory import PeakMemory
 from yoda_nb.report.parameters import Parameter, read_parameters, resolve_parameters
 from yoda_nb.report.provenance import cores
 from yoda_nb.report.site import write_site
@@ -40,11 +40,6 @@ class ReportResult:
     runs: tuple[Run, ...]
     seconds: float  # of this call
     peak_bytes: int | None = None  # memory at its highest, all processes together; None where it cannot be told
-
-    @property
-    def told(self) -> str:
-        """One line for the shell: where the report is, how long it took and how much memory."""
-        return f"{self.index} in {self.seconds:.0f} s, peak memory {in_gib(self.peak_bytes)}"
 
     @property
     def failed(self) -> tuple[Run, ...]:

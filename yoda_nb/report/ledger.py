@@ -131,11 +131,16 @@ def _origin(tables: set[str]) -> str:
     machines, commits, dates = all_of("machine"), all_of("commit"), all_of("date")
     parts = [
         " and ".join(machines),
-        f"{len(commits)} commits" if len(commits) > MOST_NAMED else " and ".join(f"commit {name}" for name in commits),
+        f"{len(commits)} commits" if len(commits) > MOST_NAMED else _named("commit", commits),
         f"{dates[0]} to {dates[-1]}" if len(dates) > 1 else "".join(dates),
     ]
     told = "; ".join(filter(None, parts))
     return f" ({told})" if told else ""
+
+
+def _named(what: str, names: list[str]) -> str:
+    """ "commit a", "commits a, b"; "" without any."""
+    return f"{what}{'s' if len(names) > 1 else ''} {', '.join(names)}" if names else ""
 
 
 def _shown(finding: Mapping[str, Any]) -> dict[str, Any]:
