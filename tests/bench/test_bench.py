@@ -14,8 +14,8 @@ from yoda_nb.bench.baseline import contenders, ellipsoid, random_net
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.errors import InputError
-from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.nets.models import save_model
+from yoda_nb.nets.monai_unet import MonaiUNetConfig
 
 NET = MonaiUNetConfig(channels=(8, 16), attention=(False, True), head_channels=8, norm_groups=4)
 ROI = (13, 11, 9)

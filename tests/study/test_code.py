@@ -94,6 +94,7 @@ def small(tmp_path, monkeypatch):
         {"top": ('"""What it does."""', '"""Something else."""')},
         {"top": ("    # a comment\n", "")},
         {"top": ("x: int) -> int", "x)")},
+        {"top": ("FACTOR = 2", "FACTOR: int = 2")},
         {"top": ('"""A module."""', '"""Another."""')},
         {"top": ("FACTOR = 2", "\n\nFACTOR = (2)")},
         {"top": ("    return 1", "    return 2")},  # of a function that nobody calls
@@ -101,7 +102,15 @@ def small(tmp_path, monkeypatch):
         {"shop_wares": ('    """A ware."""\n', "")},
         {"bottom": ("STEP = 3", "OTHER = 9\nSTEP = 3")},
     ],
-    ids=["docstring", "comment", "annotations", "docstring of the module", "layout", "unrelated function"]
+    ids=[
+        "docstring",
+        "comment",
+        "annotations",
+        "annotated constant",
+        "docstring of the module",
+        "layout",
+        "unrelated function",
+    ]
     + ["unrelated function elsewhere", "docstring of a class", "unrelated constant"],
 )
 def test_what_changes_nothing_does_not_count(small, change):

@@ -19,7 +19,7 @@ def report(
     profile: Annotated[str, Option(help="quick: two CPU cores; full: the paper's setting.")] = "quick",
     set_: Annotated[list[str] | None, Option("--set", help="A notebook parameter as NAME=VALUE; repeat it.")] = None,
     subjects: Annotated[list[str] | None, Option(help="A page for each of these, comma between.")] = None,
-    jobs: Annotated[int | None, Option(help="Notebooks at a time; default: one for two cores.")] = None,
+    jobs: Annotated[int | None, Option(help="Notebooks at a time; default: as many as cores, at most four.")] = None,
     out: Annotated[Path, Option("-o", "--out", help="Folder for the site.")] = Path("report"),
 ) -> None:
     """Execute the notebooks and write a self-contained site with a page for each.
@@ -37,7 +37,7 @@ def report(
     done = run_report(
         paths, out, parameters=named(set_ or [], "--set"), profile=profile, subjects=listed(subjects), jobs=jobs
     )
-    peak = getattr(done, "peak_bytes", None)
+    peak = done.peak_bytes
     typer.echo(f"{done.index} in {done.seconds:.0f} s" + (f", peak memory {peak / 2**30:.1f} GiB" if peak else ""))
     if done.failed:
         raise typer.Exit(1)

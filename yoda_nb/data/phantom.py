@@ -33,7 +33,7 @@ FAT = {"CSF": 0.02, "GM": 0.15, "WM": 0.80, "lesion": 0.40}
 
 
 @dataclass(frozen=True)
-class Sequence:
+class PulseSequence:
     """One MR sequence; times in ms, flip angle in degrees."""
 
     kind: str  # "spin-echo" | "gradient-echo" | "inversion-recovery"
@@ -45,23 +45,23 @@ class Sequence:
 
 PROTOCOLS = {
     "a": {
-        "T1w": Sequence("gradient-echo", tr=20, te=4, flip=28),
-        "T2w": Sequence("spin-echo", tr=5000, te=95),
-        "PDw": Sequence("spin-echo", tr=3000, te=15),
-        "FLAIR": Sequence("inversion-recovery", tr=9000, te=125, ti=2400),
-        "FF": Sequence("gradient-echo", tr=10, te=2, flip=3),  # last: it draws two images' noise
+        "T1w": PulseSequence("gradient-echo", tr=20, te=4, flip=28),
+        "T2w": PulseSequence("spin-echo", tr=5000, te=95),
+        "PDw": PulseSequence("spin-echo", tr=3000, te=15),
+        "FLAIR": PulseSequence("inversion-recovery", tr=9000, te=125, ti=2400),
+        "FF": PulseSequence("gradient-echo", tr=10, te=2, flip=3),  # last: it draws two images' noise
     },
     "b": {  # another scanner, for generalisation
-        "T1w": Sequence("gradient-echo", tr=12, te=5, flip=20),
-        "T2w": Sequence("spin-echo", tr=3500, te=80),
-        "PDw": Sequence("spin-echo", tr=2200, te=20),
-        "FLAIR": Sequence("inversion-recovery", tr=8000, te=105, ti=2250),
-        "FF": Sequence("gradient-echo", tr=8, te=3, flip=4),
+        "T1w": PulseSequence("gradient-echo", tr=12, te=5, flip=20),
+        "T2w": PulseSequence("spin-echo", tr=3500, te=80),
+        "PDw": PulseSequence("spin-echo", tr=2200, te=20),
+        "FLAIR": PulseSequence("inversion-recovery", tr=8000, te=105, ti=2250),
+        "FF": PulseSequence("gradient-echo", tr=8, te=3, flip=4),
     },
 }
 
 
-def signal(tissue: tuple[float, float, float], sequence: Sequence) -> float:
+def signal(tissue: tuple[float, float, float], sequence: PulseSequence) -> float:
     """Magnitude signal of one tissue (T1 ms, T2 ms, PD) under a sequence, arbitrary units.
 
     Spin echo, spoiled gradient echo (Ernst) and inversion recovery in their textbook form, with
@@ -203,7 +203,7 @@ def _measured_share(
     return fat / np.maximum(water + fat, 1e-6)
 
 
-def _styled(sequence: Sequence, amount: float, rng: np.random.Generator) -> tuple[Sequence, float]:
+def _styled(sequence: PulseSequence, amount: float, rng: np.random.Generator) -> tuple[PulseSequence, float]:
     """Another site's choice of a sequence: TE and TI differ by 15 and 5 %, times ``amount``, and so
     does the gamma of its images, by 25 % (standard deviations of the logarithms)."""
     te, ti, gamma = np.exp(amount * rng.normal(0, [0.15, 0.05, 0.25]))

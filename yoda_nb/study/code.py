@@ -68,7 +68,7 @@ def _definition(module: str, name: str) -> Place | None:
 
 def _named(here: _Module, module: str, statement: ast.stmt) -> Iterator[Place]:
     """What a statement names: definitions of its module, imports, and attributes of imported modules."""
-    for node in ast.walk(statement):
+    for node in ast.walk(_stripped(statement)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             target, attribute = here.imported.get(node.value.id, ("", "")), node.attr
             if target[0] and _file(".".join(filter(None, target))):
@@ -127,4 +127,8 @@ class _Stripped(ast.NodeTransformer):
 
 
 def _bare(statement: ast.stmt) -> str:
-    return ast.dump(_Stripped().visit(ast.parse(ast.unparse(statement)).body[0]))
+    return ast.dump(_stripped(statement))
+
+
+def _stripped(statement: ast.stmt) -> ast.AST:
+    return _Stripped().visit(ast.parse(ast.unparse(statement)).body[0])

@@ -18,8 +18,8 @@ FIXED = ("name", "summary", "reference", "sampling", "paper", "weights")  # of a
 def describe_systems() -> list[dict[str, Any]]:
     """Every row with its paper, reference, state and cost, as plain values for a table or JSON.
 
-    ``state`` is "ready", or "not trained" for a row whose model is not shipped; what only the card
-    of a model knows is then None. Rows without a model of their own are described by the default.
+    ``state`` is "ready", "weights not here" for a row of which only the card is, or "not trained";
+    what nothing here knows is None. Rows without a model of their own are described by the default.
     """
     return [_described(row) for row in SYSTEMS.values()]
 
@@ -34,15 +34,16 @@ def _described(row: System) -> dict[str, Any]:
         "evaluations": row.evaluations,
     }
     name = row.weights or find_model(("T1w", "T2w"), "FLAIR", 3.0)
-    if not is_shipped(name):
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.with_suffix(".json").is_file():
         unknown = dict.fromkeys(("translates", "parameters", "slabs", "seconds", "machine"))
         return known | unknown | {"state": "not trained"}
-    card = read_card(WEIGHTS / f"{name}.safetensors")
+    card = read_card(path)
     training = card["training"]
     return known | {
         "translates": f"{'+'.join(card['sources'])} to {card['target']}",
-        "state": "ready",
-        "parameters": stored_parameters(name),
+        "state": "ready" if is_shipped(name) else "weights not here",
+        "parameters": stored_parameters(name) if is_shipped(name) else None,
         "slabs": training["slabs_seen"],
         "seconds": training["seconds"],
         "machine": training["machine"],
@@ -55,7 +56,7 @@ def settings_of(system: System) -> dict[str, Any]:
     return own | {f.name: getattr(system.sampling, f.name) for f in fields(system.sampling)}
 
 
-def get_system(name: str, **overrides: Any) -> System:
+def get_system(name: str, /, **overrides: Any) -> System:
     """A row of the table with settings changed; InputError for unknown names or values."""
     if name not in SYSTEMS:
         raise InputError(f"System {name!r} is unknown: choose one of {', '.join(SYSTEMS)}.")

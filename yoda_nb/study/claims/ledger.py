@@ -107,7 +107,7 @@ def _found(claim: Claim, study: Study) -> Finding:
 
 def check_findings(findings: Iterable[Finding]) -> None:
     """AssertionError for a number that cannot be right: an estimate outside its interval, a p that is none, a
-    verdict against its rule, an effect of no subject, or one that differs from the ledger of the docs."""
+    verdict against its rule, an effect of no subject, or a shipped table that no longer fits."""
     for f in findings:
         assert f.effects, f"{f.claim.id} has no effect"
         assert not f.stale, f"{f.claim.id} rests on tables that no longer fit: {', '.join(f.stale)}"
