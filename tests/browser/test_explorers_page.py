@@ -282,7 +282,7 @@ def test_an_explorer_without_its_images_keeps_its_picture_and_says_why(six, open
 def test_a_report_holds_live_explorers(open_blocked, tmp_path):
     source = """\
 import torch
-from yoda_nb import explorers
+from yoda_nb.figures import explorers
 mask = torch.ones((1, 14, 14, 14), dtype=torch.bool)
 images = {name: torch.full(mask.shape, value) for name, value in (("dim", -0.5), ("bright", 0.5))}
 explorers.volumes(images, mask, reference="dim").show(alt="Two flat boxes side by side.", caption="Boxes.")"""

@@ -14,7 +14,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 FIGURE = """\
 import os
 import matplotlib.pyplot as plt
-from yoda_nb.plots import show_figure
+from yoda_nb.figures.plots import show_figure
 fig, ax = plt.subplots(figsize=(4, 3))
 ax.plot([1, 4, 9])
 show_figure(fig, alt="A curve that rises", caption="Squares.")
