@@ -105,10 +105,20 @@ def test_the_list_tells_paper_reference_state_and_cost():
             assert row["state"] == "not trained" and row["parameters"] is None
 
 
-def test_a_row_without_its_model_says_so(monkeypatch):
+def test_a_row_without_its_weights_says_so_and_keeps_what_its_card_knows(monkeypatch):
     monkeypatch.setattr("yoda_nb.systems.table.is_shipped", lambda name: "/" not in name)
-    states = {row["name"]: row["state"] for row in describe_systems()}
-    assert states["yoda-regression"] == "ready" and all(states[name] == "not trained" for name in OWN)
+    rows = {row["name"]: row for row in describe_systems()}
+    assert rows["yoda-regression"]["state"] == "ready"
+    for name in OWN:
+        assert rows[name]["state"] == "weights not here" and rows[name]["parameters"] is None
+        assert rows[name]["slabs"] > 1e4 and rows[name]["translates"]
+
+
+def test_a_row_without_a_card_is_not_trained(monkeypatch, tmp_path):
+    monkeypatch.setattr("yoda_nb.systems.table.WEIGHTS", tmp_path)
+    monkeypatch.setattr("yoda_nb.systems.table.find_model", lambda *contrasts: "tiny-t1w-t2w-flair")
+    for row in describe_systems():
+        assert row["state"] == "not trained" and row["slabs"] is None
 
 
 def test_the_front_door_shows_the_table():
