@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import torch
+from volumes_by_hand import blob_volume
 
 from yoda_nb.figures import plots
-from yoda_nb.images.volumes import Volume
 from yoda_nb.metrics.segmentation import agreement, fraction_pairs
-
-
-def blob_volume(shape=(12, 14, 10)) -> Volume:
-    """A brain of grey 0 with two bright lesions."""
-    lesions = torch.zeros(1, *shape, dtype=torch.bool)
-    lesions[0, 3:5, 4:6, 4:6] = lesions[0, 8:10, 9:11, 4:7] = True
-    clean = torch.where(lesions, 0.8, 0.0)
-    mask = torch.ones_like(lesions)
-    return Volume(
-        source=clean.repeat(2, 1, 1, 1),
-        mask=mask,
-        affine=np.diag([3.0, 3, 3, 1]),
-        sources=("T1w", "T2w"),
-        subject="blob",
-        target=clean,
-        clean=clean,
-        labels=torch.full(lesions.shape, 3, dtype=torch.uint8),
-        lesions=lesions,
-        sigma=0.04,
-    )
 
 
 def fractions(found: dict[str, list[float]]) -> pd.DataFrame:

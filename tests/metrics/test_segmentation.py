@@ -7,10 +7,10 @@ import os
 import time
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
+from volumes_by_hand import blob_volume
 
 from yoda_nb.cli import app
 from yoda_nb.data.phantom import phantom_case
@@ -29,26 +29,6 @@ CARD = {"threshold": 0.5, "spacing_mm": 3.0, "net": {"channels": [4, 8], "thickn
 @pytest.fixture(scope="module")
 def phantom() -> Volume:
     return phantom_case(1001)
-
-
-def blob_volume(shape=(12, 14, 10)) -> Volume:
-    """A brain of grey 0 with two bright lesions."""
-    lesions = torch.zeros(1, *shape, dtype=torch.bool)
-    lesions[0, 3:5, 4:6, 4:6] = lesions[0, 8:10, 9:11, 4:7] = True
-    clean = torch.where(lesions, 0.8, 0.0)
-    mask = torch.ones_like(lesions)
-    return Volume(
-        source=clean.repeat(2, 1, 1, 1),
-        mask=mask,
-        affine=np.diag([3.0, 3, 3, 1]),
-        sources=("T1w", "T2w"),
-        subject="blob",
-        target=clean,
-        clean=clean,
-        labels=torch.full(lesions.shape, 3, dtype=torch.uint8),
-        lesions=lesions,
-        sigma=0.04,
-    )
 
 
 def test_the_shipped_segmenter_finds_the_lesions_of_an_acquired_image(phantom):

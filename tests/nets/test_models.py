@@ -12,37 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save
+from small_models import CARD, CONFIG, net, saved  # noqa: F401  # two fixtures
 
 from yoda_nb.errors import InputError
 from yoda_nb.nets.base import config_from_dict, config_to_dict
 from yoda_nb.nets.models import read_model, save_model
-from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.papers import NETS
-
-CONFIG = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
-
-
-CARD = {
-    "sources": ["T1w", "T2w"],
-    "target": "FLAIR",
-    "spacing_mm": 3.0,
-    "schedule": "linear",
-    "n_train": 1000,
-    "prediction": "v",
-    "training": {"seed": 0},
-}
-
-
-@pytest.fixture(scope="module")
-def net():
-    torch.manual_seed(0)
-    return CONFIG.build().eval()
-
-
-@pytest.fixture
-def saved(net, tmp_path) -> Path:
-    save_model(net, tmp_path / "tiny.safetensors", config=CONFIG, card=CARD)
-    return tmp_path / "tiny.safetensors"
 
 
 def rewrite(path: Path, state: dict | None = None, **changes) -> None:
