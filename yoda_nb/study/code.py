@@ -24,10 +24,10 @@ Place = tuple[str, str]  # module, name
 
 @dataclass
 class _Module:
-    """The statements that bind each name of a module, and where its imports lead."""
+    """The statements that bind each name of a module, bare of what does not count, and where its imports lead."""
 
-    bound: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imported: dict[str, Place] = field(default_factory=dict)  # name -> (module, "" for the module itself)
+    bound: dict[str, list[ast.AST]] = field(default_factory=dict)
+    imported: dict[str, Place] = field(default_factory=dict)
 
 
 def code_hash(roots: Iterable[Callable[..., Any] | type]) -> str:
@@ -36,7 +36,7 @@ def code_hash(roots: Iterable[Callable[..., Any] | type]) -> str:
     for module, name in sorted(_closure({(root.__module__, root.__qualname__.split(".")[0]) for root in roots})):
         digest.update(f"{module} {name}".encode())
         for statement in _module(module).bound[name]:
-            digest.update(_bare(statement).encode())
+            digest.update(ast.dump(statement).encode())
     return digest.hexdigest()
 
 
@@ -66,9 +66,9 @@ def _definition(module: str, name: str) -> Place | None:
     return None
 
 
-def _named(here: _Module, module: str, statement: ast.stmt) -> Iterator[Place]:
+def _named(here: _Module, module: str, statement: ast.AST) -> Iterator[Place]:
     """What a statement names: definitions of its module, imports, and attributes of imported modules."""
-    for node in ast.walk(_stripped(statement)):
+    for node in ast.walk(statement):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             target, attribute = here.imported.get(node.value.id, ("", "")), node.attr
             if target[0] and _file(".".join(filter(None, target))):
@@ -89,12 +89,12 @@ def _module(name: str) -> _Module:
             for alias in statement.names:
                 found.imported[alias.asname or alias.name] = (statement.module, alias.name)
         elif isinstance(statement, ast.FunctionDef | ast.ClassDef):
-            found.bound.setdefault(statement.name, []).append(statement)
+            found.bound.setdefault(statement.name, []).append(_bare(statement))
         elif isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for node in (node for target in targets for node in ast.walk(target)):
                 if isinstance(node, ast.Name):
-                    found.bound.setdefault(node.id, []).append(statement)
+                    found.bound.setdefault(node.id, []).append(_bare(statement))
     return found
 
 
@@ -126,9 +126,6 @@ class _Stripped(ast.NodeTransformer):
         return node
 
 
-def _bare(statement: ast.stmt) -> str:
-    return ast.dump(_stripped(statement))
-
-
-def _stripped(statement: ast.stmt) -> ast.AST:
+def _bare(statement: ast.stmt) -> ast.AST:
+    """A copy of a statement without its docstrings and annotations."""
     return _Stripped().visit(ast.parse(ast.unparse(statement)).body[0])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from yoda_nb.diffusion.process import expected
 from yoda_nb.images.volumes import Volume
-from yoda_nb.metrics.images import score
+from yoda_nb.metrics.images import evaluate
 from yoda_nb.metrics.noise import white_matter_noise
 from yoda_nb.study.rebuild import Say, where_and_when
 from yoda_nb.study.sampling import samples
@@ -45,9 +45,8 @@ def measure(
                     ALL, dataset=dataset, sources=sources, target=target, mirror=str(mirror) if mirror else None
                 )
             ):
-                assert v.clean is not None  # a phantom's
                 (smooth,) = samples(v, "yoda-regression", device=device)
-                found = score((smooth + 1) / 2, (v.clean + 1) / 2, v.mask, data_range=1)
+                found = evaluate(v, smooth, reference="truth")
                 smooth_rows.append({"dataset": dataset, "target": target, **found})
                 if k < subjects and target == "FLAIR":
                     sampled.append({"dataset": dataset, "subject": v.subject, **_noise(v, smooth, device)})
