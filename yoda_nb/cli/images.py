@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Option
 
@@ -126,7 +126,13 @@ def train(
         ),
     ] = None,
     initial: Annotated[str | None, Option(help="A shipped model, or a .safetensors file, to start from.")] = None,
+    regression: Annotated[bool, Option("--regression", help="Regression alone: the net's first step (T = 1).")] = False,
     phantoms: Annotated[int, Option(help="Phantoms to generate.")] = 384,
+    scanner: Annotated[str, Option(help="Phantoms of one 'protocol', or of 'any' scanner and disease.")] = "protocol",
+    packs: Annotated[Path | None, Option(help="Train on this folder of packs ('yoda-nb data pack') instead.")] = None,
+    rehearse: Annotated[int, Option(help="Phantoms of any scanner beside real volumes, lest it forgets.")] = 0,
+    share: Annotated[float, Option(help="Share of the slabs that are real, beside rehearsed phantoms.")] = 0.5,
+    augment: Annotated[float, Option(help="Spread of the random gain and gamma of each source.")] = 0.05,
     dataset: Annotated[str | None, Option(help="Train on this dataset of the manifest instead of phantoms.")] = None,
     manifest: Manifest = MANIFEST,
     mirror: Mirror = None,
@@ -157,7 +163,9 @@ def train(
         import torch
 
         torch.set_num_threads(threads)
-    own = {} if row else {"schedule": schedule, "prediction": predict}
+    own: dict[str, Any] = {} if row else {"schedule": schedule, "prediction": predict}
+    if regression:
+        own["regression"] = True
     words = ["DIR" if i and sys.argv[i - 1] == "--mirror" else w for i, w in enumerate(sys.argv)][1:]
     card = run(
         save,
@@ -168,7 +176,11 @@ def train(
         row=row,
         initial=initial,
         dataset=dataset,
+        packs=packs,
         phantoms=phantoms,
+        scanner=scanner,
+        rehearse=rehearse,
+        share=share,
         spacing=spacing,
         manifest=manifest,
         mirror=mirror,
@@ -181,6 +193,7 @@ def train(
         window=window,
         lr=lr,
         seed=seed,
+        augment=augment,
         **own,
     )
     emit(card, json, f"{save}: {steps} steps in {card['training']['seconds']} s")

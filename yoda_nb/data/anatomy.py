@@ -90,3 +90,25 @@ def _centred(fractions: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.
     moved = affine.copy()
     moved[:3, 3] = -affine[:3, :3] @ middle
     return fractions, moved
+
+
+def grid_affine(shape: tuple[int, int, int], spacing: float) -> np.ndarray:
+    """RAS+ grid centred on the brain."""
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    affine[:3, 3] = -spacing * (np.array(shape) - 1) / 2
+    return affine
+
+
+def rotation(angles: np.ndarray) -> np.ndarray:
+    from scipy.spatial.transform import Rotation  # a third of a second
+
+    return Rotation.from_euler("xyz", angles).as_matrix()
+
+
+def solid(mask: np.ndarray) -> np.ndarray:
+    """Largest connected component with its holes filled."""
+    pieces, count = ndimage.label(mask)
+    if count == 0:
+        raise InputError("The phantom's field of view holds no brain: enlarge shape or spacing.")
+    largest = np.argmax(np.bincount(pieces.ravel())[1:]) + 1
+    return ndimage.binary_fill_holes(pieces == largest)

@@ -7,74 +7,19 @@ turn tissues into contrasts, and a bias field, lesions and Rician noise make an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy import ndimage
 
-from yoda_nb.data.anatomy import tissue_fractions
+from yoda_nb.data.anatomy import grid_affine, rotation, solid, tissue_fractions
+from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, PulseSequence, signal
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, intensity_window
 
 TISSUES = ("background", "CSF", "GM", "WM")  # the codes 0..3 of ``Volume.labels``
-
-# T1 ms, T2 ms, proton density at 3 T (rounded from Stanisz 2005 and Wansapura 1999)
-TISSUE_CONSTANTS = {
-    "CSF": (4300.0, 2000.0, 1.00),
-    "GM": (1350.0, 100.0, 0.82),
-    "WM": (830.0, 72.0, 0.70),
-    "lesion": (1350.0, 130.0, 0.85),
-}
-# Share of fat in the signal of the fat-fraction map FF. A brain has little free fat, so myelin-rich white
-# matter plays fat's part, grey matter muscle's and CSF water's; a lesion has lost half of its myelin.
-FAT = {"CSF": 0.02, "GM": 0.15, "WM": 0.80, "lesion": 0.40}
-
-
-@dataclass(frozen=True)
-class PulseSequence:
-    """One MR sequence; times in ms, flip angle in degrees."""
-
-    kind: str  # "spin-echo" | "gradient-echo" | "inversion-recovery"
-    tr: float
-    te: float
-    ti: float = 0.0
-    flip: float = 90.0
-
-
-PROTOCOLS = {
-    "a": {
-        "T1w": PulseSequence("gradient-echo", tr=20, te=4, flip=28),
-        "T2w": PulseSequence("spin-echo", tr=5000, te=95),
-        "PDw": PulseSequence("spin-echo", tr=3000, te=15),
-        "FLAIR": PulseSequence("inversion-recovery", tr=9000, te=125, ti=2400),
-        "FF": PulseSequence("gradient-echo", tr=10, te=2, flip=3),  # last: it draws two images' noise
-    },
-    "b": {  # another scanner, for generalisation
-        "T1w": PulseSequence("gradient-echo", tr=12, te=5, flip=20),
-        "T2w": PulseSequence("spin-echo", tr=3500, te=80),
-        "PDw": PulseSequence("spin-echo", tr=2200, te=20),
-        "FLAIR": PulseSequence("inversion-recovery", tr=8000, te=105, ti=2250),
-        "FF": PulseSequence("gradient-echo", tr=8, te=3, flip=4),
-    },
-}
-
-
-def signal(tissue: tuple[float, float, float], sequence: PulseSequence) -> float:
-    """Magnitude signal of one tissue (T1 ms, T2 ms, PD) under a sequence, arbitrary units.
-
-    Spin echo, spoiled gradient echo (Ernst) and inversion recovery in their textbook form, with
-    T2* taken as T2 in the gradient echo.
-    """
-    t1, t2, density = tissue
-    e1, e2 = np.exp(-sequence.tr / t1), np.exp(-sequence.te / t2)
-    if sequence.kind == "spin-echo":
-        return float(density * (1 - e1) * e2)
-    if sequence.kind == "gradient-echo":
-        flip = np.deg2rad(sequence.flip)
-        return float(density * np.sin(flip) * (1 - e1) / (1 - np.cos(flip) * e1) * e2)
-    return float(abs(density * (1 - 2 * np.exp(-sequence.ti / t1) + e1)) * e2)
 
 
 def phantom_case(
@@ -89,6 +34,7 @@ def phantom_case(
     bias: float = 0.06,
     bias_own: float = 0.01,
     style: float = 0.0,
+    scanner: str = "protocol",
     sources: tuple[str, ...] = ("T1w", "T2w"),
     target: str = "FLAIR",
 ) -> Volume:
@@ -102,18 +48,26 @@ def phantom_case(
     receive field that all contrasts of one session share, ``bias_own`` that of a field of each
     contrast alone, which no model can predict. ``style`` changes the look of the target from
     subject to subject (``_styled``; 1 is clearly visible), which no source tells either (seed 004,
-    2.2). Raises InputError for an unknown protocol or contrast, a spacing that is none, and a field
+    2.2). ``scanner="any"`` draws sequences, tissue constants, thickness, fields, noise and disease at
+    random (``scanner``), and its target is canonical and without noise; then the options from ``sigma``
+    to ``style`` mean nothing, save that without ``lesions`` there is no disease. Raises InputError for an unknown protocol or contrast, a spacing that is none, and a field
     of view without brain.
     """
     contrasts = (*sources, target)
     _check(protocol, sources, target, spacing)
+    if scanner != "protocol":
+        from yoda_nb.data.scanner import any_scanner_case
+
+        return any_scanner_case(
+            seed, spacing=spacing, shape=shape, anatomy=anatomy, disease=lesions, sources=sources, target=target
+        )
     d, h, w = (int(n) for n in shape)
     shape = (d, h, w)
     warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng = (
         np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6)
     )
     fractions = _subject(anatomy, shape, spacing, warp_rng)  # (3,D,H,W) CSF, GM, WM
-    mask = _solid(fractions.sum(0) > 0.5)
+    mask = solid(fractions.sum(0) > 0.5)
     lesion = _lesions(fractions, mask, spacing, lesion_rng) if lesions else np.zeros(shape)
     constants = {name: _jitter(c, tissue_rng) for name, c in TISSUE_CONSTANTS.items()}
     field = _smooth_field(shape, spacing, bias, bias_rng)
@@ -144,7 +98,7 @@ def phantom_case(
     return Volume(
         source=torch.cat([_to_range(noisy[name], mask) for name in sources]),
         mask=torch.from_numpy(inside),
-        affine=_grid_affine(shape, spacing),
+        affine=grid_affine(shape, spacing),
         sources=tuple(sources),
         contrast=target,
         subject=_name(seed, style, anatomy),
@@ -215,32 +169,19 @@ def _jitter(constants: tuple[float, float, float], rng: np.random.Generator) -> 
     return tuple(np.array(constants) * np.exp(rng.normal(0, [0.02, 0.02, 0.01])))
 
 
-def _grid_affine(shape: tuple[int, int, int], spacing: float) -> np.ndarray:
-    """RAS+ grid centred on the brain."""
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    affine[:3, 3] = -spacing * (np.array(shape) - 1) / 2
-    return affine
-
-
 def _subject(anatomy, shape, spacing, rng: np.random.Generator) -> np.ndarray:
     """Deform an anatomy and sample it: (3,D,H,W) fractions whose sum is at most 1."""
     fractions, affine = tissue_fractions(None if anatomy is None else str(anatomy), float(spacing))
     angles, scale = rng.normal(0, 0.06, 3), np.exp(rng.normal(0, 0.04, 3))
-    linear = _rotation(angles) @ np.diag(scale)
+    linear = rotation(angles) @ np.diag(scale)
     shift = rng.normal(0, 3.0, 3)
     grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
-    points = grid * spacing + _grid_affine(shape, spacing)[:3, 3].reshape(3, 1, 1, 1)
+    points = grid * spacing + grid_affine(shape, spacing)[:3, 3].reshape(3, 1, 1, 1)
     points = np.tensordot(linear, points, 1) + shift.reshape(3, 1, 1, 1)
     points += np.stack([_smooth_field(shape, spacing, 2.5, rng, knots=30.0) for _ in range(3)])
     inverse = np.linalg.inv(affine)
     index = np.tensordot(inverse[:3, :3], points, 1) + inverse[:3, 3].reshape(3, 1, 1, 1)
     return np.stack([ndimage.map_coordinates(f, index, order=1) for f in fractions])
-
-
-def _rotation(angles: np.ndarray) -> np.ndarray:
-    from scipy.spatial.transform import Rotation  # a third of a second
-
-    return Rotation.from_euler("xyz", angles).as_matrix()
 
 
 def _smooth_field(shape, spacing, std: float, rng: np.random.Generator, knots: float = 60.0) -> np.ndarray:
@@ -249,15 +190,6 @@ def _smooth_field(shape, spacing, std: float, rng: np.random.Generator, knots: f
     index = np.meshgrid(*(1 + np.arange(n) * spacing / knots for n in shape), indexing="ij")
     field = ndimage.map_coordinates(coarse, index, order=3, mode="nearest")
     return (std * field).astype(np.float32)
-
-
-def _solid(mask: np.ndarray) -> np.ndarray:
-    """Largest connected component with its holes filled."""
-    pieces, count = ndimage.label(mask)
-    if count == 0:
-        raise InputError("The phantom's field of view holds no brain: enlarge shape or spacing.")
-    largest = np.argmax(np.bincount(pieces.ravel())[1:]) + 1
-    return ndimage.binary_fill_holes(pieces == largest)
 
 
 def _lesions(fractions, mask, spacing, rng: np.random.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yoda_nb.data.manifest import FIELD_OF_VIEW, fetch, load_case, read_manifest
+from yoda_nb.data.packs import ENDING, read_pack
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
@@ -17,7 +18,14 @@ from yoda_nb.papers import TRAININGS
 from yoda_nb.papers.yoda import PRESETS
 from yoda_nb.systems.models import load_model
 from yoda_nb.training.batches import TrainConfig
-from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, train_model, training_phantoms
+from yoda_nb.training.recipes import (
+    TRAIN_SEEDS,
+    VALIDATION_SEEDS,
+    describe_phantoms,
+    kept_phantoms,
+    train_model,
+    training_phantoms,
+)
 
 N_PHANTOMS = 128  # of a row
 FOLDERS = {False: "systems", True: "variants"}  # below the shipped weights: never chosen unless named
@@ -32,6 +40,7 @@ class TrainingData:
     volumes: list[Volume]
     validation: list[Volume]
     described: str
+    weights: tuple[float, ...] = ()  # how often each volume is drawn; none: all alike
 
 
 def train(
@@ -44,7 +53,11 @@ def train(
     row: str | None = None,
     initial: str | Path | None = None,
     dataset: str | None = None,
+    packs: str | Path | None = None,
     phantoms: int = 384,
+    scanner: str = "protocol",
+    rehearse: int = 0,
+    share: float = 0.5,
     spacing: float = 3.0,
     manifest: str | Path = MANIFEST,
     mirror: str | Path | None = None,
@@ -58,10 +71,13 @@ def train(
 
     The net and method are YODA's at a ``preset``'s size, or those of a ``row`` of the table of
     systems; with ``initial`` the weights of a model are where it starts. It learns from ``phantoms``
-    phantoms (two thirds from the manifest's label maps with ``label_maps``), or from a ``dataset`` of
-    the manifest, at ``spacing`` mm. ``out`` holds the run: the same call goes on where it stopped.
-    ``changes`` are fields of ``TrainConfig`` such as steps, batch_size, window, lr, seed. Raises
-    InputError before anything slow for unknown names and a path that cannot be written.
+    phantoms (two thirds from the manifest's label maps with ``label_maps``; of any scanner and disease
+    with ``scanner="any"``), from a ``dataset`` of the manifest, or from the volumes of a folder of
+    ``packs``, at ``spacing`` mm. Beside real volumes ``rehearse`` phantoms of any scanner keep what was
+    learned from them: ``share`` of the slabs are real. ``out`` holds the run: the same call goes on
+    where it stopped. ``changes`` are fields of ``TrainConfig`` such as steps, batch_size, window, lr,
+    regression, seed. Raises InputError before anything slow for unknown names and a path that cannot
+    be written.
     """
     save, sources = Path(save), tuple(sources)
     if save.suffix != ".safetensors":
@@ -73,11 +89,28 @@ def train(
             f"{initial} is {start.config} for {'+'.join(start.sources)} to {start.contrast}, but this training's net "
             f"is {config.net} for {'+'.join(sources)} to {target}: choose its preset or row, sources and target."
         )
-    if dataset:
+    any_scanner = partial(
+        scanner_volumes,
+        sources=sources,
+        target=target,
+        spacing=spacing,
+        keep=Path(out) / "phantoms",
+        manifest=Path(manifest),
+        mirror=mirror,
+        label_maps=label_maps,
+        workers=workers,
+    )
+    if packs:
+        data = packed_volumes(Path(packs), sources, target)
+    elif dataset:
         data = dataset_volumes(dataset, sources, target, spacing=spacing, manifest=Path(manifest), mirror=mirror)
+    elif scanner == "any":
+        data = any_scanner(phantoms)
     else:
         maps = label_map_files(Path(manifest), mirror) if label_maps else []
         data = phantom_volumes(phantoms, sources, target, spacing=spacing, anatomies=maps, workers=workers)
+    if rehearse:
+        data = mixed(data, any_scanner(rehearse), share)
     about: dict[str, Any] = {"title": TRAININGS[row].title, "extra": TRAININGS[row].extra(data.volumes)} if row else {}
     return train_model(
         save,
@@ -89,6 +122,7 @@ def train(
         device=device,
         command=command,
         initial=None if start is None else start.net,
+        weights=data.weights,
         **about,
     )
 
@@ -121,6 +155,72 @@ def phantom_volumes(
     volumes = training_phantoms(n, **make)
     validation = training_phantoms(VALIDATION, first_seed=VALIDATION_SEEDS, **make)
     return TrainingData(volumes, validation, describe_phantoms(n, anatomies))
+
+
+def scanner_volumes(
+    n: int,
+    *,
+    sources: tuple[str, ...],
+    target: str,
+    spacing: float,
+    keep: Path,
+    manifest: Path = MANIFEST,
+    mirror: str | Path | None = None,
+    label_maps: bool = True,
+    workers: int = 1,
+) -> TrainingData:
+    """``n`` phantoms of any scanner: every label map of the manifest and MNI152 in turn, kept as packs.
+
+    Those of anatomies that the manifest holds out are for validation.
+    """
+    cases = read_manifest(manifest, dataset="synthseg") if label_maps else []
+    maps = [(fetch(case.images["labels"], root=case.root, mirror=mirror), case.split) for case in cases]
+    anatomies = [*maps, (None, "train")]
+    turns = [(TRAIN_SEEDS + i, *anatomies[i % len(anatomies)]) for i in range(n)]
+    volumes = kept_phantoms(
+        [(seed, anatomy) for seed, anatomy, _ in turns],
+        keep,
+        sources=sources,
+        target=target,
+        spacing=spacing,
+        workers=workers,
+    )
+    by_split = {
+        train: [v for v, (*_, split) in zip(volumes, turns, strict=True) if (split == "train") is train]
+        for train in (True, False)
+    }
+    names = ", ".join(file.name for file, split in maps if split == "train")
+    described = f"{len(by_split[True])} phantoms of any scanner, seeds {TRAIN_SEEDS} and up: MNI152 {names} in turn"
+    return TrainingData(by_split[True], by_split[False], described)
+
+
+def packed_volumes(folder: Path, sources: tuple[str, ...], target: str) -> TrainingData:
+    """The volumes of a folder of packs; those whose file begins with "val-" are for validation."""
+    files = sorted(folder.glob(f"*{ENDING}"))
+    if not files:
+        raise InputError(f"{folder} holds no packs (*{ENDING}): write some with 'yoda-nb data pack'.")
+    volumes = {file: read_pack(file) for file in files}
+    for file, v in volumes.items():
+        if (v.sources, v.contrast) != (sources, target):
+            raise InputError(
+                f"{file} holds {'+'.join(v.sources)} and {v.contrast}, but this training needs "
+                f"{'+'.join(sources)} and {target}: choose its sources and target."
+            )
+    held_out = [v for file, v in volumes.items() if file.name.startswith("val-")]
+    training = [v for file, v in volumes.items() if not file.name.startswith("val-")]
+    people = ", ".join(sorted({v.subject.split("~")[0] for v in training}))
+    return TrainingData(training, held_out, f"{len(training)} volumes of {people}")
+
+
+def mixed(real: TrainingData, phantoms: TrainingData, share: float) -> TrainingData:
+    """Real volumes with phantoms beside them: ``share`` of the slabs are real."""
+    if not 0 < share < 1:
+        raise InputError(f"share {share} is no share of real slabs: give a number between 0 and 1.")
+    weights = (share / len(real.volumes),) * len(real.volumes)
+    weights += ((1 - share) / len(phantoms.volumes),) * len(phantoms.volumes)
+    described = f"{real.described} ({share:.0%} of the slabs); {phantoms.described}"
+    validation = real.validation or phantoms.validation
+    return TrainingData([*real.volumes, *phantoms.volumes], validation, described, weights)
 
 
 def label_map_files(manifest: Path = MANIFEST, mirror: str | Path | None = None) -> list[Path]:

@@ -86,11 +86,13 @@ class Item:
     mask: Tensor  # (1,D,H,W) bool
     box: tuple[slice, slice, slice]
     key: Tensor  # (3,bins) style key of the target (seed 004), no bins for a net without
+    weight: float = 1.0  # how often it is drawn
 
 
-def make_pool(volumes: Sequence[Volume], config: TrainConfig) -> list[Item]:
+def make_pool(volumes: Sequence[Volume], config: TrainConfig, weights: Sequence[float] = ()) -> list[Item]:
     """Keep what training needs of each volume in memory, as float16, padded to the window.
 
+    ``weights`` say how often each is drawn, by default all alike.
     Raises InputError for no volumes, for one without target or with another number of sources
     than the net takes, and for a window that the net cannot halve often enough.
     """
@@ -101,7 +103,7 @@ def make_pool(volumes: Sequence[Volume], config: TrainConfig) -> list[Item]:
     if config.window % config.net.divisor:
         raise InputError(f"The window {config.window} must be a multiple of {config.net.divisor} for this net.")
     items = []
-    for v in volumes:
+    for v, weight in zip(volumes, weights or [1.0] * len(volumes), strict=True):
         if v.target is None:
             raise InputError(f"Subject {v.subject} has no target image: give one or leave it out.")
         if len(v.source) != config.net.n_sources:
@@ -116,7 +118,7 @@ def make_pool(volumes: Sequence[Volume], config: TrainConfig) -> list[Item]:
         margin = tuple(m / s for m, s in zip(config.margin_mm, v.spacing, strict=True))
         bins = getattr(config.net, "style_bins", 0)
         key = style_key(histogram(v.target, v.mask, bins)) if bins else torch.zeros(3, 0)
-        items.append(Item(images, mask, roi_box(mask[0], margin), key))
+        items.append(Item(images, mask, roi_box(mask[0], margin), key, float(weight)))
     return items
 
 
@@ -128,6 +130,8 @@ def data_hash(pool: Sequence[Item]) -> str:
             digest.update(f"{tuple(x.shape)} {x.dtype}".encode())
             digest.update(x.contiguous().numpy().data)
         digest.update(str(item.box).encode())
+        if item.weight != 1:
+            digest.update(str(item.weight).encode())
     return digest.hexdigest()
 
 
@@ -162,9 +166,16 @@ def draw_batch(pool: Sequence[Item], config: TrainConfig, step: int, rank: int =
     )
 
 
+def _draw_item(pool: Sequence[Item], rng: np.random.Generator) -> Item:
+    weights = np.array([item.weight for item in pool])
+    if (weights == weights[0]).all():
+        return pool[int(rng.integers(len(pool)))]
+    return pool[int(rng.choice(len(pool), p=weights / weights.sum()))]
+
+
 def _draw_slab(pool: Sequence[Item], config: TrainConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """One slab of all channels (1,(1+C)*S,A,B), the mask of its middle slice (1,1,A,B), the volume's style key."""
-    item = pool[int(rng.integers(len(pool)))]
+    item = _draw_item(pool, rng)
     axis = config.views[rng.integers(len(config.views))]
     cut = [slice(None)] * 3
     for d in range(3):

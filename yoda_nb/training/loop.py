@@ -49,14 +49,16 @@ def fit(
     checkpoint_every: int = 500,
     stop_after: int | None = None,
     initial: nn.Module | None = None,
+    weights: Sequence[float] = (),
     on_log: Callable[[dict], None] | None = None,
 ) -> nn.Module:
     """Train a net and return its exponential moving average, on ``device``, in eval mode.
 
     ``out`` holds ``checkpoint.pt`` (replaced atomically) and ``log.jsonl``; a run found there goes
     on where it stopped. ``stop_after`` ends after that many steps of this call (the learning rate
-    still follows ``config.steps``). ``initial`` starts from another net's weights. Under torchrun
-    every process draws its own batches and gradients are averaged.
+    still follows ``config.steps``). ``initial`` starts from another net's weights; ``weights`` say
+    how often each volume is drawn, by default all alike. Under torchrun every process draws its own
+    batches and gradients are averaged.
 
     Ctrl-C and SIGTERM end the step in hand, write the checkpoint and raise KeyboardInterrupt with
     what to do next; a second Ctrl-C does not wait. Raises InputError for volumes that do not fit
@@ -66,7 +68,7 @@ def fit(
     with _process_group() as rank, _stop_requests() as requests:
         device = torch.device(device or _default_device())
         out = None if out is None else Path(out)
-        pool = make_pool(volumes, config)
+        pool = make_pool(volumes, config, weights)
         held_out = make_pool(validation, config) if validation else None
         data = data_hash(pool) if out else ""
         state, first, seconds = _start(config, device, initial, out, data)

@@ -14,8 +14,10 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from yoda_nb.data.packs import ENDING, read_pack, write_pack
 from yoda_nb.data.phantom import phantom_case
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.space import roi_box
+from yoda_nb.images.volumes import Volume, crop_volume
 from yoda_nb.nets.models import describe_machine, save_model
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.denoising import REGRESSION
@@ -23,6 +25,7 @@ from yoda_nb.training.loop import fit
 
 TRAIN_SEEDS = 100_000  # training seeds start here: the manifest's subjects are all below
 VALIDATION_SEEDS = 900_000
+ROOM = (176, 208, 176)  # mm, of a phantom of any scanner
 
 
 def training_phantoms(
@@ -62,6 +65,38 @@ def training_phantoms(
         return list(progress(pool.map(make, seeds, chunksize=max(1, n // (4 * workers)))))
 
 
+def kept_phantoms(
+    cases: Sequence[tuple[int, Path | None]],
+    keep: Path,
+    *,
+    sources: tuple[str, ...] = ("T1w", "T2w"),
+    target: str = "FLAIR",
+    spacing: float = 1.0,
+    workers: int = 1,
+) -> list[Volume]:
+    """Phantoms of any scanner for each (seed, anatomy), cut to the brain, made once and kept as packs."""
+    make = partial(_kept_phantom, keep=keep, sources=sources, target=target, spacing=spacing)
+    keep.mkdir(parents=True, exist_ok=True)
+    progress = partial(tqdm, total=len(cases), desc="phantoms", mininterval=5)
+    if workers == 1:
+        return [read_pack(file) for file in progress(map(make, cases))]
+    with ProcessPoolExecutor(workers) as pool:
+        return [read_pack(file) for file in progress(pool.map(make, cases))]
+
+
+def _kept_phantom(case: tuple[int, Path | None], *, keep: Path, sources, target: str, spacing: float) -> Path:
+    seed, anatomy = case
+    name = f"{seed}-{'MNI152' if anatomy is None else anatomy.name.split('.')[0]}"
+    path = keep / f"{name}-{'-'.join(sources)}-{target}-{spacing:g}mm{ENDING}"
+    if not path.is_file():
+        shape = tuple(round(mm / spacing) for mm in ROOM)
+        v = phantom_case(
+            seed, anatomy=anatomy, scanner="any", sources=sources, target=target, spacing=spacing, shape=shape
+        )
+        write_pack(crop_volume(v, roi_box(v.mask, (4, 4, 4))), path)
+    return path
+
+
 def describe_phantoms(n: int, anatomies: Sequence[Path]) -> str:
     """What a card says of ``training_phantoms``."""
     maps = ", ".join(Path(a).name for a in anatomies)
@@ -79,15 +114,16 @@ def train_model(
     validation: Sequence[Volume] = (),
     device: str | None = None,
     initial: nn.Module | None = None,
+    weights: Sequence[float] = (),
     command: str = "",
     title: str = "",
     extra: Mapping[str, object] | None = None,
 ) -> dict:
     """Train, write the weights to ``path`` and the card beside them; returns the card.
 
-    ``out`` holds the run and resumes it; ``initial`` starts from another net's weights; ``data``,
-    ``command``, ``title`` and ``extra`` are for the card. All volumes must share their contrasts and be
-    of one isotropic spacing.
+    ``out`` holds the run and resumes it; ``initial`` starts from another net's weights; ``weights``
+    as in ``fit``; ``data``, ``command``, ``title`` and ``extra`` are for the card. All volumes must share
+    their contrasts and be of one isotropic spacing.
     """
     net = fit(
         volumes,
@@ -96,6 +132,7 @@ def train_model(
         validation=validation,
         device=device,
         initial=initial,
+        weights=weights,
         checkpoint_every=int(config.option("log_every", 500)),
     )
     # what the run wrote, for this call may only have resumed the end of it

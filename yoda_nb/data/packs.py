@@ -1,0 +1,71 @@
+"""Packs: the voxels of a volume that training needs, in a file of a few MB.
+
+Only what lies inside the brain mask is kept, as float16: 7 MB for three contrasts at 1 mm. Outside it
+every image is -1 anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import atomic
+from yoda_nb.images.volumes import Volume, required
+
+ENDING = ".pack.safetensors"
+
+
+def write_pack(volume: Volume, path: str | Path) -> Path:
+    """Keep sources (C,D,H,W), target (1,D,H,W) and mask of a volume in a ``.pack.safetensors`` file.
+
+    Values are rounded to float16 (5e-4 on [-1,1]). The file appears whole or not at all. Raises
+    InputError for a volume without target.
+    """
+    inside = volume.mask[0]
+    images = torch.cat([volume.source, required(volume, "target")])
+    about = {
+        "shape": volume.shape,
+        "affine": np.asarray(volume.affine).tolist(),
+        "sources": volume.sources,
+        "contrast": volume.contrast,
+        "subject": volume.subject,
+    }
+    tensors = {
+        "values": images[:, inside].half().contiguous(),
+        "mask": torch.from_numpy(np.packbits(inside.numpy())),
+    }
+    with atomic(Path(path)) as part:
+        save_file(tensors, part, metadata={"volume": json.dumps(about)})
+    return Path(path)
+
+
+def read_pack(path: str | Path) -> Volume:
+    """The Volume that ``write_pack`` kept: float32 in [-1,1], -1 outside the mask.
+
+    Raises InputError for a file that is no pack or is cut short.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["volume"])
+            values, bits = file.get_tensor("values").float(), file.get_tensor("mask").numpy()
+        shape = tuple(about["shape"])
+        inside = torch.from_numpy(np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool))
+        images = torch.full((len(values), *shape), -1.0)
+        images[:, inside] = values
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is no pack of a volume: write it again with 'yoda-nb data pack'.") from error
+    return Volume(
+        source=images[:-1],
+        mask=inside[None],
+        affine=np.array(about["affine"]),
+        sources=tuple(about["sources"]),
+        contrast=about["contrast"],
+        subject=about["subject"],
+        target=images[-1:],
+    )
