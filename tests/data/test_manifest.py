@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
+import subprocess
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +13,8 @@ import numpy as np
 import pooch
 import pytest
 
+from yoda_nb.data import checksums
+from yoda_nb.data.checksums import git_blob
 from yoda_nb.data.manifest import check, fetch, load_case, read_manifest
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.data.rows import COLUMNS
@@ -64,8 +68,18 @@ def test_shipped_manifest_lists_what_the_project_promises():
 
 
 def test_the_same_maps_are_at_hand_in_the_mirror(mirror):
-    cases = read_manifest(MANIFEST)
+    cases = [case for case in read_manifest(MANIFEST) if case.dataset != "ms"]
     assert {row["status"] for row in check(cases, mirror=mirror)} == {"present", "generated"}
+
+
+def test_what_is_in_the_mirror_of_the_patients_is_what_was_published(mirror):
+    here = [path for path in (mirror / "ms").rglob("*.nii.gz")]
+    if not here:
+        pytest.skip("the mirror has no folder ms")
+    rows = check(read_manifest(MANIFEST, dataset="ms"), mirror=mirror)
+    found = {Path(row["where"]) for row in rows if row["status"] == "present"}
+    assert {row["status"] for row in rows} <= {"present", "missing"}  # no file is another patient's of that name
+    assert found == {path for path in here if path.name not in ("gt.nii.gz", "brainmask.nii.gz")}
 
 
 # reading
@@ -119,6 +133,8 @@ BAD_CELLS = [
     ("dataset", ""),
     ("split", "training"),
     ("sha256", "abc"),
+    ("sha256", "git:" + "0" * 64),
+    ("sha256", "0" * 40),
     ("contrast", "any"),
     ("uri", "phantom:1"),
 ]
@@ -181,6 +197,10 @@ def test_bad_urls(tmp_path, url):
             ],
             "line 3: anatomy m is in split test",
         ),
+        (
+            [{"subject": "s_ses-1"}, {"subject": "s_ses-2", "split": "test"}],
+            "line 3: one person as s_ses-1 and s_ses-2 .*train and test",
+        ),
         ([], "no rows"),
     ],
 )
@@ -229,7 +249,39 @@ def test_links_that_lead_out(tmp_path):
     assert load_case(read_manifest(path)[0], sources=["T1w"]).shape == (20, 20, 20)
 
 
+@pytest.mark.parametrize("way", ["absolute", "dots", "link"])
+def test_paths_out_of_the_folder_are_followed_if_the_user_says_so(tmp_path, way):
+    root = tmp_path / "root"
+    root.mkdir()
+    file = ball(tmp_path, "a.nii.gz")
+    (root / "link.nii.gz").symlink_to(file)
+    uri = {"absolute": str(file), "dots": "../a.nii.gz", "link": "link.nii.gz"}[way]
+    path = manifest(root, {"uri": uri}, {"uri": uri, "contrast": "labels", "subject": "m"})
+    with pytest.raises(InputError, match="line 2: .*--trust-paths"):
+        read_manifest(path)
+    case, _ = read_manifest(path, trust_paths=True)
+    assert load_case(case, sources=["T1w"]).shape == (20, 20, 20)
+    assert check([case])[0]["status"] == "present"
+
+
+@pytest.mark.parametrize("uri", ["~/a.nii", "file:///etc/passwd", "http://x.org/a.nii", "x\\a.nii", "n/a"])
+def test_trust_in_paths_is_not_trust_in_everything(tmp_path, uri):
+    with pytest.raises(InputError, match="line 2: "):
+        read_manifest(manifest(tmp_path, {"uri": uri}), trust_paths=True)
+
+
 # fetching
+
+
+def git_id(content: bytes) -> str:
+    """What git would call a file of this content."""
+    return "git:" + hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def test_a_blob_id_is_what_git_says(tmp_path):
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 20_000)
+    said = subprocess.run(["git", "hash-object", tmp_path / "file"], capture_output=True, text=True, check=True)
+    assert git_blob(tmp_path / "file") == "git:" + said.stdout.strip() == git_id(bytes(range(256)) * 20_000)
 
 
 @pytest.fixture
@@ -245,16 +297,17 @@ def served(monkeypatch, tmp_path):
             raise ConnectionError("no network")
         Path(output).write_bytes(content[0])
 
-    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *a, **k: download)
+    monkeypatch.setattr(pooch, "HTTPDownloader", lambda: download)
     return content
 
 
-@pytest.fixture
-def remote(tmp_path):
+@pytest.fixture(params=["sha256", "git"])
+def remote(tmp_path, request):
     good = ball(tmp_path, "good.nii.gz").read_bytes()
     root = tmp_path / "root"
     root.mkdir()
-    row = {"contrast": "T1w", "uri": URL, "sha256": sha256(tmp_path / "good.nii.gz").upper()}
+    checksum = sha256(tmp_path / "good.nii.gz") if request.param == "sha256" else git_id(good)
+    row = {"contrast": "T1w", "uri": URL, "sha256": checksum.upper()}
     return read_manifest(manifest(root, row))[0], good
 
 
@@ -268,6 +321,7 @@ def test_download_is_kept_and_used_again(served, remote):
     served.append(good)
     path = fetch(image, root=case.root)
     assert path.read_bytes() == good and path.parent == case.root / "data"
+    assert path.name == f"{image.sha256.removeprefix('git:')[:12]}-map.nii.gz"
     served.clear()
     assert fetch(image, root=case.root) == path
     assert load_case(case, sources=["T1w"], spacing=14).spacing == (14, 14, 14)
@@ -313,11 +367,34 @@ def test_mirror_is_searched_by_name_and_verified(served, remote, tmp_path):
     with pytest.raises(InputError, match="no file map.nii.gz lies below"):
         fetch(image, root=case.root, mirror=mirror)
     (mirror / "map.nii.gz").write_bytes(b"another file of that name")
-    with pytest.raises(InputError, match="does not have the sha256"):
+    with pytest.raises(InputError, match="map.nii.gz below .* none has the checksum"):
         fetch(image, root=case.root, mirror=mirror)
+    assert check([case], mirror=mirror)[0]["status"] == "wrong checksum"
     (mirror / "deep/map.nii.gz").write_bytes(good)
     assert fetch(image, root=case.root, mirror=mirror) == mirror / "deep/map.nii.gz"
     assert files_below(case.root) == ["data_manifest.csv"]
+
+
+def test_files_of_one_name_in_a_mirror_are_told_apart(served, tmp_path, monkeypatch):
+    root, mirror = tmp_path / "root", tmp_path / "mirror"
+    rows = []
+    for k in (1, 2, 3):
+        (mirror / f"p{k}").mkdir(parents=True)
+        (mirror / f"p{k}" / "t1.nii.gz").write_bytes(b"%d" % k)
+        uri = f"https://example.org/raw/p{k}/t1.nii.gz"
+        rows.append({"subject": f"s{k}", "uri": uri, "sha256": git_id(b"%d" % k)})
+    root.mkdir()
+    cases = read_manifest(manifest(root, *rows))
+    hashed, real = [], checksums.digest
+    monkeypatch.setattr(checksums, "digest", lambda path, like: hashed.append(path) or real(path, like))
+    found = [fetch(case.images["T1w"], root=root, mirror=mirror) for case in cases]
+    assert found == hashed == [mirror / f"p{k}" / "t1.nii.gz" for k in (1, 2, 3)]  # the likeliest is tried first
+    (mirror / "p2" / "t1.nii.gz").unlink()
+    assert [row["status"] for row in check(cases, mirror=mirror)] == ["present", "missing", "present"]
+    with pytest.raises(InputError, match="t1.nii.gz below .* none has the checksum"):
+        fetch(cases[1].images["T1w"], root=root, mirror=mirror)
+    (mirror / "p2" / "t1.nii.gz").write_bytes(b"cut")
+    assert [row["status"] for row in check(cases, mirror=mirror)] == ["present", "wrong checksum", "present"]
 
 
 def test_local_file_with_wrong_checksum_or_missing(tmp_path):
@@ -325,10 +402,12 @@ def test_local_file_with_wrong_checksum_or_missing(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load_case(case, sources=["T1w"])
     ball(tmp_path, "a.nii.gz")
-    with pytest.raises(InputError, match="sha256"):
+    with pytest.raises(InputError, match="checksum"):
         load_case(case, sources=["T1w"])
     assert check([case])[0]["status"] == "wrong checksum"
     assert os.path.exists(tmp_path / "a.nii.gz")  # the user's own file stays
+    good = manifest(tmp_path, {"sha256": git_id((tmp_path / "a.nii.gz").read_bytes())})
+    assert check(read_manifest(good))[0]["status"] == "present"
 
 
 # loading

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from yoda_nb.data import manifest, places
+from yoda_nb.data import fetch, places
 from yoda_nb.data.manifest import locate, read_manifest
 
 
@@ -22,7 +22,7 @@ def test_downloads_lie_beside_a_manifest_but_never_inside_the_package(tmp_path, 
     image = case.images["labels"]
     _, path = locate(image, root=tmp_path)
     assert path.parent == tmp_path / "data"
-    monkeypatch.setattr(manifest, "PACKED", tmp_path)
+    monkeypatch.setattr(fetch, "PACKED", tmp_path)
     _, path = locate(image, root=tmp_path)
     assert path.parent == tmp_path / "cache" / "yoda-nb" / "data"
     monkeypatch.setenv("YODA_NB_DATA", str(tmp_path / "mine"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,20 +12,28 @@ from typer import Argument, Option
 
 from yoda_nb.cli.common import MANIFEST, Json, Manifest, Mirror, emit, guarded, table
 
-data_app = typer.Typer(no_args_is_help=True, help="The data manifest: list, check, fetch.")
+data_app = typer.Typer(no_args_is_help=True, help="The data manifest: list, check, fetch, scan.")
 bank_app = typer.Typer(no_args_is_help=True, help="Stored samples: list, clear.")
+
+Named = Annotated[str | None, Argument(metavar="[DATASET]", help="One dataset of the manifest; default: all.")]
+Dataset = Annotated[str | None, Option("--dataset", help="The same, as an option.")]
+Trust = Annotated[bool, Option("--trust-paths", help="Follow absolute paths and links out of the manifest's folder.")]
 
 
 @data_app.command("list")
 @guarded
 def data_list(
-    dataset: Annotated[str | None, Argument()] = None, manifest: Manifest = MANIFEST, json: Json = False
+    named: Named = None,
+    dataset: Dataset = None,
+    manifest: Manifest = MANIFEST,
+    trust: Trust = False,
+    json: Json = False,
 ) -> None:
     """Show the manifest's datasets, or the volumes of one."""
     from yoda_nb.data.manifest import read_manifest
 
-    cases = read_manifest(manifest, dataset=dataset)
-    if dataset:
+    cases = read_manifest(manifest, dataset=dataset or named, trust_paths=trust)
+    if dataset or named:
         rows: list[dict[str, Any]] = [
             {"subject": c.subject, "split": c.split, "contrast": k, "uri": i.uri, "licence": i.licence}
             for c in cases
@@ -40,15 +50,17 @@ def data_list(
 @data_app.command("check")
 @guarded
 def data_check(
-    dataset: Annotated[str | None, Argument()] = None,
+    named: Named = None,
+    dataset: Dataset = None,
     manifest: Manifest = MANIFEST,
     mirror: Mirror = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Verify files and checksums without downloading; exit code 1 if a checksum is wrong."""
     from yoda_nb.data.manifest import check, read_manifest
 
-    rows = check(read_manifest(manifest, dataset=dataset), mirror=mirror)
+    rows = check(read_manifest(manifest, dataset=dataset or named, trust_paths=trust), mirror=mirror)
     emit(rows, json, table(rows))
     if any(row["status"] == "wrong checksum" for row in rows):
         raise typer.Exit(1)
@@ -57,9 +69,11 @@ def data_check(
 @data_app.command("fetch")
 @guarded
 def data_fetch(
-    dataset: Annotated[str | None, Argument()] = None,
+    named: Named = None,
+    dataset: Dataset = None,
     manifest: Manifest = MANIFEST,
     mirror: Mirror = None,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Download what the manifest lists (or find it below --mirror), checksums verified."""
@@ -69,7 +83,7 @@ def data_fetch(
 
     images = [
         (c, k, i)
-        for c in read_manifest(manifest, dataset=dataset)
+        for c in read_manifest(manifest, dataset=dataset or named, trust_paths=trust)
         for k, i in c.images.items()
         if not i.uri.startswith("phantom:")
     ]
@@ -78,6 +92,90 @@ def data_fetch(
         for c, k, i in tqdm(images, desc="fetch", disable=json)
     ]
     emit(rows, json, table(rows))
+
+
+@data_app.command("layouts")
+@guarded
+def data_layouts(json: Json = False) -> None:
+    """List the layouts of 'data scan': licence, how to get the data, an example of a path."""
+    from yoda_nb.data.layouts import LAYOUTS
+
+    rows = [
+        {"layout": x.name, "path": x.shape, "licence": x.licence, "how to get it": x.obtain, "source": x.source}
+        for x in LAYOUTS.values()
+    ]
+    text = "\n\n".join("\n".join(f"{name:<14}{value}" for name, value in row.items()) for row in rows)
+    emit(rows, json, text)
+
+
+@data_app.command("scan")
+@guarded
+def data_scan(
+    layout: Annotated[str, Argument(help="One of 'yoda-nb data layouts'.")],
+    folder: Annotated[Path | None, Argument(metavar="DIR", help="Where the data set lies.")] = None,
+    out: Annotated[Path | None, Option("-o", "--out", help="New manifest; default: standard output.")] = None,
+    dataset: Annotated[str | None, Option(help="Name in the manifest; default: the layout's.")] = None,
+    pattern: Annotated[str | None, Option(help="Of layout nifti: '{subject}/{session}/{contrast}.nii.gz'.")] = None,
+    persons: Annotated[Path | None, Option(help="CSV with subject and person, where names do not tell.")] = None,
+    listing: Annotated[
+        Path | None, Option(help="Instead of DIR: CSV with path and git_blob_sha1 of the published files.")
+    ] = None,
+    sums: Annotated[Path | None, Option(help="With --listing: SHA256SUMS of some of the files.")] = None,
+    json: Json = False,
+) -> None:
+    """Write manifest rows for a downloaded data set: contrasts, checksums, licence, split by person.
+
+    70 % of the persons are for training, 15 % for validation, 15 % for testing, by a hash of their names, unless the
+    folder's participants.tsv has a column split. Visits of one person are subjects NAME_ses-VISIT of one split.
+
+    Example: yoda-nb data scan ixi ~/IXI -o ~/IXI/manifest.csv
+    """
+    from yoda_nb.data.layouts import get_layout
+    from yoda_nb.data.scan import published, read_listing, read_table, scan, write_rows
+    from yoda_nb.errors import InputError
+    from yoda_nb.images.nifti import atomic
+
+    chosen = get_layout(layout, pattern)
+    if (folder is None) == (listing is None):
+        raise InputError("give the folder of the data set, or --listing with what is published.")
+    if out and out.exists():
+        raise InputError(f"{out} exists: name a new file, or remove it.")
+    left_out: list[str] = []
+    if listing:
+        rows = published(chosen, read_listing(listing, sums), dataset=dataset)
+    else:
+        assert folder is not None
+        known = {r["subject"]: r["person"] for r in read_table(persons, ("subject", "person"))} if persons else {}
+        base = out.parent if out else folder
+        rows, left_out = scan(
+            chosen, folder, base=base, dataset=dataset, persons=known, progress=bool(out) and not json
+        )
+    text = io.StringIO()
+    write_rows(rows, text)
+    if out:
+        with atomic(out) as part:
+            part.write_text(text.getvalue(), encoding="utf-8", newline="")
+    more = f"; {len(left_out)} left out as second ones of a contrast, such as {left_out[0]}" if left_out else ""
+    people = len({row.person for row in rows})
+    said = f"{out}: {len(rows)} volumes of {people} persons{more}" if out else text.getvalue().rstrip("\n")
+    document = {"rows": [row.model_dump() for row in rows], "left_out": left_out}
+    emit(document, json, said)
+    if left_out and not out and not json:
+        typer.echo(f"{len(left_out)} images left out as second ones of a contrast, such as {left_out[0]}", err=True)
+
+
+@data_app.command("dicom")
+@guarded
+def data_dicom(
+    folder: Annotated[Path, Argument(help="Folder with DICOM files, of one series or of many.")],
+    out: Annotated[Path, Argument(help="Where to write the NIfTI files; made if it is not there.")],
+    json: Json = False,
+) -> None:
+    """Convert a folder of DICOM files to NIfTI with dcm2niix, which has to be installed."""
+    from yoda_nb.data.dicom import convert_dicom
+
+    made = [str(path) for path in convert_dicom(folder, out)]
+    emit(made, json, "\n".join(made))
 
 
 @bank_app.command("list")

@@ -50,12 +50,15 @@ def phantom_case(
     subject to subject (``_styled``; 1 is clearly visible), which no source tells either (seed 004,
     2.2). ``scanner="any"`` draws sequences, tissue constants, thickness, fields, noise and disease at
     random (``scanner``), and its target is canonical and without noise; then the options from ``sigma``
-    to ``style`` mean nothing, save that without ``lesions`` there is no disease. Raises InputError for an unknown protocol or contrast, a spacing that is none, and a field
+    to ``style`` mean nothing, save that without ``lesions`` there is no disease.
+    Raises InputError for an unknown protocol, scanner or contrast, a spacing that is none, and a field
     of view without brain.
     """
     contrasts = (*sources, target)
     _check(protocol, sources, target, spacing)
-    if scanner != "protocol":
+    if scanner not in ("protocol", "any"):
+        raise InputError(f"Phantom scanner {scanner!r} is unknown: choose protocol or any.")
+    if scanner == "any":
         from yoda_nb.data.scanner import any_scanner_case
 
         return any_scanner_case(

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from yoda_nb.data import checksums
 from yoda_nb.errors import InputError
 
 COLUMNS = ("dataset", "subject", "split", "contrast", "uri", "sha256", "licence", "source", "notes")
 MISSING = "n/a"
+TRUST = "pass --trust-paths if you trust this manifest"
 
 
 class PhantomOptions(BaseModel):
@@ -63,13 +65,11 @@ class Row(BaseModel):
 
     @field_validator("sha256")
     @classmethod
-    def _digest(cls, value: str) -> str:
-        if value != MISSING and not re.fullmatch("[0-9a-fA-F]{64}", value):
-            raise ValueError(f"{value!r} is neither 64 hexadecimal digits nor {MISSING}")
-        return value.lower()
+    def _checksum(cls, value: str) -> str:
+        return value if value == MISSING else checksums.normal(value)
 
     @model_validator(mode="after")
-    def _whole_row(self) -> Row:
+    def _whole_row(self, info: ValidationInfo) -> Row:
         kind = scheme(self.uri)
         if (kind == "phantom") != (self.contrast == "any"):
             raise ValueError("contrast 'any' belongs to phantom: rows, and only to them")
@@ -82,11 +82,29 @@ class Row(BaseModel):
         elif kind:
             raise ValueError(f"uri scheme {kind}: is not phantom:, https: or a relative path")
         else:
-            _check_relative(self.uri)
+            _check_path(self.uri, trusted=bool(info.context and info.context.get("trust_paths")))
         return self
 
+    @property
+    def person(self) -> str:
+        """Whose volume it is: the subject without ``_ses-NAME``."""
+        return person_of(self.subject)
 
-def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
+
+def person_of(subject: str) -> str:
+    """The person that a subject is: its name up to ``_ses-``, which begins the name of a visit."""
+    return subject.partition("_ses-")[0]
+
+
+def check_row(cells: Mapping[str, str], *, trust_paths: bool = False) -> Row:
+    """One row from its cells; ValueError in words.  With ``trust_paths`` a path may lead anywhere."""
+    try:
+        return Row.model_validate(dict(cells), context={"trust_paths": trust_paths})
+    except ValidationError as error:
+        raise ValueError(_first(error)) from error
+
+
+def read_rows(path: Path, *, trust_paths: bool = False) -> Iterator[tuple[int, Row]]:
     """(line of the file, checked row); plain csv, because pandas forgets the lines."""
     if not path.is_file():
         raise InputError(f"{path} is not a file: name a data_manifest.csv.")
@@ -105,9 +123,10 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
                 if len(cells) != len(header):
                     raise InputError(f"{where}: {len(cells)} cells for {len(header)} columns: quote commas.")
                 try:
-                    yield table.line_num, Row.model_validate(dict(zip(header, cells, strict=True)))
-                except ValidationError as error:
-                    raise InputError(f"{where}: {_first(error)}.") from error
+                    row = check_row(dict(zip(header, cells, strict=True)), trust_paths=trust_paths)
+                except ValueError as error:
+                    raise InputError(f"{where}: {error}.") from error
+                yield table.line_num, row
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise InputError(f"{path} is not a UTF-8 CSV file ({error}): save it again.") from error
 
@@ -141,10 +160,11 @@ def _check_url(uri: str) -> None:
         raise ValueError(f"uri {uri!r} must end in a plain file name")
 
 
-def _check_relative(uri: str) -> None:
-    parts = uri.split("/")
-    if uri == MISSING or "\\" in uri or uri.startswith(("/", "~")) or ".." in parts:
-        raise ValueError(f"uri {uri!r} is not a path below the data folder, with / and without ..")
+def _check_path(uri: str, *, trusted: bool) -> None:
+    if uri == MISSING or "\\" in uri or uri.startswith("~"):
+        raise ValueError(f"uri {uri!r} is not a path written out with /")
+    if not trusted and (uri.startswith("/") or ".." in uri.split("/")):
+        raise ValueError(f"uri {uri!r} is not below the data folder: move the file there, or {TRUST}")
 
 
 def _first(error: ValidationError) -> str:

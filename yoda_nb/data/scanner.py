@@ -25,15 +25,15 @@ from yoda_nb.images.volumes import Volume, intensity_window
 CANONICAL = {"FLAIR": PulseSequence("inversion-recovery", tr=9000, te=80, ti=2700)}  # grey over white matter: 1.16
 
 # Ranges of sequences (ms, degrees) around clinical protocols; one kind is drawn, then its numbers
-RANGES: Mapping[str, tuple[Mapping[str, object], ...]] = {
-    "T1w": (
-        {"kind": "gradient-echo", "tr": (8, 30), "te": (2, 6), "flip": (15, 35)},
-        {"kind": "spin-echo", "tr": (400, 750), "te": (8, 20)},
-        {"kind": "inversion-recovery", "tr": (1700, 2500), "te": (3, 20), "ti": (700, 1000)},
-    ),
-    "T2w": ({"kind": "spin-echo", "tr": (2500, 9000), "te": (70, 130)},),
-    "PDw": ({"kind": "spin-echo", "tr": (2000, 5000), "te": (10, 30)},),
-    "FLAIR": ({"kind": "inversion-recovery", "tr": (6000, 11000), "te": (80, 140), "ti": (2000, 2900)},),
+RANGES: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]] = {
+    "T1w": {
+        "gradient-echo": {"tr": (8, 30), "te": (2, 6), "flip": (15, 35)},
+        "spin-echo": {"tr": (400, 750), "te": (8, 20)},
+        "inversion-recovery": {"tr": (1700, 2500), "te": (3, 20), "ti": (700, 1000)},
+    },
+    "T2w": {"spin-echo": {"tr": (2500, 9000), "te": (70, 130)}},
+    "PDw": {"spin-echo": {"tr": (2000, 5000), "te": (10, 30)}},
+    "FLAIR": {"inversion-recovery": {"tr": (6000, 11000), "te": (80, 140), "ti": (2000, 2900)}},
 }
 # T1 ms, T2 ms, proton density at 3 T; healthy ones as in ``physics``, the others span what radiology describes
 CONSTANTS: Mapping[str, np.ndarray] = {
@@ -91,10 +91,9 @@ def subject_of(shares: Shares, spacing: float, rng: np.random.Generator) -> Subj
 
 def draw_sequence(contrast: str, rng: np.random.Generator) -> PulseSequence:
     """One hospital's choice of a sequence."""
-    kinds = RANGES[contrast]
-    chosen = dict(kinds[rng.integers(len(kinds))])
-    numbers = {k: float(rng.uniform(*v)) for k, v in chosen.items() if k != "kind"}
-    return PulseSequence(chosen["kind"], **numbers)
+    kinds = list(RANGES[contrast].items())
+    kind, ranges = kinds[rng.integers(len(kinds))]
+    return PulseSequence(kind, **{name: float(rng.uniform(*ends)) for name, ends in ranges.items()})
 
 
 def image_of(subject: Subject, sequence: PulseSequence) -> np.ndarray:

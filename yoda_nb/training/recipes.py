@@ -89,9 +89,9 @@ def _kept_phantom(case: tuple[int, Path | None], *, keep: Path, sources, target:
     name = f"{seed}-{'MNI152' if anatomy is None else anatomy.name.split('.')[0]}"
     path = keep / f"{name}-{'-'.join(sources)}-{target}-{spacing:g}mm{ENDING}"
     if not path.is_file():
-        shape = tuple(round(mm / spacing) for mm in ROOM)
+        d, h, w = (round(mm / spacing) for mm in ROOM)
         v = phantom_case(
-            seed, anatomy=anatomy, scanner="any", sources=sources, target=target, spacing=spacing, shape=shape
+            seed, anatomy=anatomy, scanner="any", sources=sources, target=target, spacing=spacing, shape=(d, h, w)
         )
         write_pack(crop_volume(v, roi_box(v.mask, (4, 4, 4))), path)
     return path

@@ -1,0 +1,173 @@
+"""Folders in BIDS, the Brain Imaging Data Structure (Gorgolewski et al., Sci. Data 3, 2016, 160044), in and out.
+
+Reading is the layout ``bids`` of ``data.layouts``; what is made here is written as a derivative data set.  The few
+rules of names that anatomical images need stand here, so pybids, which brings a database, is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from torch import Tensor
+
+from yoda_nb.data.layouts import get_layout
+from yoda_nb.data.manifest import Case, cases_of
+from yoda_nb.data.scan import scan
+from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import SUFFIXES, atomic
+from yoda_nb.images.volumes import Volume, save_image
+
+VERSION = "1.10.0"  # of the specification
+SUFFIX = {"T1ce": "T1w", "MRA": "angio", "CT": "ct"}  # of contrasts whose suffix is another word
+DESCRIPTION = "dataset_description.json"
+
+
+def read_bids(root: str | Path, *, dataset: str = "bids", trust_paths: bool = False) -> list[Case]:
+    """The subjects of a BIDS folder, ``sub-01`` or a visit ``sub-01_ses-1``, with their anatomical images.
+
+    Of several runs or spaces of a contrast the first by name is taken; an image's notes are its entities.  Splits are
+    those of a column ``split`` of participants.tsv, else a hash of the subject's name.  No checksums are made.
+    ``trust_paths`` follows links that lead out of the folder.  Raises InputError for a folder without such images.
+    """
+    root = Path(root)
+    rows, _ = scan(get_layout("bids"), root, dataset=dataset, hashed=False)
+    noted = [row.model_copy(update={"notes": _notes(row.uri)}) for row in rows]
+    return cases_of([(str(root / row.uri), row) for row in noted], root, trust_paths=trust_paths)
+
+
+def entities(path: str | Path) -> dict[str, str]:
+    """``sub-01_acq-x_T1w.nii.gz`` -> {"sub": "01", "acq": "x", "suffix": "T1w"}; InputError for other names."""
+    name = PurePath(path).name
+    stem = next((name.removesuffix(ending) for ending in (*SUFFIXES, ".json") if name.endswith(ending)), name)
+    *pairs, suffix = stem.split("_")
+    if not pairs or not all(re.fullmatch(r"[a-z]+-[A-Za-z0-9+]+", pair) for pair in pairs):
+        raise InputError(f"{name} is not a BIDS name such as sub-01_T1w.nii.gz: rename it.")
+    return {**dict(pair.split("-", 1) for pair in pairs), "suffix": suffix}
+
+
+def derivative_path(
+    out: str | Path, subject: str, session: str | None, contrast: str, desc: str = "synthetic", space: str = "T1w"
+) -> Path:
+    """``out/sub-01[/ses-1]/anat/sub-01[_ses-1]_space-T1w_desc-synthetic_FLAIR.nii.gz``.
+
+    ``subject`` is 01, sub-01 or, with its visit, sub-01_ses-1.  Raises InputError for labels with other than letters
+    and digits.
+    """
+    subject, _, visit = subject.removeprefix("sub-").partition("_ses-")
+    session = session.removeprefix("ses-") if session else visit
+    suffix = SUFFIX.get(contrast, contrast)
+    labels = {"subject": subject, "session": session or "none", "desc": desc, "space": space, "contrast": suffix}
+    if bad := [(what, label) for what, label in labels.items() if not re.fullmatch("[A-Za-z0-9]+", label)]:
+        what, label = bad[0]
+        raise InputError(f"{what} {label!r} may hold only letters and digits in BIDS: choose another.")
+    who = [f"sub-{subject}", *([f"ses-{session}"] if session else [])]
+    given = ["ce-gadolinium"] if contrast == "T1ce" else []
+    name = "_".join([*who, *given, f"space-{space}", f"desc-{desc}", suffix])
+    return Path(out, *who, "anat", f"{name}.nii.gz")
+
+
+def write_derivative(
+    image: Tensor,
+    volume: Volume,
+    out: str | Path,
+    *,
+    subject: str,
+    contrast: str,
+    sources: Mapping[str, str | Path],
+    system: str,
+    model: str,
+    model_sha256: str,
+    seed: int,
+    settings: Mapping[str, Any],
+    session: str | None = None,
+    raw: str | Path | None = None,
+    desc: str = "synthetic",
+    skull_stripped: bool = True,
+    window: tuple[float, float] | None = None,
+) -> Path:
+    """Write an image made from ``volume``, its JSON sidecar and, once, dataset_description.json; the image's path.
+
+    ``image`` (1, D, H, W) in [-1, 1] goes onto the grid of the file of the first source, as ``save_image`` writes it
+    (0 to 1, or ``window``).  ``sources`` are contrast -> file; those below the BIDS folder ``raw`` are cited by their
+    BIDS URIs, others by their bare names.  ``settings`` must be writable as JSON.  Raises InputError for labels that
+    BIDS does not allow, a folder ``out`` that is a raw data set, and for all that ``save_image`` refuses.
+    """
+    out, space = Path(out), next(iter(sources))
+    path = derivative_path(out, subject, session, contrast, desc, SUFFIX.get(space, space))
+    files = [_uri(file, raw) for file in sources.values()]
+    sidecar = {
+        "Description": f"{contrast} made from {', '.join(sources)}: synthetic, not acquired, not for diagnosis",
+        "Sources": files,
+        "SpatialReference": files[0] if files[0].startswith("bids:") else "orig",
+        "SkullStripped": skull_stripped,
+        "Synthetic": True,
+        "System": system,
+        "Model": model,
+        "ModelSHA256": model_sha256,
+        "Seed": seed,
+        "Settings": dict(settings),
+        "SpacingMillimetres": [round(side, 6) for side in volume.spacing],
+    }
+    text = _json(sidecar)
+    described = _description(out, raw)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_image(image, volume, path, window=window)
+    _write(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), text)
+    _write(out / DESCRIPTION, described)
+    return path
+
+
+def _description(out: Path, raw: str | Path | None) -> str:
+    """The derivative data set's description, an older one with the link to ``raw`` put in."""
+    from yoda_nb import __version__
+
+    path = out / DESCRIPTION
+    found: dict[str, Any] = {
+        "Name": "Synthetic images by yoda-nb",
+        "BIDSVersion": VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "yoda-nb", "Version": __version__}],
+    }
+    if path.is_file():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            kind = found.get("DatasetType", "raw")
+        except (ValueError, AttributeError, OSError) as error:
+            raise InputError(f"{path} cannot be read ({error}): repair or remove it.") from error
+        if kind != "derivative":
+            raise InputError(f"{out} is a {kind} data set: write to a folder of its own, such as derivatives/yoda-nb.")
+    if raw is not None:
+        link = Path(os.path.relpath(raw, out)).as_posix()
+        found = {**found, "DatasetLinks": {**found.get("DatasetLinks", {}), "raw": link}}
+    return _json(found)
+
+
+def _uri(file: str | Path, raw: str | Path | None) -> str:
+    """``bids:raw:sub-01/anat/...`` for a file below ``raw``, else its bare name."""
+    whole = Path(os.path.abspath(file))
+    if raw is not None and whole.is_relative_to(root := Path(os.path.abspath(raw))):
+        return f"bids:raw:{whole.relative_to(root).as_posix()}"
+    return whole.name
+
+
+def _notes(uri: str) -> str:
+    given = entities(uri)
+    left = [f"{k}-{v}" for k, v in given.items() if k not in ("sub", "ses", "suffix")]
+    return " ".join(left) or "n/a"
+
+
+def _json(document: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(document, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the sidecar cannot be written as JSON ({error}): give plain settings.") from error
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic(path) as part:
+        part.write_text(text, encoding="utf-8")

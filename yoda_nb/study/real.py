@@ -1,0 +1,103 @@
+"""Real scans: scores of a translation with what bounds them, and straight lines to beat.
+
+The acquired image is noisy and its scale is its scanner's own, so a score against it says little
+alone. Beside it stand the score after a linear match of intensities, which tells scale from anatomy, and
+the score that the truth itself would get through the acquired image's noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from yoda_nb.images.volumes import Volume, required
+from yoda_nb.metrics.images import evaluate, noise_bound, score
+from yoda_nb.metrics.noise import white_matter_noise
+from yoda_nb.study.tables import white_matter
+
+WATER = 97  # percentile of T2w inside the mask above which a voxel holds mostly CSF
+GOALS = {  # inside the brain at 1 mm, regression, of people never seen
+    "zero-shot": {"ssim": 0.85, "csf": 0.6, "lesions": 0.8},
+    "fine-tuned": {"ssim": 0.87, "csf": 0.6, "lesions": 0.8},
+}
+
+
+def real_scores(volume: Volume, image: Tensor) -> dict[str, float]:
+    """How near an image (1,D,H,W) in [-1,1] is to the acquired target, on the [0,1] scale, data range 1.
+
+    ssim, psnr: as they are; matched_ssim, matched_psnr: after the best gain and offset; bound: the SSIM
+    that this image without error would have through the acquired image's white-matter noise ``sigma``;
+    csf: the median of CSF over that of white matter; lesions: the contrast of lesions to white matter
+    as a share of the acquired one, nan without lesions. Raises InputError without target or T1w.
+    """
+    found = evaluate(volume, image)
+    matched = score(matched_to((image + 1) / 2, volume), _target(volume), volume.mask, data_range=1)
+    inner = inside_white_matter(volume)
+    sigma = white_matter_noise(_target(volume), inner)
+    bound = noise_bound((image + 1) / 2, volume.mask, sigma, 1, generator=torch.Generator().manual_seed(0))
+    return {
+        "ssim": found["ssim"],
+        "psnr": found["psnr"],
+        "matched_ssim": matched["ssim"],
+        "matched_psnr": matched["psnr"],
+        "bound": bound,
+        "sigma": sigma,
+        "csf": water_over_white((image + 1) / 2, volume),
+        "lesions": lesion_share(volume, (image + 1) / 2),
+    }
+
+
+def matched_to(image01: Tensor, volume: Volume) -> Tensor:
+    """The image after the gain and offset that bring it nearest to the volume's target in the mask."""
+    inside = volume.mask
+    a, b = image01[inside].double(), _target(volume)[inside].double()
+    gain = ((a - a.mean()) * (b - b.mean())).mean() / a.var(unbiased=False).clamp_min(1e-12)
+    return (gain * (image01 - a.mean()) + b.mean()).float()
+
+
+def inside_white_matter(volume: Volume) -> Tensor:
+    """(1,D,H,W) bool: white matter by T1w, without lesions where they are known."""
+    known = torch.zeros_like(volume.mask) if volume.lesions is None else volume.lesions
+    return white_matter(volume) & ~known
+
+
+def water_over_white(image01: Tensor, volume: Volume) -> float:
+    """Median of CSF, by T2w, over the median of white matter: below 0.6 in any FLAIR worth the name."""
+    t2w = volume.source[volume.sources.index("T2w")][None]
+    csf = volume.mask & (t2w > np.percentile(t2w[volume.mask].numpy(), WATER))
+    return float(image01[csf].median() / image01[inside_white_matter(volume)].median())
+
+
+def lesion_share(volume: Volume, image01: Tensor) -> float:
+    """Contrast of lesions to white matter, over that of the acquired image; nan without lesions."""
+    if volume.lesions is None or not volume.lesions.any():
+        return float("nan")
+    inner = inside_white_matter(volume)
+
+    def contrast(image: Tensor) -> Tensor:
+        return image[volume.lesions].mean() / image[inner].mean() - 1
+
+    return float(contrast(image01) / contrast(_target(volume)))
+
+
+def straight_line(volumes: Iterable[Volume]) -> np.ndarray:
+    """Weights (C+1,) of the sources and a constant that come nearest to the targets of all volumes, [-1,1]."""
+    columns, wanted = [], []
+    for v in volumes:
+        inside = v.mask[0]
+        columns.append(np.column_stack([v.source[:, inside].numpy().T, np.ones(int(inside.sum()))]))
+        wanted.append(required(v, "target")[0][inside].numpy())
+    return np.linalg.lstsq(np.concatenate(columns), np.concatenate(wanted), rcond=None)[0]
+
+
+def along_line(volume: Volume, weights: np.ndarray) -> Tensor:
+    """The image (1,D,H,W) in [-1,1] that a straight line makes of the sources."""
+    image = torch.tensordot(torch.from_numpy(weights[:-1]).float(), volume.source, 1)[None] + float(weights[-1])
+    return torch.where(volume.mask, image.clamp(-1, 1), -1.0)
+
+
+def _target(volume: Volume) -> Tensor:
+    return (required(volume, "target") + 1) / 2
