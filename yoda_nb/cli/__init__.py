@@ -15,6 +15,7 @@ from yoda_nb.cli.images import train, translate
 from yoda_nb.cli.ledger import claims
 from yoda_nb.cli.lessons import notebooks, report, serve_class
 from yoda_nb.cli.rebuild import rebuild_app
+from yoda_nb.cli.scans import prepare, translate_all
 from yoda_nb.cli.stores import bank_app, data_app
 
 app = typer.Typer(
@@ -24,6 +25,8 @@ app = typer.Typer(
     help="Medical image translation with 2.5D diffusion and regression: a living paper.",
 )
 app.command()(translate)
+app.command()(prepare)
+app.command("translate-all")(translate_all)
 app.command()(train)
 app.command()(claims)
 app.command()(report)

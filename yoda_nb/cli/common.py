@@ -48,6 +48,20 @@ def emit(document: object, as_json: bool, text: str) -> None:
     typer.echo(json_module.dumps(document, indent=2, allow_nan=False) if as_json else text)
 
 
+def note(line: str) -> None:
+    """A line for people beside the output, at once: on standard error, so that JSON stays alone."""
+    typer.echo(line, err=True)
+
+
+def writable(*files: Path) -> None:
+    """Refuse files whose folder does not exist, before anything slow."""
+    from yoda_nb.errors import InputError
+
+    for file in files:
+        if not file.absolute().parent.is_dir():
+            raise InputError(f"The folder of {file} does not exist: create it first.")
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows as columns of text, numbers to the right; "nothing" for none."""
     if not rows:

@@ -10,7 +10,21 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from yoda_nb.cli.common import MANIFEST, Device, Json, Manifest, Mirror, Seed, emit, guarded, listed, named
+from yoda_nb.cli.common import (
+    MANIFEST,
+    Device,
+    Json,
+    Manifest,
+    Mirror,
+    Seed,
+    emit,
+    guarded,
+    listed,
+    named,
+    note,
+    writable,
+)
+from yoda_nb.cli.scans import Bias, Keep, Registered, Tool, images_given, write_page
 
 
 @guarded
@@ -32,30 +46,36 @@ def translate(
     style: Annotated[str | None, Option(help="Style key: average, foreign, or an image of the style wanted.")] = None,
     set_: Annotated[list[str] | None, Option("--set", help="Any other setting of the system as NAME=VALUE.")] = None,
     homogenise: Annotated[bool, Option("--homogenise", help="Correct axial slices to agree (eq. 10-11).")] = False,
-    mask: Annotated[Path | None, Option(help="Brain mask on the same grid; default: estimated.")] = None,
+    mask: Annotated[Path | None, Option(help="Brain mask on the first image's grid; default: estimated.")] = None,
     target: Annotated[Path | None, Option(help="Acquired image of the contrast to make: scores the result.")] = None,
+    like: Annotated[Path | None, Option(help="Write the result onto this image's grid, not the first one's.")] = None,
+    registered: Registered = None,
+    bias: Bias = True,
+    tool: Tool = None,
+    keep: Keep = None,
+    qc: Annotated[Path | None, Option(help="Write a page of quality control (.html).")] = None,
     model: Annotated[str | None, Option(help="A shipped model, or a .safetensors file of your own.")] = None,
     batch_size: Annotated[int, Option(help="Slices at once: raise it on a GPU, lower it if memory is short.")] = 16,
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Make a missing contrast from registered NIfTI files of one subject.
+    """Make a missing contrast from NIfTI files of one subject.
 
-    The sources must lie on one grid. The result is written on that grid, on a [0,1] scale.
+    Images on different grids are registered to the first one and brought to 1 mm; those on one grid are
+    taken as they are. The result is written on the first one's grid, on a [0,1] scale.
 
     Example: yoda-nb translate --t1 a.nii.gz --t2 b.nii.gz --system yoda-expa --n-ex 10 -o flair.nii.gz
     """
-    from yoda_nb.errors import InputError
-    from yoda_nb.images.nifti import suffix
-    from yoda_nb.images.volumes import load_volume, required, save_image
+    from yoda_nb.images.nifti import on_one_grid, suffix
+    from yoda_nb.images.volumes import required
     from yoda_nb.metrics import evaluate
+    from yoda_nb.systems.files import SPACING, open_files, save_like
     from yoda_nb.systems.models import find_model, load_model
     from yoda_nb.systems.run import translate as run
     from yoda_nb.systems.table import get_system, parse_settings
 
-    files = {k: v for k, v in (("T1w", t1), ("T2w", t2), ("FLAIR", flair)) if v}
-    files |= {k: Path(v) for k, v in named(source or [], "--source").items()}
+    files = images_given(t1, t2, flair, source)
     given = {
         "n_ex": n_ex,
         "n_steps": n_steps,
@@ -72,28 +92,37 @@ def translate(
         overrides["jump_to"] = None
     # everything that can be wrong is found out before the slow part
     suffix(out)
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"The folder of {out} does not exist: create it first.")
+    writable(out, *([qc] if qc else []))
     spec = get_system(system, **overrides)
-    chosen = load_model(model or spec.weights or find_model(tuple(files), to, 1.0))
-    volume = load_volume(files, target=(chosen.contrast, target) if target else None, mask=mask)
+    weights = model or spec.weights or find_model(tuple(files), to, SPACING, steps=spec.n_steps)
+    chosen = load_model(weights)
+    aim = (chosen.contrast, target) if target else None
+    if registered is None:
+        registered = not on_one_grid(files | ({chosen.contrast: target} if target else {}))
+    if registered:
+        note(f"registering {', '.join(list(files)[1:])} to {next(iter(files))}, to voxels of {SPACING:g} mm ...")
+    opened = open_files(files, target=aim, mask=mask, registered=registered, bias=bias, tool=tool, keep=keep)
+    for sentence in opened.warnings:
+        note(f"look at this: {sentence}")
+    volume = opened.volume
+    if not (model or spec.weights):
+        weights = find_model(volume.sources, to, min(volume.spacing), steps=spec.n_steps)
+        chosen = load_model(weights)
     begun = time.time()
     result = run(
         volume,
         system,
         seed=seed,
         device=device,
-        model=model,
+        model=weights,
         contrast=to,
         batch_size=batch_size,
         progress=sys.stderr.isatty() or not json,
         **overrides,
     )
     seconds = time.time() - begun
-    save_image(required(result, "target"), result, out)
-    scores = None
-    if volume.target is not None:
-        scores = evaluate(volume, result)
+    save_like(required(result, "target"), opened, out, like)
+    scores = evaluate(volume, result) if volume.target is not None else None
     document = {
         "out": str(out),
         "system": system,
@@ -104,7 +133,11 @@ def translate(
         "seconds": round(seconds, 2),
         "shape": list(volume.grid.shape if volume.grid else volume.shape),
         "scores": scores,
+        "registered": opened.registered,
+        "warnings": list(opened.warnings),
     }
+    if qc:
+        write_page(opened, qc, result, document)
     text = f"{out}: {chosen.contrast} by {system}, {spec.evaluations} evaluations in {seconds:.1f} s"
     if scores:
         text += f"; SSIM {scores['ssim']:.4f}, PSNR {scores['psnr']:.2f} dB (data range 1)"
@@ -130,6 +163,9 @@ def train(
     phantoms: Annotated[int, Option(help="Phantoms to generate.")] = 384,
     scanner: Annotated[str, Option(help="Phantoms of one 'protocol', or of 'any' scanner and disease.")] = "protocol",
     packs: Annotated[Path | None, Option(help="Train on this folder of packs ('yoda-nb data pack') instead.")] = None,
+    without: Annotated[
+        list[str] | None, Option(help="People of the packs to validate with, not to learn from.")
+    ] = None,
     rehearse: Annotated[int, Option(help="Phantoms of any scanner beside real volumes, lest it forgets.")] = 0,
     share: Annotated[float, Option(help="Share of the slabs that are real, beside rehearsed phantoms.")] = 0.5,
     augment: Annotated[float, Option(help="Spread of the random gain and gamma of each source.")] = 0.05,
@@ -177,6 +213,7 @@ def train(
         initial=initial,
         dataset=dataset,
         packs=packs,
+        without=listed(without),
         phantoms=phantoms,
         scanner=scanner,
         rehearse=rehearse,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from yoda_nb.cli.common import MANIFEST, Json, Manifest, Mirror, emit, guarded, table
+from yoda_nb.cli.common import MANIFEST, Json, Manifest, Mirror, emit, guarded, listed, table
 
 data_app = typer.Typer(no_args_is_help=True, help="The data manifest: list, check, fetch, scan.")
 bank_app = typer.Typer(no_args_is_help=True, help="Stored samples: list, clear.")
@@ -91,6 +91,40 @@ def data_fetch(
         {"subject": c.subject, "contrast": k, "path": str(fetch(i, root=c.root, mirror=mirror))}
         for c, k, i in tqdm(images, desc="fetch", disable=json)
     ]
+    emit(rows, json, table(rows))
+
+
+@data_app.command("pack")
+@guarded
+def data_pack(
+    named: Annotated[str, Argument(metavar="DATASET", help="A dataset of the manifest.")],
+    out: Annotated[Path, Option("-o", "--out", help="Folder for the packs; made if it is not there.")],
+    subject: Annotated[list[str] | None, Option(help="These subjects alone, comma between; default: all.")] = None,
+    sources: Annotated[str, Option(help="Source contrasts, comma between.")] = "T1w,T2w",
+    target: Annotated[str, Option(help="Target contrast.")] = "FLAIR",
+    spacing: Annotated[float, Option(help="Voxel size in mm.")] = 1.0,
+    rescans: Annotated[int, Option(help="Copies of each whose sources another scanner seems to have seen.")] = 0,
+    manifest: Manifest = MANIFEST,
+    mirror: Mirror = None,
+    trust: Trust = False,
+    json: Json = False,
+) -> None:
+    """Keep registered volumes as packs of a few MB, for 'yoda-nb train --packs'."""
+    from tqdm.auto import tqdm
+
+    from yoda_nb.data.manifest import load_case, read_manifest
+    from yoda_nb.data.packs import pack
+    from yoda_nb.errors import InputError
+
+    cases = read_manifest(manifest, dataset=named, trust_paths=trust)
+    wanted = listed(subject)
+    if unknown := sorted(set(wanted) - {case.subject for case in cases}):
+        raise InputError(f"{named} has no subject {unknown[0]!r}: 'yoda-nb data list {named}' names them.")
+    rows = []
+    for case in tqdm([c for c in cases if not wanted or c.subject in wanted], desc="pack", disable=json):
+        volume = load_case(case, sources=listed([sources]), target=target, mirror=mirror, spacing=spacing)
+        files = pack(volume, out, rescans=rescans)
+        rows += [{"subject": case.subject, "file": str(f), "MB": round(f.stat().st_size / 1e6, 1)} for f in files]
     emit(rows, json, table(rows))
 
 

@@ -165,10 +165,10 @@ def _name(image: Image) -> str:
 def _cached(image: Image, root: Path) -> Path:
     """Where a download lives: its checksum in the name keeps equal names apart."""
     assert image.sha256 is not None, f"{image.uri} has no checksum, which every row with an https uri states"
-    return _downloads(root) / f"{short(image.sha256)}-{_name(image)}"
+    return downloads(root) / f"{short(image.sha256)}-{_name(image)}"
 
 
-def _downloads(root: Path) -> Path:
+def downloads(root: Path) -> Path:
     """``$YODA_NB_DATA``, else beside the manifest; the user's cache where that is inside the package."""
     if named := os.environ.get("YODA_NB_DATA"):
         return Path(named)

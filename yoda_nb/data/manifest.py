@@ -12,16 +12,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from yoda_nb.data.fetch import Image as Image
 from yoda_nb.data.fetch import check as check
+from yoda_nb.data.fetch import downloads, inside
 from yoda_nb.data.fetch import fetch as fetch
-from yoda_nb.data.fetch import inside
 from yoda_nb.data.fetch import locate as locate
 from yoda_nb.data.rows import MISSING, TRUST, Row, phantom_uri, read_rows, scheme
 from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import check_same_grid, on_one_grid, read_voxels
+from yoda_nb.images.prepare import prepare
 from yoda_nb.images.volumes import Volume, conform, load_volume
 
+REGISTERED = 1.0  # mm, of what is registered
 FIELD_OF_VIEW = 192.0  # mm along each axis of a phantom: 64 voxels of 3 mm
 
 
@@ -97,8 +104,10 @@ def load_case(
     """The case as a Volume: source (C, D, H, W), target (1, D, H, W) in [-1, 1], or None.
 
     Phantoms are generated (at ``spacing`` mm, over the same field of view), files fetched, read
-    and, with ``spacing``, resampled to isotropic voxels.  A row with contrast ``mask`` is the
-    brain mask; without one the brain is estimated.  Raises InputError naming the contrasts there
+    and, with ``spacing``, resampled to isotropic voxels.  Files on different grids are registered to
+    the first source and brought to ``spacing``, by default 1 mm (``images.prepare``, kept beside the
+    downloads).  A row with contrast ``mask`` is the brain mask; without one the brain is estimated;
+    one with contrast ``lesions`` becomes the Volume's lesions.  Raises InputError naming the contrasts there
     are if one is missing, and for all that fetching and reading refuse.
     """
     sources = tuple(sources)
@@ -112,15 +121,29 @@ def load_case(
     files = {
         name: fetch(image, root=case.root, mirror=mirror)
         for name, image in case.images.items()
-        if name in (*wanted, "mask")
+        if name in (*wanted, "mask", "lesions")
     }
-    volume = load_volume(
-        {name: files[name] for name in sources},
-        target=(target, files[target]) if target else None,
-        mask=files.get("mask"),
-        subject=case.subject,
-    )
+    mask, lesions = files.pop("mask", None), files.pop("lesions", None)
+    given: dict[str, Any] = {"target": (target, files[target]) if target else None, "mask": mask}
+    paths = {name: files[name] for name in sources}
+    if not on_one_grid(files):
+        return prepare(paths, **given, spacing=spacing or REGISTERED, subject=case.subject, keep=_kept(case)).volume
+    volume = load_volume(paths, **given, subject=case.subject)
+    if lesions:
+        volume = replace(volume, lesions=_lesions(lesions, paths[sources[0]], volume))
     return conform(volume, spacing) if spacing else volume
+
+
+def _lesions(path: Path, reference: Path, volume: Volume) -> Tensor:
+    """Lesions as an expert drew them, on the grid of the sources: (1, D, H, W) bool, empty where there are none."""
+    drawn, _, grid = read_voxels(path)
+    check_same_grid({"source": (reference, volume.grid or grid), "lesions": (path, grid)})
+    return torch.from_numpy(drawn > 0)[None] & volume.mask
+
+
+def _kept(case: Case) -> Path:
+    """Where preparations are kept: beside what is downloaded."""
+    return downloads(case.root) / "prepared"
 
 
 def _phantom(case: Case, sources, target, mirror, spacing) -> Volume:

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import atomic
-from yoda_nb.images.volumes import Volume, required
+from yoda_nb.images.space import roi_box
+from yoda_nb.images.volumes import Volume, crop_volume, required
 
 ENDING = ".pack.safetensors"
 
@@ -36,13 +37,20 @@ def write_pack(volume: Volume, path: str | Path) -> Path:
         "contrast": volume.contrast,
         "subject": volume.subject,
     }
-    tensors = {
-        "values": images[:, inside].half().contiguous(),
-        "mask": torch.from_numpy(np.packbits(inside.numpy())),
-    }
+    tensors = {"values": images[:, inside].half().contiguous(), "mask": torch.from_numpy(np.packbits(inside.numpy()))}
     with atomic(Path(path)) as part:
         save_file(tensors, part, metadata={"volume": json.dumps(about)})
     return Path(path)
+
+
+def pack(volume: Volume, folder: Path, *, rescans: int = 0) -> list[Path]:
+    """Write a volume cut to its brain, and ``rescans`` more of it as other scanners would see its sources."""
+    from yoda_nb.data.scanner import rescanned
+
+    cut = crop_volume(volume, roi_box(volume.mask, (4, 4, 4)))
+    each = [cut, *(rescanned(cut, seed) for seed in range(1, rescans + 1))]
+    folder.mkdir(parents=True, exist_ok=True)
+    return [write_pack(v, folder / f"{v.subject}{ENDING}") for v in each]
 
 
 def read_pack(path: str | Path) -> Volume:

@@ -9,7 +9,7 @@ scanner shows (the idea of SynthSeg, Billot et al. 2023, carried from labels to 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ from yoda_nb.data.patients import HEALTHY, Shares, mass, membranes, smooth_noise
 from yoda_nb.data.physics import PulseSequence, magnitude
 from yoda_nb.images.volumes import Volume, intensity_window
 
-CANONICAL = {"FLAIR": PulseSequence("inversion-recovery", tr=9000, te=80, ti=2700)}  # grey over white matter: 1.16
+# White matter 1, grey matter 1.23, CSF 0.35: what a median clinical FLAIR shows
+CANONICAL = {"FLAIR": PulseSequence("inversion-recovery", tr=9000, te=150, ti=2610)}
 
 # Ranges of sequences (ms, degrees) around clinical protocols; one kind is drawn, then its numbers
 RANGES: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]] = {
@@ -35,22 +36,21 @@ RANGES: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]] = {
     "PDw": {"spin-echo": {"tr": (2000, 5000), "te": (10, 30)}},
     "FLAIR": {"inversion-recovery": {"tr": (6000, 11000), "te": (80, 140), "ti": (2000, 2900)}},
 }
-# T1 ms, T2 ms, proton density at 3 T; healthy ones as in ``physics``, the others span what radiology describes
-CONSTANTS: Mapping[str, np.ndarray] = {
-    "CSF": np.array((4300.0, 2000.0, 1.00)),
-    "GM": np.array((1350.0, 95.0, 0.82)),
-    "WM": np.array((830.0, 75.0, 0.70)),
-    "lesion": np.array((1350.0, 135.0, 0.85)),
-    "oedema": np.array((1400.0, 140.0, 0.87)),
-    "tumour": np.array((1600.0, 125.0, 0.88)),
-    "cyst": np.array((3200.0, 700.0, 0.97)),
-    "dura": np.array((1200.0, 50.0, 0.65)),
+# T1 ms, T2 ms, proton density at 3 T of healthy tissue near those of ``physics``, of sick tissue what radiology
+# describes; and the spread of their logarithms from one to another
+CONSTANTS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "CSF": ((4300, 2000, 1.00), (0.03, 0.10, 0.01)),
+    "GM": ((1350, 88, 0.82), (0.05, 0.06, 0.02)),
+    "WM": ((830, 75, 0.70), (0.05, 0.06, 0.02)),
+    "lesion": ((1450, 108, 0.83), (0.20, 0.15, 0.04)),
+    "oedema": ((1400, 112, 0.86), (0.15, 0.15, 0.04)),
+    "tumour": ((1600, 108, 0.86), (0.20, 0.15, 0.04)),
+    "cyst": ((4000, 1200, 0.98), (0.08, 0.30, 0.02)),
+    "dura": ((1200, 50, 0.65), (0.15, 0.20, 0.05)),
 }
-# standard deviations of the logarithms of T1, T2 and density
-PLACES = np.array((0.030, 0.040, 0.012), np.float32)  # of each of five fields within a tissue
-STRENGTH = (0.12, 0.06, 0.0)  # shared by all tissues: 1.5 to 3 tesla
-PEOPLE = (0.05, 0.05, 0.02)
-DISEASE = (0.15, 0.20, 0.04)
+STRENGTH = (0.12, 0.06, 0.0)  # shared by all tissues but water: 1.5 to 3 tesla
+PLACES = np.array((0.020, 0.030, 0.010), np.float32)  # of each of five fields within a tissue
+UNEXPLAINED = 0.07  # of a tissue's signal in a source: echo trains, magnetisation transfer, what textbooks leave out
 TONE = 0.18  # spread of the logarithm of the gamma of a source
 GAIN = 0.10  # and of its scale, for normalisation goes wrong too
 BIAS = (0.0, 0.15)  # standard deviation of a source's own field: up to 30 % at two of them
@@ -65,6 +65,7 @@ class Subject:
     """What is in every voxel of a brain: N voxels, T tissues, each with its relaxation there."""
 
     mask: np.ndarray  # (D,H,W) bool
+    tissues: tuple[str, ...]
     shares: np.ndarray  # (T,N) float32, sum at most 1
     constants: np.ndarray  # (T,3): T1 ms, T2 ms, proton density
     logs: np.ndarray  # (T,3,N) float32: deviations of their logarithms from place to place
@@ -82,11 +83,10 @@ def subject_of(shares: Shares, spacing: float, rng: np.random.Generator) -> Subj
     weights = rng.standard_normal((len(names), 3, len(fields)), dtype=np.float32) * PLACES[None, :, None]
     logs = np.einsum("tcf,fn->tcn", weights, np.stack(fields))
     strength = rng.normal(0, STRENGTH)
-    spread = [PEOPLE if name in HEALTHY else DISEASE for name in names]
-    constants = np.array(
-        [CONSTANTS[n] * np.exp(strength + rng.normal(0, s)) for n, s in zip(names, spread, strict=True)]
+    constants = np.array([CONSTANTS[name][0] for name in names]) * np.exp(
+        [(name != "CSF") * strength + rng.normal(0, CONSTANTS[name][1]) for name in names]
     )
-    return Subject(mask, np.stack([shares.of[name][mask] for name in names]), constants, logs)
+    return Subject(mask, names, np.stack([shares.of[name][mask] for name in names]), constants, logs)
 
 
 def draw_sequence(contrast: str, rng: np.random.Generator) -> PulseSequence:
@@ -96,16 +96,36 @@ def draw_sequence(contrast: str, rng: np.random.Generator) -> PulseSequence:
     return PulseSequence(kind, **{name: float(rng.uniform(*ends)) for name, ends in ranges.items()})
 
 
-def image_of(subject: Subject, sequence: PulseSequence) -> np.ndarray:
-    """The mixture of tissue signals (D,H,W), 0 outside the mask, its bulk below 1 (``intensity_window``)."""
+def image_of(subject: Subject, sequence: PulseSequence, gains: np.ndarray | None = None) -> np.ndarray:
+    """The mixture of tissue signals (D,H,W), 0 outside the mask, its bulk below 1 (``intensity_window``).
+
+    ``gains`` (T,) multiply the tissues' signals.
+    """
     total = np.zeros(subject.shares.shape[1], np.float32)
-    for share, constants, log in zip(subject.shares, subject.constants, subject.logs, strict=True):
+    gains = np.ones(len(subject.tissues)) if gains is None else gains
+    for share, constants, log, gain in zip(subject.shares, subject.constants, subject.logs, gains, strict=True):
         there = share > 0
         t1, t2, density = constants[:, None] * np.exp(log[:, there])
-        total[there] += share[there] * magnitude((t1, t2, density), sequence)
+        total[there] += gain * share[there] * magnitude((t1, t2, density), sequence)
     image = np.zeros(subject.mask.shape, np.float32)
     image[subject.mask] = total
     return image / intensity_window(image, subject.mask)[1]
+
+
+def source_image(subject: Subject, contrast: str, rng: np.random.Generator) -> np.ndarray:
+    """A source (D,H,W) before the scanner's flaws, on about [0,1]."""
+    sequence = draw_sequence(contrast, rng)
+    return image_of(subject, sequence, np.exp(rng.normal(0, UNEXPLAINED, len(subject.tissues))))
+
+
+def canonical_image(subject: Subject, contrast: str, rng: np.random.Generator) -> np.ndarray:
+    """The target (D,H,W) in [0,1]: one sequence for all, which nulls water as well in one as in another."""
+    if contrast not in CANONICAL:
+        return image_of(subject, draw_sequence(contrast, rng))
+    water = np.array([name == "CSF" for name in subject.tissues])
+    constants = np.where(water[:, None], CONSTANTS["CSF"][0], subject.constants)
+    logs = np.where(water[:, None, None], np.float32(0), subject.logs)
+    return image_of(replace(subject, constants=constants, logs=logs), CANONICAL[contrast])
 
 
 def thick_slices(image: np.ndarray, axis: int, thickness: float, step: float, offset: float) -> np.ndarray:
@@ -176,8 +196,8 @@ def any_scanner_case(
     if disease:
         make_ill(shares, spacing, illness)
     subject = subject_of(shares, spacing, people)
-    images = [scanned(image_of(subject, draw_sequence(name, machine)), spacing, machine) for name in sources]
-    clean = image_of(subject, CANONICAL.get(target) or draw_sequence(target, machine))
+    images = [scanned(source_image(subject, name, machine), spacing, machine) for name in sources]
+    clean = canonical_image(subject, target, machine)
     mask = shares.mask
     return Volume(
         source=torch.from_numpy(np.stack([_in_range(image, mask) for image in images])),
@@ -191,6 +211,17 @@ def any_scanner_case(
         labels=torch.from_numpy(np.where(mask, tissue.argmax(0) + 1, 0).astype(np.uint8)[None]),
         lesions=torch.from_numpy((shares.lesions & mask)[None]),
     )
+
+
+def rescanned(volume: Volume, seed: int) -> Volume:
+    """A real volume with its sources seen by another scanner: moved, blurred, toned, shaded, noisier.
+
+    Target and mask stay; the subject's name gets ``~seed``. Voxels must be isotropic.
+    """
+    rng = np.random.default_rng(seed)
+    mask, spacing = volume.mask[0].numpy(), volume.spacing[0]
+    sources = [_in_range(scanned((image.numpy() + 1) / 2, spacing, rng), mask) for image in volume.source]
+    return replace(volume, source=torch.from_numpy(np.stack(sources)), subject=f"{volume.subject}~{seed}")
 
 
 def _in_range(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -45,6 +45,11 @@ def solid_part(mask: np.ndarray) -> np.ndarray:
     return ndimage.binary_fill_holes(mask)
 
 
+def grown(mask: np.ndarray, affine: np.ndarray, rim: float = 5.0) -> np.ndarray:
+    """A mask (D, H, W) and all within ``rim`` mm of it; bool."""
+    return ndimage.distance_transform_edt(~mask, sampling=np.linalg.norm(affine[:3, :3], axis=0)) <= rim
+
+
 def _is_stripped(image: np.ndarray, affine: np.ndarray) -> bool:
     if (image == 0).mean() < 0.1:
         return False
@@ -80,10 +85,10 @@ def _registered_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     import SimpleITK as sitk
 
     template, inside, template_affine = _template()
-    fixed = _to_itk(template, template_affine)
-    rim = _to_itk(ndimage.binary_dilation(inside, iterations=1), template_affine)
+    fixed = to_itk(template, template_affine)
+    rim = to_itk(ndimage.binary_dilation(inside, iterations=1), template_affine)
     ceiling = float(np.percentile(image, 99.5))  # fat and vessels would stretch the histogram
-    moving = sitk.SmoothingRecursiveGaussian(_to_itk(np.minimum(image, ceiling), affine), 2.0)
+    moving = sitk.SmoothingRecursiveGaussian(to_itk(np.minimum(image, ceiling), affine), 2.0)
     centre = TO_LPS @ apply_affine(template_affine, np.argwhere(inside).mean(axis=0))
     head = image > (image.min() + ceiling) / 3
     middle = TO_LPS @ apply_affine(affine, np.argwhere(head).mean(axis=0))
@@ -121,11 +126,11 @@ def _registered_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     growth = np.linalg.det(np.reshape(found.GetMatrix(), (3, 3))) / similarity.GetScale() ** 3
     if not 0.8 < growth < 1.25:  # on thick slices the extra freedom can run away: go without it
         found = stiff
-    carried = sitk.Resample(_to_itk(inside, template_affine), moving, found.GetInverse(), sitk.sitkLinear, 0.0)
+    carried = sitk.Resample(to_itk(inside, template_affine), moving, found.GetInverse(), sitk.sitkLinear, 0.0)
     return sitk.GetArrayFromImage(carried).T > 0.5
 
 
-def _to_itk(array: np.ndarray, affine: np.ndarray):
+def to_itk(array: np.ndarray, affine: np.ndarray):
     """(D, H, W) and RAS+ affine as a SimpleITK image; shear, which ITK refuses, is dropped."""
     import SimpleITK as sitk
 

@@ -12,7 +12,7 @@ import os
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from yoda_nb.errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii", ".mgz")
 MAX_VOXELS = 2**29  # 812 cubed: above any head scan, below what exhausts a laptop's memory
+SAME_MM = 1e-2  # corners of two grids that are one
 RAS = axcodes2ornt("RAS")
 Image = Any  # what nibabel loads, whose types say less of it than its documentation
 
@@ -173,7 +174,7 @@ def corner_distance(a: Grid, b: Grid) -> float:
     return float(np.linalg.norm(gap, axis=1).max())
 
 
-def check_same_grid(files: dict[str, tuple[Path, Grid]], tolerance: float = 1e-2) -> None:
+def check_same_grid(files: dict[str, tuple[Path, Grid]], tolerance: float = SAME_MM) -> None:
     """Refuse files whose corners lie more than ``tolerance`` mm apart, naming both and the gap."""
     (first, (path, grid)), *others = files.items()
     for name, (other_path, other) in others:
@@ -184,6 +185,12 @@ def check_same_grid(files: dict[str, tuple[Path, Grid]], tolerance: float = 1e-2
                 f"{first} {path} and {name} {other_path} are not on one grid ({how}): "
                 "register and resample one to the other first."
             )
+
+
+def on_one_grid(files: Mapping[str, str | Path]) -> bool:
+    """Whether all images lie on the first one's grid (corners within 0.01 mm); InputError for unreadable files."""
+    first, *others = (read_voxels(path)[2].canonical() for path in files.values())
+    return all(corner_distance(first, other) <= SAME_MM for other in others)
 
 
 def _open(path: Path) -> Image:

@@ -7,6 +7,7 @@ from math import ceil
 
 import numpy as np
 import torch
+from nibabel.affines import apply_affine
 from scipy import ndimage
 from torch import Tensor
 
@@ -56,6 +57,24 @@ def resample_like(
         )
         out[inside] = np.clip(values, channel.min(), channel.max())[inside]
     return torch.from_numpy(moved).to(x.dtype)
+
+
+def isotropic_grid(affine: np.ndarray, shape: Sequence[int], spacing: float) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """(affine, shape) of the RAS axis-aligned grid of ``spacing`` mm over a grid's field of view.
+
+    A grid that is already such a one stays.  Raises InputError for a spacing that is none.
+    """
+    d, h, w = (int(n) for n in shape)
+    if not spacing > 0:
+        raise InputError(f"spacing {spacing} is not a voxel size: give millimetres above 0.")
+    if np.allclose(affine[:3, :3], spacing * np.eye(3), atol=1e-4 * spacing):
+        return affine, (d, h, w)
+    corners = apply_affine(affine, np.array(list(np.ndindex(2, 2, 2))) * (d, h, w) - 0.5)
+    d, h, w = (max(1, ceil(side / spacing - 1e-3)) for side in np.ptp(corners, axis=0))
+    middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
+    grid = np.diag([spacing, spacing, spacing, 1.0])
+    grid[:3, 3] = middle - spacing * (np.array((d, h, w)) - 1) / 2
+    return grid, (d, h, w)
 
 
 def roi_box(mask: Tensor, margin: Sequence[float] = (20, 10, 5), multiple: int = 1) -> Box:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -19,11 +18,25 @@ from scipy import ndimage
 from torch import Tensor
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.brain import brain_mask
-from yoda_nb.images.nifti import Grid, check_same_grid, read_image, read_mask, suffix, write_image
-from yoda_nb.images.space import Box, crop, resample_like
+from yoda_nb.images.brain import brain_mask, grown
+from yoda_nb.images.nifti import (
+    SAME_MM,
+    Grid,
+    check_same_grid,
+    corner_distance,
+    read_image,
+    read_mask,
+    suffix,
+    write_image,
+)
+from yoda_nb.images.register import moved
+from yoda_nb.images.register import register as align
+from yoda_nb.images.space import Box, crop, isotropic_grid, resample_like
 
 HEAD_ROOM = 1.4  # FLAIR lesions are that much brighter than the bulk of grey matter
+P = ParamSpec("P")
+T = TypeVar("T")
+Scan = tuple[np.ndarray, np.ndarray, Grid]  # what read_image gives
 IMAGES = ("source", "mask", "target", "clean", "labels", "lesions")  # the tensors of a Volume
 
 
@@ -73,12 +86,14 @@ def load_volume(
     target: tuple[str, str | Path] | None = None,
     mask: str | Path | None = None,
     subject: str = "unknown",
+    register: bool = False,
 ) -> Volume:
-    """Read registered files of one subject as a Volume at their own spacing, RAS+, in [-1, 1].
+    """Read files of one subject as a Volume at the first one's spacing, RAS+, in [-1, 1].
 
     ``sources`` maps contrast to file, ``target`` is (contrast, file).  All files must lie on one
-    grid (corners within 0.01 mm).  Without ``mask`` the brain is estimated, on T1w if it is there
-    and else on the first source.  ``grid`` is that of the first source's file.
+    grid (corners within 0.01 mm), the first source's; with ``register`` images on other grids are
+    rigidly registered to it and resampled, while the mask must be on it.  Without ``mask`` the brain
+    is estimated, on T1w if it is there and else on the first source.  ``grid`` is that of the first source's file.
     Raises InputError for what :func:`read_image` refuses and for grids that disagree.
     """
     if not sources:
@@ -92,15 +107,16 @@ def load_volume(
     if mask is not None:
         brain, _, mask_grid = read_mask(mask)
         files["mask"] = (Path(mask), mask_grid)
-    check_same_grid(files)
+    first, affine, grid = next(iter(read.values()))
+    if register:
+        read |= {name: _onto(named[name], scan, first, grid, brain) for name, scan in read.items()}
+        files |= {name: (named[name], own) for name, (_, _, own) in read.items()}
+    _check_grids(files)
 
-    _, affine, grid = next(iter(read.values()))
     if brain is None:
         name = "T1w" if "T1w" in sources else next(iter(sources))
-        brain = _about(named[name], brain_mask, read[name][0], affine)
-    images = {
-        name: torch.from_numpy(_about(named[name], normalise, data, brain)) for name, (data, _, _) in read.items()
-    }
+        brain = about(named[name], brain_mask, read[name][0], affine)
+    images = {name: torch.from_numpy(about(named[name], normalise, data, brain)) for name, (data, _, _) in read.items()}
     volume = Volume(
         source=torch.stack([images[name] for name in sources]),
         mask=torch.from_numpy(brain)[None],
@@ -146,16 +162,9 @@ def conform(volume: Volume, spacing: float) -> Volume:
     voxel; -1 outside.  A volume already on such a grid is returned as it is.  ``sigma`` becomes
     None, for resampling changes the noise; ``grid`` stays, so results can be saved onto the file.
     """
-    if not spacing > 0:
-        raise InputError(f"spacing {spacing} is not a voxel size: give millimetres above 0.")
-    if np.allclose(volume.affine[:3, :3], spacing * np.eye(3), atol=1e-4 * spacing):
+    affine, shape = isotropic_grid(volume.affine, volume.shape, spacing)
+    if affine is volume.affine:
         return volume
-    corners = apply_affine(volume.affine, np.array(list(np.ndindex(2, 2, 2))) * volume.shape - 0.5)
-    d, h, w = (max(1, ceil(side / spacing - 1e-3)) for side in np.ptp(corners, axis=0))
-    shape = (d, h, w)
-    affine = np.diag([spacing, spacing, spacing, 1.0])
-    middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
-    affine[:3, 3] = middle - spacing * (np.array(shape) - 1) / 2
     return replace(volume, affine=affine, sigma=None, **_each(volume, lambda x: _moved(x, volume, affine, shape)))
 
 
@@ -186,10 +195,32 @@ def save_image(x: Tensor, volume: Volume, path: str | Path, *, window: tuple[flo
     write_image((low + (high - low) * (image + 1) / 2).numpy(), grid, path)
 
 
-def _about(path: Path, function: Callable, *arguments: np.ndarray) -> np.ndarray:
+def _onto(path: Path, scan: Scan, fixed: np.ndarray, grid: Grid, brain: np.ndarray | None) -> Scan:
+    """A scan registered to an image (D, H, W) of another grid, and resampled there; unchanged if it is on it."""
+    image, affine, own = scan
+    file = grid.canonical()
+    if corner_distance(own.canonical(), file) <= SAME_MM:
+        return scan
+    region = None if brain is None else grown(brain, file.affine)
+    matrix = about(path, align, image, affine, fixed, file.affine, region=region).matrix
+    return moved(image, np.linalg.inv(matrix) @ affine, file.affine, file.shape), file.affine, grid
+
+
+def _check_grids(files: dict[str, tuple[Path, Grid]]) -> None:
+    """Refuse files that are not on one grid; for images, with what can be done about it."""
+    try:
+        check_same_grid({name: file for name, file in files.items() if name != "mask"})
+    except InputError as error:
+        raise InputError(
+            f"{str(error).removesuffix('.')}, or load them with register=True; yoda-nb translate registers by itself."
+        ) from None
+    check_same_grid(files)
+
+
+def about(path: Path, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
     """Call ``function``; an InputError it raises is told which file it is about."""
     try:
-        return function(*arguments)
+        return function(*arguments, **named)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

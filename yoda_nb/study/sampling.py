@@ -44,7 +44,7 @@ def samples(
     that came with the package is taken.
     """
     spec = get_system(system, **overrides)
-    name = model or spec.weights or find_model(volume.sources, None, min(volume.spacing))
+    name = model or spec.weights or find_model(volume.sources, None, min(volume.spacing), steps=spec.n_steps)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     loaded = load_model(name)
     depends = spec.sampling.depends_on(volume, loaded)

@@ -104,7 +104,8 @@ def trajectories(volume: Volume, spec: System, run: Run) -> Iterator[Tensor]:
 
 def prepare(volume: Volume, spec: System, run: Run = Run()) -> Job:
     """A volume at its model's spacing, cut to the region of interest, with its stream of noise."""
-    chosen = load_model(run.model or spec.weights or find_model(volume.sources, run.contrast, min(volume.spacing)))
+    named = run.model or spec.weights
+    chosen = load_model(named or find_model(volume.sources, run.contrast, min(volume.spacing), steps=spec.n_steps))
     if run.contrast not in (None, chosen.contrast):
         raise InputError(f"Model {chosen.name} makes {chosen.contrast}, not {run.contrast}: choose another model.")
     if chosen.card.get("regression_only") and spec.n_steps > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from yoda_nb.data.manifest import FIELD_OF_VIEW, fetch, load_case, read_manifest
 from yoda_nb.data.packs import ENDING, read_pack
 from yoda_nb.data.places import MANIFEST
+from yoda_nb.data.rows import person_of
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import WEIGHTS, Card
@@ -54,6 +55,7 @@ def train(
     initial: str | Path | None = None,
     dataset: str | None = None,
     packs: str | Path | None = None,
+    without: Collection[str] = (),
     phantoms: int = 384,
     scanner: str = "protocol",
     rehearse: int = 0,
@@ -72,12 +74,12 @@ def train(
     The net and method are YODA's at a ``preset``'s size, or those of a ``row`` of the table of
     systems; with ``initial`` the weights of a model are where it starts. It learns from ``phantoms``
     phantoms (two thirds from the manifest's label maps with ``label_maps``; of any scanner and disease
-    with ``scanner="any"``), from a ``dataset`` of the manifest, or from the volumes of a folder of
-    ``packs``, at ``spacing`` mm. Beside real volumes ``rehearse`` phantoms of any scanner keep what was
-    learned from them: ``share`` of the slabs are real. ``out`` holds the run: the same call goes on
-    where it stopped. ``changes`` are fields of ``TrainConfig`` such as steps, batch_size, window, lr,
-    regression, seed. Raises InputError before anything slow for unknown names and a path that cannot
-    be written.
+    with ``scanner="any"``), from a ``dataset`` of the manifest, or from a folder of ``packs`` (those of
+    the people in ``without`` only validate), at ``spacing`` mm. Beside real volumes ``rehearse``
+    phantoms of any scanner keep what was learned from them: ``share`` of the slabs are real. ``out``
+    holds the run: the same call goes on where it stopped. ``changes`` are fields of ``TrainConfig``
+    such as steps, batch_size, window, lr, regression, seed. Raises InputError before anything slow for
+    unknown names and a path that cannot be written.
     """
     save, sources = Path(save), tuple(sources)
     if save.suffix != ".safetensors":
@@ -101,7 +103,7 @@ def train(
         workers=workers,
     )
     if packs:
-        data = packed_volumes(Path(packs), sources, target)
+        data = packed_volumes(Path(packs), sources, target, without)
     elif dataset:
         data = dataset_volumes(dataset, sources, target, spacing=spacing, manifest=Path(manifest), mirror=mirror)
     elif scanner == "any":
@@ -194,8 +196,8 @@ def scanner_volumes(
     return TrainingData(by_split[True], by_split[False], described)
 
 
-def packed_volumes(folder: Path, sources: tuple[str, ...], target: str) -> TrainingData:
-    """The volumes of a folder of packs; those whose file begins with "val-" are for validation."""
+def packed_volumes(folder: Path, sources: tuple[str, ...], target: str, without: Collection[str] = ()) -> TrainingData:
+    """The volumes of a folder of packs; those of people in ``without`` are for validation."""
     files = sorted(folder.glob(f"*{ENDING}"))
     if not files:
         raise InputError(f"{folder} holds no packs (*{ENDING}): write some with 'yoda-nb data pack'.")
@@ -206,10 +208,18 @@ def packed_volumes(folder: Path, sources: tuple[str, ...], target: str) -> Train
                 f"{file} holds {'+'.join(v.sources)} and {v.contrast}, but this training needs "
                 f"{'+'.join(sources)} and {target}: choose its sources and target."
             )
-    held_out = [v for file, v in volumes.items() if file.name.startswith("val-")]
-    training = [v for file, v in volumes.items() if not file.name.startswith("val-")]
-    people = ", ".join(sorted({v.subject.split("~")[0] for v in training}))
-    return TrainingData(training, held_out, f"{len(training)} volumes of {people}")
+    who = {file: person_of(v.subject.split("~")[0]) for file, v in volumes.items()}
+    if unknown := sorted(set(without) - set(who.values())):
+        raise InputError(
+            f"{folder} holds no packs of {unknown[0]}: choose among {', '.join(sorted(set(who.values())))}."
+        )
+    # of who is held out the scans as they are, not as other scanners would see them
+    held_out = [v for file, v in volumes.items() if who[file] in without and "~" not in v.subject]
+    training = [v for file, v in volumes.items() if who[file] not in without]
+    if not training:
+        raise InputError(f"{folder} holds packs of {', '.join(sorted(set(who.values())))} alone: leave somebody in.")
+    people = sorted({who[file] for file in volumes} - set(without))
+    return TrainingData(training, held_out, f"{len(training)} volumes of {len(people)} people ({', '.join(people)})")
 
 
 def mixed(real: TrainingData, phantoms: TrainingData, share: float) -> TrainingData:

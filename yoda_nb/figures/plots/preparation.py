@@ -14,9 +14,11 @@ from torch import Tensor
 
 from yoda_nb.diffusion.slabs import VIEWS
 from yoda_nb.figures.plots.base import STYLE, busiest_slice, slice_of
+from yoda_nb.images.space import roi_box
 
 __all__ = ["checkerboards", "histograms", "outlines"]
 
+ROOM = 12  # voxels around the brain
 SQUARES = 9  # of a checkerboard, along the longer side
 EDGE = "#E69F00"  # of a mask
 ORDER = (2, 1, 0)  # axial, coronal, sagittal
@@ -24,13 +26,18 @@ LINES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"
 
 
 def checkerboards(reference: Tensor, others: Mapping[str, Tensor], mask: Tensor) -> Figure:
-    """Squares of the reference between squares of each other image, in three views: edges must go on."""
+    """Squares of the reference between squares of each other image, in three views: edges must go on.
+
+    Images (1,D,H,W) in their files' units, cut to the mask's surroundings.
+    """
+    reference, others = _around(reference, mask), {name: _around(image, mask) for name, image in others.items()}
+    mask = _around(mask, mask)
     with plt.rc_context(STYLE):
         fig, axes = plt.subplots(len(others), 3, figsize=(9, 3.0 * len(others)), squeeze=False, layout="constrained")
         for row, (name, image) in zip(axes, others.items(), strict=True):
             for ax, view in zip(row, ORDER, strict=True):
                 index = busiest_slice(mask, view)
-                a, b = (_scaled(slice_of(x, view, index)) for x in (reference, image))
+                a, b = (_scaled(x, mask, view, index) for x in (reference, image))
                 ax.imshow(np.where(_board(a.shape), a, b), cmap="gray", vmin=0, vmax=1)
                 ax.set_title(f"{name}, {VIEWS[view]}")
                 ax.set_axis_off()
@@ -39,11 +46,12 @@ def checkerboards(reference: Tensor, others: Mapping[str, Tensor], mask: Tensor)
 
 def outlines(image: Tensor, mask: Tensor, name: str) -> Figure:
     """The mask's outline on an image, in three views: the brain must lie in it, and nothing else."""
+    image, mask = _around(image, mask), _around(mask, mask)
     with plt.rc_context(STYLE):
         fig, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
         for ax, view in zip(axes, ORDER, strict=True):
             index = busiest_slice(mask, view)
-            ax.imshow(_scaled(slice_of(image, view, index)), cmap="gray", vmin=0, vmax=1)
+            ax.imshow(_scaled(image, mask, view, index), cmap="gray", vmin=0, vmax=1)
             ax.contour(slice_of(mask, view, index).astype(float), [0.5], colors=EDGE, linewidths=1.2)
             ax.set_title(f"{name}, {VIEWS[view]}")
             ax.set_axis_off()
@@ -63,10 +71,15 @@ def histograms(images: Mapping[str, Tensor], mask: Tensor) -> Figure:
     return fig
 
 
-def _scaled(plane: np.ndarray) -> np.ndarray:
-    """A slice with its 1st and 99th percentile at 0 and 1."""
-    low, high = np.percentile(plane, (1, 99.5))
-    return np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
+def _around(x: Tensor, mask: Tensor) -> Tensor:
+    """What lies in the mask's box and a little around it."""
+    return x[:, *roi_box(mask, (ROOM,) * 3)]
+
+
+def _scaled(image: Tensor, mask: Tensor, view: int, index: int) -> np.ndarray:
+    """A slice on [0,1]: from zero to what only vessels and fat exceed in the mask."""
+    high = float(np.percentile(image[mask].numpy(), 99.5))
+    return np.clip(slice_of(image, view, index) / max(high, 1e-6), 0, 1)
 
 
 def _board(shape: tuple[int, ...]) -> np.ndarray:

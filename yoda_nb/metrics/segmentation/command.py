@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import signal
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.nifti import Grid, check_same_grid, read_voxels, write_image
+from yoda_nb.images.command import run_program
+from yoda_nb.images.nifti import Grid
 from yoda_nb.images.space import resample_like
 from yoda_nb.images.volumes import Volume
 
@@ -79,80 +74,13 @@ def segment_with_command(
     if image.ndim != 4 or len(image) != 1 or affine.shape != (4, 4):
         raise InputError(f"The image {tuple(image.shape)} must be (1, D, H, W) and its affine (4, 4).")
     _, d, h, w = image.shape
-    grid = Grid((d, h, w), affine)
-    with TemporaryDirectory(prefix="yoda-nb-") as folder:
-        files = _write_inputs(image, where, tool.command, grid, Path(folder))
-        files["output"] = Path(folder) / "output.nii.gz"
-        argv = [_filled(word, files) for word in shlex.split(tool.command)]
-        _run(argv, Path(folder), timeout)
-        found, found_affine = _read_output(files["output"], files["input"], grid, argv[0], tool.resample)
-    kept = found > 0.5 if tool.labels is None else torch.isin(found.round().long(), torch.tensor(tool.labels))
-    return resample_like(kept, found_affine, affine, grid.shape, order=0, fill=0) if tool.resample else kept
-
-
-def _write_inputs(image: Tensor, where, command: str, grid: Grid, folder: Path) -> dict[str, Path]:
-    """Placeholder -> file, for {input} and each source that the command names."""
-    if missing := [name for name in ("{input}", "{output}") if name not in command]:
-        raise InputError(f"The command {command!r} lacks {missing[0]}: write it where the file's name belongs.")
     images = {"input": image[0]}
     if isinstance(where, Volume):
-        images |= {name: x for name, x in zip(where.sources, where.source, strict=True) if f"{{{name}}}" in command}
-    files = {name: folder / f"{name}.nii.gz" for name in images}
-    for name, path in files.items():
-        write_image(((images[name].float().cpu() + 1) / 2).numpy(), grid, path)
-    return files
-
-
-def _filled(word: str, files: dict[str, Path]) -> str:
-    for name, path in files.items():
-        word = word.replace(f"{{{name}}}", str(path))
-    return word
-
-
-def _run(argv: list[str], folder: Path, timeout: float) -> None:
-    """Run a program to its end; what it writes goes to files, which no child of it can keep open."""
-    logs = [folder / "stderr.txt", folder / "stdout.txt"]
-    with open(logs[0], "wb") as errors, open(logs[1], "wb") as output:
-        try:
-            process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
-            )
-        except OSError as error:
-            raise InputError(
-                f"{argv[0]} cannot be run ({error.strerror}): install it, or give the command its full path."
-            ) from error
-        try:
-            status = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise InputError(
-                f"{argv[0]} was stopped after {timeout:g} s: raise timeout, or use its faster mode."
-            ) from None
-        finally:
-            _stop(process)
-    if status != 0:
-        lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()[-1:] if line.strip()]
-        said = f"its last line: {lines[0].strip()}" if lines else "it wrote nothing"
-        raise InputError(f"{argv[0]} failed with exit status {status} ({said}): run the command by hand to see more.")
-
-
-def _stop(process: subprocess.Popen) -> None:
-    """End a program that still runs, with all that it started."""
-    if process.poll() is None:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-        process.wait()
-
-
-def _read_output(path: Path, image: Path, grid: Grid, name: str, resample: bool) -> tuple[Tensor, np.ndarray]:
-    """What the program left: values (1,D,H,W), RAS+ like the image, and their affine."""
-    if not path.is_file():
-        raise InputError(f"{name} ended well but wrote no file: check where the command puts {{output}}.")
-    try:
-        data, affine, found = read_voxels(path)
-        if not resample:
-            check_same_grid({"its input": (image, grid), "its output": (path, found)})
-    except InputError as error:
-        raise InputError(f"The output of {name} cannot be used: {error}") from error
-    return torch.from_numpy(data)[None], affine
+        images |= {name: x for name, x in zip(where.sources, where.source, strict=True) if name not in images}
+    scaled = {name: ((x.float().cpu() + 1) / 2).numpy() for name, x in images.items() if f"{{{name}}}" in tool.command}
+    array, found_affine = run_program(
+        tool.command, scaled, Grid((d, h, w), affine), resample=tool.resample, timeout=timeout
+    )
+    found = torch.from_numpy(array)[None]
+    kept = found > 0.5 if tool.labels is None else torch.isin(found.round().long(), torch.tensor(tool.labels))
+    return resample_like(kept, found_affine, affine, (d, h, w), order=0, fill=0) if tool.resample else kept

@@ -1,0 +1,180 @@
+"""From a scanner's files to a Volume: registered, without bias field, on voxels of 1 mm.
+
+Every contrast may lie on a grid of its own.  Each is interpolated once, from its file to the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from yoda_nb.errors import InputError
+from yoda_nb.images.bias import correct_bias
+from yoda_nb.images.brain import brain_mask, grown
+from yoda_nb.images.command import mask_with_command
+from yoda_nb.images.doubts import doubts
+from yoda_nb.images.kept import Pieces, recall
+from yoda_nb.images.nifti import Grid, check_same_grid, read_image, read_mask, sha256
+from yoda_nb.images.register import Registration, moved, register
+from yoda_nb.images.space import isotropic_grid
+from yoda_nb.images.volumes import Volume, about, normalise
+
+RIM = 5.0  # mm around the brain that take part in a registration
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One file as it was read: image (D, H, W) RAS+ in its own units, affine (4, 4) to mm."""
+
+    path: Path
+    image: np.ndarray
+    affine: np.ndarray
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One subject, ready for a system, and what a page of quality control needs."""
+
+    volume: Volume  # isotropic, RAS+, over the reference's field of view; ``grid`` is the reference file's
+    registrations: dict[str, Registration]  # of every contrast but the reference, to the reference
+    before: dict[str, Tensor]  # (1, D, H, W) by contrast, whole head in the file's units, placed by headers alone
+    after: dict[str, Tensor]  # the same, registered and without bias field
+    warnings: tuple[str, ...]  # sentences; none is no promise
+
+
+def prepare(
+    files: Mapping[str, str | Path],
+    *,
+    target: tuple[str, str | Path] | None = None,
+    reference: str | None = None,
+    mask: str | Path | None = None,
+    spacing: float = 1.0,
+    bias: bool = True,
+    tool: str | None = None,
+    keep: str | Path | None = None,
+    subject: str = "unknown",
+) -> Prepared:
+    """Register, correct and resample the files of one subject.
+
+    ``files`` maps contrast to file, ``target`` is (contrast, file) of an acquired target.  All are
+    rigidly registered to ``reference``, one of the contrasts (default: the first).  ``mask`` is a brain
+    mask on the reference's grid; without one, ``tool`` (a command, see ``images.command``) or
+    ``brain_mask`` finds it on T1w if there is one, else on the reference.  ``spacing`` in mm; ``bias``
+    removes each image's bias field (N4).  What took minutes is kept in the folder ``keep`` under the
+    hash of files, settings and code, and read back by a later call with the same.
+    Raises InputError for what :func:`read_image` and :func:`register` refuse, each naming its file.
+    """
+    paths = {name: Path(path) for name, path in files.items()}
+    if not paths:
+        raise InputError("no image was given: name at least one, such as T1w.")
+    if target and target[0] in paths:
+        raise InputError(f"{target[0]} is both a source and the target: name it once.")
+    if target:
+        paths[target[0]] = Path(target[1])
+    reference = next(iter(paths)) if reference is None else reference
+    if reference not in paths:
+        raise InputError(f"the reference {reference} is none of the images given: choose among {', '.join(paths)}.")
+    mask = None if mask is None else Path(mask)
+
+    def make() -> Pieces:
+        return _pieces(paths, reference, mask, spacing, bias, tool)
+
+    if keep is None:
+        pieces = make()
+    else:
+        known = {**paths, **({"mask": mask} if mask else {})}
+        described = {
+            "files": {name: sha256(path) for name, path in known.items()},
+            "settings": [list(paths), reference, float(spacing), bias, tool],
+        }
+        pieces = recall(Path(keep), described, make)
+    return _prepared(pieces, tuple(files), target[0] if target else None, subject)
+
+
+def _pieces(
+    paths: Mapping[str, Path], reference: str, mask: Path | None, spacing: float, bias: bool, tool: str | None
+) -> Pieces:
+    """All that is computed and worth keeping."""
+    scans = {name: Scan(path, *read_image(path)) for name, path in paths.items()}
+    fixed = scans[reference]
+    affine, shape = isotropic_grid(fixed.affine, fixed.image.shape, spacing)
+    found: dict[str, Registration] = {}
+    anatomy = "T1w" if "T1w" in scans and mask is None else reference
+    if anatomy != reference:
+        found[anatomy] = _registered(scans[anatomy], fixed, None)
+    brain = _brain(scans[anatomy], fixed, mask, tool)
+    own = _carried(brain, scans[anatomy], _matrix(found, anatomy), fixed.affine, fixed.image.shape)
+    region = grown(own, fixed.affine, RIM)
+    for name, scan in scans.items():
+        if name not in (reference, anatomy):
+            found[name] = _registered(scan, fixed, region)
+    images: dict[str, np.ndarray] = {}
+    for name, scan in scans.items():
+        matrix = _matrix(found, name)
+        image = scan.image
+        images[f"before {name}"] = moved(image, scan.affine, affine, shape)
+        if bias and image.min() >= 0:  # no magnitude image, no receive field
+            inside = _carried(own, fixed, np.linalg.inv(matrix), scan.affine, image.shape)
+            image = about(scan.path, correct_bias, image, scan.affine, inside)[0]
+        images[f"after {name}"] = moved(image, np.linalg.inv(matrix) @ scan.affine, affine, shape)
+    inside = _carried(brain, scans[anatomy], _matrix(found, anatomy), affine, shape)
+    fields = {name: (scan.affine, scan.image.shape) for name, scan in scans.items()}
+    after = {name: images[f"after {name}"] for name in scans}
+    sentences = doubts(after, inside, affine, fields, found, (own, fixed.affine, reference))
+    return Pieces(images | {"mask": inside}, affine, fixed.grid, found, sentences)
+
+
+def _registered(scan: Scan, fixed: Scan, region: np.ndarray | None) -> Registration:
+    return about(scan.path, register, scan.image, scan.affine, fixed.image, fixed.affine, region=region)
+
+
+def _brain(scan: Scan, fixed: Scan, mask: Path | None, tool: str | None) -> np.ndarray:
+    """The brain on a scan's own grid: bool (D, H, W)."""
+    if mask is not None:
+        brain, _, grid = read_mask(mask)
+        check_same_grid({"reference": (fixed.path, fixed.grid), "mask": (mask, grid)})
+        return brain
+    if tool:
+        return about(scan.path, mask_with_command, scan.image, scan.affine, tool)
+    return about(scan.path, brain_mask, scan.image, scan.affine)
+
+
+def _matrix(found: Mapping[str, Registration], name: str) -> np.ndarray:
+    return found[name].matrix if name in found else np.eye(4)
+
+
+def _carried(brain: np.ndarray, scan: Scan, matrix: np.ndarray, affine: np.ndarray, shape) -> np.ndarray:
+    """A mask on a scan's grid, carried to another by the registration of that scan: bool ``shape``."""
+    if affine is scan.affine and np.array_equal(matrix, np.eye(4)):
+        return brain
+    return moved(brain.astype(np.float32), np.linalg.inv(matrix) @ scan.affine, affine, shape, order=1) > 0.5
+
+
+def _prepared(pieces: Pieces, sources: tuple[str, ...], target: str | None, subject: str) -> Prepared:
+    """The pieces as a Volume, in [-1, 1] inside the brain and -1 outside."""
+    mask = pieces.images["mask"]
+    scaled = {
+        name: torch.from_numpy(normalise(pieces.images[f"after {name}"], mask))
+        for name in (*sources, *([target] if target else []))
+    }
+    volume = Volume(
+        source=torch.stack([scaled[name] for name in sources]),
+        mask=torch.from_numpy(mask)[None],
+        affine=pieces.affine,
+        sources=sources,
+        subject=subject,
+        grid=pieces.grid,
+        contrast=target or "FLAIR",
+        target=scaled[target][None] if target else None,
+    )
+    heads = {
+        when: {name: torch.from_numpy(pieces.images[f"{when} {name}"])[None] for name in scaled}
+        for when in ("before", "after")
+    }
+    return Prepared(volume, pieces.registrations, heads["before"], heads["after"], pieces.warnings)

@@ -1,0 +1,148 @@
+"""One page of quality control for each subject: what was done to its files, and what to look at. Offline."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from yoda_nb.figures import plots
+from yoda_nb.images.prepare import Prepared
+from yoda_nb.images.volumes import Volume
+from yoda_nb.report.pages import render_page
+from yoda_nb.study.bank import write_atomic
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a sentence, pictures, a table whose first row names its columns."""
+
+    title: str
+    text: str
+    figures: tuple[Mapping[str, str], ...] = ()
+    table: tuple[tuple[str, ...], ...] = ()
+
+
+def write_qc(
+    prepared: Prepared, path: str | Path, *, result: Volume | None = None, facts: Mapping[str, Any] | None = None
+) -> Path:
+    """Write the page of a prepared subject, and of the image made of it (``result.target``) if there is one.
+
+    ``facts`` are shown as a table: model, system, scores. The file needs no other and no network, and
+    appears whole or not at all. Raises InputError where it cannot be written.
+    """
+    path = Path(path)
+    volume = prepared.volume
+    page = render_page(
+        "qc.html.j2",
+        title=f"Quality control: {volume.subject}" if volume.subject != "unknown" else "Quality control",
+        lead=_lead(prepared),
+        warnings=prepared.warnings,
+        sections=[*_sections(prepared), *([_made(prepared, result, facts or {})] if result is not None else [])],
+        here="qc",
+    )
+    write_atomic(path, page)
+    return path
+
+
+def _lead(prepared: Prepared) -> str:
+    volume, (reference, *others) = prepared.volume, prepared.after
+    millilitres = float(volume.mask.sum()) * volume.spacing[0] ** 3 / 1000
+    moved = f"{', '.join(others)} registered to {reference}, " if others else ""
+    return (
+        f"{moved}{' x '.join(map(str, volume.shape))} voxels of {volume.spacing[0]:g} mm, "
+        f"a brain of {millilitres:.0f} ml."
+    )
+
+
+def _sections(prepared: Prepared) -> list[Section]:
+    volume, found = prepared.volume, prepared.registrations
+    reference = next(name for name in prepared.after if name not in found)
+    sections = []
+    if found:
+        rows = [
+            (name, f"{r.shift:.2f}", f"{r.rotation:.2f}", f"{r.metric:.3f}", f"{r.overlap:.0%}")
+            for name, r in found.items()
+        ]
+        boards = [
+            _figure(
+                plots.checkerboards(images[reference], {n: images[n] for n in found}, volume.mask),
+                f"Checkerboards of {reference} and {', '.join(found)} {when} registration, in three views.",
+                f"{when.capitalize()} registration: {words}.",
+            )
+            for when, images, words in (
+                ("before", prepared.before, "as the files' headers place them"),
+                ("after", prepared.after, "edges of brain and ventricles go on from square to square"),
+            )
+        ]
+        sections.append(
+            Section(
+                "Do the contrasts lie on each other?",
+                f"Shift of the brain's middle in mm and rotation in degrees that {reference} needed of the others.",
+                tuple(boards),
+                (("contrast", "shift mm", "rotation degrees", "mutual information", "overlap"), *rows),
+            )
+        )
+    sections.append(
+        Section(
+            "Is the brain in the mask, and nothing else?",
+            "Outside the line every image is cut away. Where it cuts brain or keeps skull, pass a mask with --mask.",
+            (
+                _figure(
+                    plots.outlines(prepared.after[reference], volume.mask, reference),
+                    f"{reference} with the outline of the brain mask, in three views.",
+                    "The mask's outline.",
+                ),
+            ),
+        )
+    )
+    images = {name: volume.source[i : i + 1] for i, name in enumerate(volume.sources)}
+    if volume.target is not None:
+        images[f"{volume.contrast}, acquired"] = volume.target
+    sections.append(
+        Section(
+            "Do the intensities look like their contrasts?",
+            "In T1w white matter is the brightest peak; in T2w CSF lies far to the right; in FLAIR to the left.",
+            (
+                _figure(
+                    plots.histograms(images, volume.mask),
+                    f"Histograms of {', '.join(images)} inside the brain.",
+                    "On the scale that the net sees.",
+                ),
+            ),
+        )
+    )
+    return sections
+
+
+def _made(prepared: Prepared, result: Volume, facts: Mapping[str, Any]) -> Section:
+    assert result.target is not None
+    volume = prepared.volume
+    shown = {name: volume.source[i : i + 1] for i, name in enumerate(volume.sources)}
+    shown[f"{result.contrast}, made"] = result.target
+    if volume.target is not None:
+        shown[f"{volume.contrast}, acquired"] = volume.target
+    rows = [plots.image_row(shown, view=view, index=plots.busiest_slice(volume.mask, view)) for view in (2, 1, 0)]
+    return Section(
+        f"The {result.contrast} that was made",
+        "A translation can hide and invent. It is for research and teaching, not for diagnosis.",
+        tuple(_figure(row, f"{', '.join(shown)} in one slice of each.", "") for row in rows),
+        (("", "value"), *((str(k), str(v)) for k, v in facts.items())) if facts else (),
+    )
+
+
+def _figure(figure: Figure, alt: str, caption: str) -> Mapping[str, str]:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    return {
+        "source": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}",
+        "alt": alt,
+        "caption": caption,
+    }
