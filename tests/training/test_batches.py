@@ -98,3 +98,20 @@ def test_a_volume_smaller_than_the_window_is_padded_with_background():
     assert item.images.shape == (3, 32, 32, 32) and item.mask.sum() == subject().mask.sum()
     assert item.images[:, :8].eq(-1).all()
     assert draw_batch([item], config, 0).target.shape == (3, 3, 32, 32)
+
+
+def test_volumes_are_drawn_as_often_as_their_weights_say():
+    """Each volume's target is a constant of its own, so a batch tells who was drawn."""
+    marked = [
+        replace(v, target=torch.where(v.mask, value, -1.0)) for v, value in zip(VOLUMES, (0.25, 0.75), strict=True)
+    ]
+    config = replace(TINY, batch_size=64)
+    pool = make_pool(marked, config, [3.0, 1.0])
+    drawn = torch.cat([draw_batch(pool, config, step).target.amax((1, 2, 3)) for step in range(20)])
+    share = float((drawn == 0.25).sum() / ((drawn == 0.25) | (drawn == 0.75)).sum())
+    assert abs(share - 0.75) < 0.05
+
+
+def test_equal_weights_draw_what_none_draw():
+    same = [draw_batch(make_pool(VOLUMES, TINY, weights), TINY, 0).target for weights in ((), [1.0, 1.0], [2.0, 2.0])]
+    assert torch.equal(same[0], same[1]) and torch.equal(same[0], same[2])

@@ -11,6 +11,7 @@ import typer
 from typer import Option
 
 from yoda_nb.cli.common import Device, Mirror, guarded, listed
+from yoda_nb.cli.common import table as columns
 from yoda_nb.data.places import CHECKOUT
 
 Only = Annotated[list[str] | None, Option(help="These alone, comma between, or repeat it; default: all.")]
@@ -45,6 +46,30 @@ def evidence(only: Only = None, threads: Threads = None, device: Device = None, 
     _threads(threads)
     made = rebuild.rebuild_evidence(names, force=force, device=device, say=say)
     say(f"{len(made)} made")
+
+
+@rebuild_app.command()
+@guarded
+def real(
+    mirror: Mirror = None,
+    out: Runs = Path("runs/real"),
+    steps: Annotated[int | None, Option(min=1, help="Steps of each training; default: the recipe's.")] = None,
+    workers: Annotated[int, Option(min=1, help="Processes that generate phantoms.")] = 1,
+    threads: Threads = None,
+    device: Device = None,
+) -> None:
+    """Train a model without each of the patients, score it on them, and ship the table of real scans."""
+    from yoda_nb.study import rebuild
+    from yoda_nb.study.claims.evidence import index
+    from yoda_nb.study.claims.real import beside_goals
+
+    last = index().get("real", {})
+    machines = {last["machine"]} if last else set()
+    expect("Real scans: a training without each patient", [last.get("seconds")], machines)
+    _threads(threads)
+    changes = {"steps": steps} if steps else {}
+    table = rebuild.rebuild_real(out, mirror=mirror, device=device, say=say, workers=workers, **changes)
+    say(columns(beside_goals(table).to_dict("records")))
 
 
 @rebuild_app.command()

@@ -7,15 +7,17 @@ the score that the truth itself would get through the acquired image's noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
-from yoda_nb.images.volumes import Volume, required
+from yoda_nb.images.space import roi_box
+from yoda_nb.images.volumes import Volume, crop_volume, required
 from yoda_nb.metrics.images import evaluate, noise_bound, score
-from yoda_nb.metrics.noise import white_matter_noise
+from yoda_nb.metrics.noise import add_rician, rician_mean, rician_std, white_matter_noise
 from yoda_nb.study.tables import white_matter
 
 WATER = 97  # percentile of T2w inside the mask above which a voxel holds mostly CSF
@@ -97,6 +99,44 @@ def along_line(volume: Volume, weights: np.ndarray) -> Tensor:
     """The image (1,D,H,W) in [-1,1] that a straight line makes of the sources."""
     image = torch.tensordot(torch.from_numpy(weights[:-1]).float(), volume.source, 1)[None] + float(weights[-1])
     return torch.where(volume.mask, image.clamp(-1, 1), -1.0)
+
+
+def slab(volume: Volume, mm: float) -> Volume:
+    """The brain of a volume, cut to axial slices over ``mm`` around its lesions, or its middle."""
+    side, body, up = roi_box(volume.mask, (4, 4, 4))
+    sick = volume.lesions is not None and bool(volume.lesions.any())
+    middle = int((required(volume, "lesions") if sick else volume.mask)[0].sum((0, 1)).argmax())
+    half, deep = round(mm / 2 / volume.spacing[2]), volume.shape[2]
+    low = max(0, min(middle - half, deep - 2 * half))
+    return crop_volume(volume, (side, body, slice(max(low, up.start), min(low + 2 * half, up.stop))))
+
+
+def worst_slice(image: Tensor, volume: Volume) -> int:
+    """The axial slice of an image (1,D,H,W) that is furthest from the target, where at least half of the brain is."""
+    area = volume.mask[0].sum((0, 1))
+    wrong = ((image - required(volume, "target")).abs() * volume.mask)[0].sum((0, 1)) / area.clamp_min(1)
+    return int(torch.where(area >= area.max() / 2, wrong, -1.0).argmax())
+
+
+def second_acquisition(
+    image01: Tensor, clean01: Tensor, mask: Tensor, sigmas: Sequence[float], *, generator: torch.Generator
+) -> pd.DataFrame:
+    """How near a first scan and a synthetic image are to a second scan of the same head, at each noise.
+
+    All (1,D,H,W) on [0,1]; both scans are the noise-free image with Rician noise. Columns sigma, image ("first
+    scan" | "synthetic"), mse as measured, and law: twice the noise's variance, against the variance and
+    the squared distance of the synthetic image to what the second scan is on average.
+    """
+    rows = []
+    for sigma in sigmas:
+        first, second = (add_rician(clean01, sigma, generator=generator) for _ in range(2))
+        mean = torch.from_numpy(rician_mean(clean01[mask].numpy(), sigma))
+        noise = float((rician_std(clean01[mask].numpy(), sigma) ** 2).mean())
+        laws = {"first scan": 2 * noise, "synthetic": noise + float((image01[mask] - mean).square().mean())}
+        for (name, law), image in zip(laws.items(), (first, image01), strict=True):
+            mse = float((image[mask] - second[mask]).square().mean())
+            rows.append({"sigma": sigma, "image": name, "mse": mse, "law": law})
+    return pd.DataFrame(rows)
 
 
 def _target(volume: Volume) -> Tensor:

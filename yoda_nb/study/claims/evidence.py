@@ -31,6 +31,7 @@ from yoda_nb.nets.models import WEIGHTS, read_card
 from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
 from yoda_nb.papers import PAPERS as MODULES
 from yoda_nb.study.bank import write_atomic
+from yoda_nb.study.claims.real import FETCHED
 from yoda_nb.study.code import code_hash
 from yoda_nb.study.sampling import samples as draw
 from yoda_nb.study.subjects import Profile, get_profile, load_subjects
@@ -75,7 +76,9 @@ class Study:
 
     def table(self, name: str) -> pd.DataFrame:
         """An evidence table by name: shipped, or computed now (once in a process)."""
-        if name not in MAKERS:
+        if name in FETCHED and not self.ships(name):
+            raise InputError(f"The table {name!r} is of data that are fetched: make it with 'yoda-nb rebuild {name}'.")
+        if name not in MAKERS and name not in FETCHED:
             raise InputError(f"There is no evidence {name!r}: choose among {', '.join(MAKERS)}.")
         if self.own:
             return MAKERS[name](self)
@@ -158,7 +161,8 @@ def code_behind(name: str, weights: Mapping[str, str]) -> str:
     rows = [row for row in SYSTEMS.values() if row.paper in papers]
     cards = [read_card(path) for model in weights if (path := WEIGHTS / f"{model}.json").exists()]
     kinds = {card.get("net", {}).get("kind") for card in cards}
-    roots: set[Callable[..., Any] | type] = {MAKERS[name], draw, load_subjects, *(type(row.sampling) for row in rows)}
+    made = FETCHED[name] if name in FETCHED else MAKERS[name]
+    roots: set[Callable[..., Any] | type] = {made, draw, load_subjects, *(type(row.sampling) for row in rows)}
     roots |= {NETS[kind] for kind in kinds if kind in NETS}
     text = code_hash(roots) + "".join(sorted(repr(row) for row in rows))
     return hashlib.sha256(text.encode()).hexdigest()

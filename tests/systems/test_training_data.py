@@ -1,0 +1,73 @@
+"""What a training of one's own learns from: phantoms of any scanner, packs of people, both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from yoda_nb.data.packs import ENDING, pack, write_pack
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.errors import InputError
+from yoda_nb.systems.train import TrainingData, mixed, packed_volumes, scanner_volumes
+from yoda_nb.training.recipes import TRAIN_SEEDS
+
+SOURCES = ("T1w", "T2w")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two people, one of them with two visits, each with one rescan."""
+    path = tmp_path_factory.mktemp("packs")
+    for k, name in enumerate(("a", "b_ses-1", "b_ses-2")):
+        pack(replace(phantom_case(k, spacing=6.0, shape=(30, 34, 28)), subject=name), path, rescans=1)
+    return path
+
+
+def test_a_rescan_changes_the_sources_and_nothing_else(folder):
+    data = packed_volumes(folder, SOURCES, "FLAIR")
+    first, again = (v for v in data.volumes if v.subject.startswith("a"))
+    assert (first.subject, again.subject) == ("a", "a~1")
+    assert torch.equal(first.target, again.target) and torch.equal(first.mask, again.mask)
+    assert not torch.equal(first.source, again.source) and first.shape == again.shape
+
+
+def test_a_person_is_left_out_with_all_visits_and_rescans(folder):
+    data = packed_volumes(folder, SOURCES, "FLAIR", without=["b"])
+    assert [v.subject for v in data.volumes] == ["a", "a~1"]
+    assert [v.subject for v in data.validation] == ["b_ses-1", "b_ses-2"], "validated as scanned"
+    assert data.described == "2 volumes of 1 people (a)"
+
+
+def test_what_cannot_be_trained_on_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="no packs of c: choose among a, b"):
+        packed_volumes(folder, SOURCES, "FLAIR", without=["c"])
+    with pytest.raises(InputError, match="leave somebody in"):
+        packed_volumes(folder, SOURCES, "FLAIR", without=["a", "b"])
+    with pytest.raises(InputError, match="holds no packs"):
+        packed_volumes(tmp_path, SOURCES, "FLAIR")
+    write_pack(phantom_case(0, spacing=6.0, shape=(30, 34, 28), target="PDw"), tmp_path / f"x{ENDING}")
+    with pytest.raises(InputError, match="but this training needs T1w\\+T2w and FLAIR"):
+        packed_volumes(tmp_path, SOURCES, "FLAIR")
+
+
+def test_the_share_of_real_slabs_is_what_is_asked_for(folder):
+    real = packed_volumes(folder, SOURCES, "FLAIR")
+    phantoms = TrainingData([phantom_case(9, spacing=6.0, shape=(30, 34, 28))] * 2, [], "phantoms")
+    both = mixed(real, phantoms, 0.3)
+    assert len(both.volumes) == len(both.weights) == len(real.volumes) + 2
+    assert sum(both.weights[: len(real.volumes)]) == pytest.approx(0.3) and sum(both.weights) == pytest.approx(1)
+    with pytest.raises(InputError, match="share 1.5"):
+        mixed(real, phantoms, 1.5)
+
+
+def test_phantoms_of_any_scanner_are_made_once_and_kept(tmp_path):
+    settings = {"sources": SOURCES, "target": "FLAIR", "spacing": 6.0, "keep": tmp_path / "kept", "label_maps": False}
+    first = scanner_volumes(2, **settings)
+    (one, _) = files = sorted((tmp_path / "kept").iterdir())
+    assert [f.name for f in files] == [f"{TRAIN_SEEDS + i}-MNI152-T1w-T2w-FLAIR-6mm{ENDING}" for i in range(2)]
+    before = one.stat().st_mtime_ns
+    again = scanner_volumes(2, **settings)
+    assert one.stat().st_mtime_ns == before
+    assert torch.equal(first.volumes[0].source, again.volumes[0].source) and not first.validation
