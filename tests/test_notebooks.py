@@ -42,7 +42,7 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 
 def test_the_notebooks_of_seed_000_are_there():
     numbers = {path.stem[:2] for path in NOTEBOOKS}
-    assert {f"{n:02d}" for n in range(1, 12)} <= numbers
+    assert {f"{n:02d}" for n in range(1, 13)} <= numbers
     assert any(tagged(read(path), "headline") for path in NOTEBOOKS)
 
 

@@ -9,7 +9,7 @@ The names below are all that most users need; each is imported at its first use:
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _PLACES = {
     "InputError": "errors",

@@ -155,4 +155,5 @@ def test_what_is_shipped_is_small():
     files = [p for name in ("samples", "tables") for p in (folder / name).glob("*")]
     assert files and sum(p.stat().st_size for p in files) < 10e6
     weights = list(WEIGHTS.glob("*/*.safetensors"))
-    assert weights and all(p.stat().st_size < 1.5e6 for p in weights)
+    large = {"zero-shot"}  # of YODA's full size, for scans at 1 mm
+    assert weights and all(p.stat().st_size < (6e6 if p.parent.name in large else 1.5e6) for p in weights)

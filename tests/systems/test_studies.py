@@ -15,6 +15,7 @@ from yoda_nb.cli import app
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.volumes import save_image
 from yoda_nb.nets.models import save_model
+from yoda_nb.systems.studies import bids_label
 
 OUT = "derivatives/yoda-nb"
 
@@ -75,3 +76,10 @@ def test_what_is_done_is_not_done_again_but_with_another_seed_it_is(study, model
 def test_an_unknown_subject_is_refused_before_anything_is_made(study, model):
     done = run(study, model, "--subject", "sub-99")
     assert done.exit_code == 2 and "has no subject 'sub-99'" in done.stderr and not (study / OUT).exists()
+
+
+@pytest.mark.parametrize(
+    ("subject", "label"), [("long-03_ses-2", "long03_ses-2"), ("sub-01", "01"), ("cross-07", "cross07"), ("a", "a")]
+)
+def test_names_become_labels_of_bids(subject, label):
+    assert bids_label(subject) == label

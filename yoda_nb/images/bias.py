@@ -7,10 +7,10 @@ from math import ceil
 import numpy as np
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.brain import to_itk
+from yoda_nb.images.itk import to_itk
 
-COARSE = 4.0  # mm: the field is that smooth, so it is fitted on voxels of about this size
-STEPS = (40, 40, 30)  # at most, on each level; every level halves the distance of the spline's knots
+COARSE = 6.0  # mm: the field is that smooth, so it is fitted on voxels of about this size
+STEPS = (50, 40, 30)  # at most, on each level; every level halves the distance of the spline's knots
 
 
 def correct_bias(image: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +34,7 @@ def correct_bias(image: np.ndarray, affine: np.ndarray, mask: np.ndarray) -> tup
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetNumberOfThreads(1)
     n4.SetMaximumNumberOfIterations(STEPS)
-    n4.SetConvergenceThreshold(1e-3)
+    n4.SetConvergenceThreshold(1e-5)
     small = sitk.Cast(sitk.Shrink(to_itk(inside, affine), shrink) > 0.5, sitk.sitkUInt8)
     n4.Execute(sitk.Shrink(full, shrink), small)
     log = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(full)).T

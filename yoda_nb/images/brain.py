@@ -1,4 +1,4 @@
-"""Where the brain is: the nonzero part of a stripped image, else a template registered to it."""
+"""Where the brain is: the nonzero part of a stripped image, else a template registered to it and refined."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 
 from yoda_nb.errors import InputError
+from yoda_nb.images.itk import TO_LPS, to_itk
+from yoda_nb.images.masks import solid_part
+from yoda_nb.images.refine import refined
+from yoda_nb.images.register import even
 
 BRAIN_ML = (300.0, 2200.0)  # infants to the largest adults, with a margin; a whole head is more
-TO_LPS = np.diag([-1.0, -1.0, 1.0])  # SimpleITK's world axes run left, posterior, superior
 
 
 def brain_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -22,8 +25,8 @@ def brain_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     ``image`` (D, H, W) in any units, RAS+; ``affine`` (4, 4) to mm.  A skull-stripped image
     (zero background around one brain-sized object) keeps its nonzero part, holes filled.
     Otherwise nilearn's MNI152 brain is registered to it (Mattes mutual information over every
-    voxel on one thread, so the same input gives the same mask) and its mask carried over.  That
-    is good to some millimetres: pass the mask of a dedicated tool where there is one.
+    voxel on one thread, so the same input gives the same mask), its mask carried over and refined
+    (``images.refine``).  Pass the mask of a dedicated tool where there is one.
     Raises InputError if no brain-sized region is found.
     """
     if _is_stripped(image, affine):
@@ -32,22 +35,11 @@ def brain_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     if _millilitres(~mask, affine) > BRAIN_ML[0]:  # else no brain can be in view
         with suppress(RuntimeError):  # how SimpleITK says that image and template never overlapped
             mask = solid_part(_registered_mask(image, affine))
+    if _brain_sized(mask, affine):
+        mask = refined(image, affine, mask)
     if not _brain_sized(mask, affine):
         raise InputError("no brain was found in the image: pass a brain mask with --mask.")
     return mask
-
-
-def solid_part(mask: np.ndarray) -> np.ndarray:
-    """Largest connected component with its holes filled; bool (D, H, W), empty stays empty."""
-    labels, count = ndimage.label(mask)
-    if count > 1:
-        mask = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    return ndimage.binary_fill_holes(mask)
-
-
-def grown(mask: np.ndarray, affine: np.ndarray, rim: float = 5.0) -> np.ndarray:
-    """A mask (D, H, W) and all within ``rim`` mm of it; bool."""
-    return ndimage.distance_transform_edt(~mask, sampling=np.linalg.norm(affine[:3, :3], axis=0)) <= rim
 
 
 def _is_stripped(image: np.ndarray, affine: np.ndarray) -> bool:
@@ -88,7 +80,7 @@ def _registered_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     fixed = to_itk(template, template_affine)
     rim = to_itk(ndimage.binary_dilation(inside, iterations=1), template_affine)
     ceiling = float(np.percentile(image, 99.5))  # fat and vessels would stretch the histogram
-    moving = sitk.SmoothingRecursiveGaussian(to_itk(np.minimum(image, ceiling), affine), 2.0)
+    moving = to_itk(*even(np.minimum(image, ceiling), affine, 2.0, 2.0))
     centre = TO_LPS @ apply_affine(template_affine, np.argwhere(inside).mean(axis=0))
     head = image > (image.min() + ceiling) / 3
     middle = TO_LPS @ apply_affine(affine, np.argwhere(head).mean(axis=0))
@@ -100,6 +92,8 @@ def _registered_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
         method.SetMetricSamplingStrategy(method.NONE)
         method.SetMetricFixedMask(sitk.Cast(rim, sitk.sitkUInt8))
         method.SetInterpolator(sitk.sitkLinear)
+        method.MetricUseMovingImageGradientFilterOff()  # the metric's own gradient, not that of a blurred image
+        method.MetricUseFixedImageGradientFilterOff()
         method.SetOptimizerAsRegularStepGradientDescent(rate, 1e-3, steps)
         method.SetOptimizerScalesFromPhysicalShift()
         method.SetShrinkFactorsPerLevel(shrink)
@@ -126,19 +120,6 @@ def _registered_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     growth = np.linalg.det(np.reshape(found.GetMatrix(), (3, 3))) / similarity.GetScale() ** 3
     if not 0.8 < growth < 1.25:  # on thick slices the extra freedom can run away: go without it
         found = stiff
-    carried = sitk.Resample(to_itk(inside, template_affine), moving, found.GetInverse(), sitk.sitkLinear, 0.0)
+    onto = to_itk(image, affine)
+    carried = sitk.Resample(to_itk(inside, template_affine), onto, found.GetInverse(), sitk.sitkLinear, 0.0)
     return sitk.GetArrayFromImage(carried).T > 0.5
-
-
-def to_itk(array: np.ndarray, affine: np.ndarray):
-    """(D, H, W) and RAS+ affine as a SimpleITK image; shear, which ITK refuses, is dropped."""
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T, dtype=np.float32))
-    axes = TO_LPS @ affine[:3, :3]
-    spacing = np.linalg.norm(axes, axis=0)
-    left, _, right = np.linalg.svd(axes / spacing)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin((TO_LPS @ affine[:3, 3]).tolist())
-    image.SetDirection((left @ right).ravel().tolist())  # the nearest orthonormal axes
-    return image

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.brain import solid_part
+from yoda_nb.images.masks import solid_part
 from yoda_nb.images.nifti import Grid, check_same_grid, read_voxels, write_image
 
 # Public command lines, as their authors document them; none is installed by this package. What is above 0

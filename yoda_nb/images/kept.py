@@ -42,7 +42,7 @@ def recall(folder: Path, description: Mapping[str, Any], make: Callable[[], Piec
     entry = folder / hashlib.sha256(text.encode()).hexdigest()
     try:
         return _read(entry)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (InputError, OSError, ValueError, KeyError, TypeError) as error:
         warnings.warn(f"the images kept in {entry} are damaged ({error}); they are made again", stacklevel=2)

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.bias import correct_bias
-from yoda_nb.images.brain import brain_mask, grown
+from yoda_nb.images.brain import brain_mask
 from yoda_nb.images.command import mask_with_command
 from yoda_nb.images.doubts import doubts
 from yoda_nb.images.kept import Pieces, recall
+from yoda_nb.images.masks import grown
 from yoda_nb.images.nifti import Grid, check_same_grid, read_image, read_mask, sha256
 from yoda_nb.images.register import Registration, moved, register
 from yoda_nb.images.space import isotropic_grid

@@ -18,7 +18,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.brain import brain_mask, grown
+from yoda_nb.images.brain import brain_mask
+from yoda_nb.images.masks import grown
 from yoda_nb.images.nifti import (
     SAME_MM,
     Grid,
@@ -109,6 +110,7 @@ def load_volume(
         files["mask"] = (Path(mask), mask_grid)
     first, affine, grid = next(iter(read.values()))
     if register:
+        check_same_grid({name: files[name] for name in (next(iter(named)), "mask") if name in files})
         read |= {name: _onto(named[name], scan, first, grid, brain) for name, scan in read.items()}
         files |= {name: (named[name], own) for name, (_, _, own) in read.items()}
     _check_grids(files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def translate_case(
         weights = find_model(sources, target, min(opened.volume.spacing), steps=spec.n_steps)
     chosen = load_model(weights or find_model(sources, target, SPACING, steps=spec.n_steps))
     about = {"System": system, "ModelSHA256": chosen.sha256, "Seed": seed, "Settings": dict(settings or {})}
-    path = derivative_path(out, case.subject, None, target)
+    label = bids_label(case.subject)
+    path = derivative_path(out, label, None, target)
     row: dict[str, Any] = {"subject": case.subject, "file": str(path), "model": chosen.name, "system": system}
     if _is_done(path, about):
         return Done(path, row | {"state": "was there"})
@@ -115,7 +117,7 @@ def translate_case(
         required(result, "target"),
         opened.volume,
         out,
-        subject=case.subject,
+        subject=label,
         contrast=target,
         sources=files,
         system=system,
@@ -126,6 +128,12 @@ def translate_case(
         raw=raw,
     )
     return Done(path, row, opened, result)
+
+
+def bids_label(subject: str) -> str:
+    """A subject's name with letters and digits alone, as BIDS wants it: long-03_ses-2 is long03_ses-2."""
+    person, visit, name = subject.removeprefix("sub-").partition("_ses-")
+    return re.sub("[^A-Za-z0-9]", "", person) + visit + re.sub("[^A-Za-z0-9]", "", name)
 
 
 def _is_done(path: Path, about: Mapping[str, Any]) -> bool:

@@ -105,6 +105,8 @@ def fit(
             if stopped:
                 break
         bar.close()
+        if dist.is_initialized():
+            dist.barrier()  # what the first process writes is there for all of them
         if stopped or requests:  # also where the request came during the last validation
             raise KeyboardInterrupt(_advice(done, out))
         return ema.module.eval()

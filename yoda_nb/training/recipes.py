@@ -153,8 +153,8 @@ def train_model(
         "unpaired": config.unpaired,
         "regression_only": config.regression or config.method.name == REGRESSION.name,
         "intended_use": "Research and teaching; not for diagnosis.",
-        "limits": "Knows what its training data held: other scanners, ages and diseases are not "
-        "translated faithfully. Phantoms hold no tumours, surgery or motion.",
+        "limits": "Knows what its training data held: what they lack (other scanners, ages, diseases, surgery, "
+        "motion) is not translated faithfully.",
         "licence": "Apache-2.0",
         "training": {
             "data": data,
@@ -162,7 +162,7 @@ def train_model(
             "seed": config.seed,
             "steps": config.steps,
             "batch_size": config.batch_size,
-            "slabs_seen": config.steps * config.batch_size,
+            "slabs_seen": config.steps * config.batch_size * int(os.environ.get("WORLD_SIZE", "1")),
             "window": config.window,
             "lr": config.lr,
             "ema": config.ema,

@@ -153,3 +153,19 @@ def maps(images: Mapping[str, np.ndarray], *, label: str, cmap: str = "cividis",
             ax.set_axis_off()
         fig.colorbar(shown, ax=axes[0].tolist(), shrink=0.8, label=label, extend="max")
     return fig
+
+
+def gallery(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int = 6, title: str = "") -> Figure:
+    """Many pairs of slices (rows, columns) on the [0,1] scale, the first of each above the second."""
+    height, width = np.vstack(next(iter(pairs.values()))).shape
+    rows = -(-len(pairs) // columns)
+    with plt.rc_context(STYLE):
+        size = (1.35 * columns, (1.35 * height / width + 0.3) * rows + 0.3)
+        fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for ax, (name, pair) in zip(axes.flat, pairs.items(), strict=False):
+            ax.imshow(np.vstack(pair), cmap="gray", vmin=0, vmax=1)
+            ax.set_title(name, fontsize=8)
+        fig.suptitle(title, fontsize=10)
+    return fig
