@@ -207,7 +207,7 @@ def test_commands_and_options_exist(page):
     code = re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
     for line in (line.partition("#")[0] for block in code for line in block.splitlines()):
         for words in re.findall(r"(?:^|&& )(?:.*-m yoda_nb|yoda-nb)((?: \S+)+)", line):
-            named = [word for word in words.split() if re.fullmatch(r"[a-z]+", word)]
+            named = [word for word in words.split() if re.fullmatch(r"[a-z]+(?:-[a-z]+)?", word)]
             known = options_of(named[:2])
             used = {word for word in words.split() if re.match(r"--?[a-z]", word)}
             assert used <= known, f"{page.name}: {line.strip()}: no option {used - known}"
