@@ -178,6 +178,13 @@ def train(
     batch_size: Annotated[int, Option(help="Slabs a step and process.")] = 24,
     window: Annotated[int, Option(help="Side of the random in-slice crop, in voxels.")] = 48,
     lr: Annotated[float, Option(help="Learning rate after warm-up; falls as a cosine.")] = 1e-3,
+    warmup: Annotated[int | None, Option(help="Steps in which the learning rate rises; default 200.")] = None,
+    ema: Annotated[
+        float | None, Option(help="Decay of the average of weights that is kept; default 0.999, 0.99 for a short run.")
+    ] = None,
+    structure: Annotated[
+        float, Option(help="Weight of 1 - SSIM beside the absolute error; 0: squared error, as the paper.")
+    ] = 0.0,
     schedule: Annotated[str, Option(help="Noise schedule: linear or cosine.")] = "linear",
     predict: Annotated[str, Option(help="What the net predicts: v, eps or x0.")] = "v",
     threads: Annotated[int | None, Option(help="CPU threads; default: all cores.")] = None,
@@ -200,8 +207,8 @@ def train(
 
         torch.set_num_threads(threads)
     own: dict[str, Any] = {} if row else {"schedule": schedule, "prediction": predict}
-    if regression:
-        own["regression"] = True
+    given = {"regression": regression, "structure": structure, "warmup": warmup, "ema": ema}
+    own |= {name: value for name, value in given.items() if value}
     words = ["DIR" if i and sys.argv[i - 1] == "--mirror" else w for i, w in enumerate(sys.argv)][1:]
     card = run(
         save,

@@ -67,7 +67,10 @@ def widened(points: np.ndarray, amount: float, radius: float = 32.0) -> np.ndarr
 
 
 def white_spots(shares: Shares, spacing: float, rng: np.random.Generator) -> None:
-    """Lesions of multiple sclerosis: ovoid, most of them by the ventricles, each as severe as it likes."""
+    """Lesions of multiple sclerosis: ovoid, most of them by the ventricles, each as severe as it likes.
+
+    Half have a core that lost its tissue, a black hole on T1w, which is no water: it stays bright on FLAIR.
+    """
     csf, wm = shares.of["CSF"], shares.of["WM"]
     depth = steps_from(~shares.mask) * spacing
     ventricles = (csf > 0.5) & (depth > 20)
@@ -77,7 +80,7 @@ def white_spots(shares: Shares, spacing: float, rng: np.random.Generator) -> Non
     weight = np.where((wm > 0.7) & (depth > 8), np.exp(-distance / 10.0) + 0.02, 0).ravel()
     if not weight.any():
         return
-    amount = np.zeros(shares.mask.shape, np.float32)
+    amount, core = np.zeros((2, *shares.mask.shape), np.float32)
     for flat in rng.choice(weight.size, size=1 + rng.poisson(14), p=weight / weight.sum()):
         centre = np.unravel_index(flat, shares.mask.shape)
         radii = rng.uniform(1.2, 3.0) * np.exp(rng.exponential(0.5) + rng.normal(0, 0.25, 3))
@@ -85,8 +88,11 @@ def white_spots(shares: Shares, spacing: float, rng: np.random.Generator) -> Non
             shares.mask.shape, centre, np.minimum(radii, 12.0) / spacing, rng.uniform(0.3, 1.2) / spacing
         )
         amount[where] = np.maximum(amount[where], ball * rng.uniform(0.35, 1.0))
+        if rng.random() < 0.5:
+            core[where] = np.maximum(core[where], ball ** rng.uniform(1, 4) * rng.uniform(0.1, 1.0))
     shares.lesions |= amount * wm > 0.4
     shares.replace("lesion", amount, ("WM",))
+    shares.replace("black hole", core, ("lesion",))
 
 
 def mass(shares: Shares, spacing: float, rng: np.random.Generator) -> None:
@@ -109,7 +115,7 @@ def mass(shares: Shares, spacing: float, rng: np.random.Generator) -> None:
     if swelling > 4:
         fading = np.clip(1.2 - (r - radius) / swelling, 0, 1).astype(np.float32)
         shares.replace("oedema", np.where(r < radius, 1, fading) * rng.uniform(0.6, 1), ("WM",))
-    shares.replace("tumour", within(radius), (*HEALTHY, "oedema", "lesion"))
+    shares.replace("tumour", within(radius), (*HEALTHY, "oedema", "lesion", "black hole"))
     if rng.random() < 0.6:
         shares.replace("cyst", within(radius * rng.uniform(0.4, 0.9)), ("tumour",))
     shares.lesions |= (r < radius) & shares.mask

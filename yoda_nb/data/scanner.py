@@ -42,7 +42,8 @@ CONSTANTS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, fl
     "CSF": ((4300, 2000, 1.00), (0.03, 0.10, 0.01)),
     "GM": ((1350, 88, 0.82), (0.05, 0.06, 0.02)),
     "WM": ((830, 75, 0.70), (0.05, 0.06, 0.02)),
-    "lesion": ((1450, 108, 0.83), (0.20, 0.15, 0.04)),
+    "lesion": ((1350, 108, 0.82), (0.10, 0.12, 0.03)),
+    "black hole": ((2200, 190, 0.90), (0.15, 0.20, 0.03)),
     "oedema": ((1400, 112, 0.86), (0.15, 0.15, 0.04)),
     "tumour": ((1600, 108, 0.86), (0.20, 0.15, 0.04)),
     "cyst": ((4000, 1200, 0.98), (0.08, 0.30, 0.02)),
@@ -55,7 +56,7 @@ TONE = 0.18  # spread of the logarithm of the gamma of a source
 GAIN = 0.10  # and of its scale, for normalisation goes wrong too
 BIAS = (0.0, 0.15)  # standard deviation of a source's own field: up to 30 % at two of them
 THICKNESS = (1.0, 4.0)  # mm, full width at half maximum of the slice profile
-SHIFT, TILT = 0.5, 0.005  # standard deviations of motion between contrasts, mm and radians; 1 mm is two of them
+SHIFT, TILT = 0.35, 0.005  # standard deviations of motion between contrasts, mm and radians; 1 mm is three of them
 NOISE = (0.004, 0.05)  # Rician, [0,1] scale
 SMOOTHNESS = (0.0, 0.7)  # voxels: noise of interpolated or filtered k-space is not white
 

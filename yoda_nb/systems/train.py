@@ -19,6 +19,7 @@ from yoda_nb.papers import TRAININGS
 from yoda_nb.papers.yoda import PRESETS
 from yoda_nb.systems.models import load_model
 from yoda_nb.training.batches import TrainConfig
+from yoda_nb.training.denoising import DIFFUSION
 from yoda_nb.training.recipes import (
     TRAIN_SEEDS,
     VALIDATION_SEEDS,
@@ -138,6 +139,8 @@ def training_config(n_sources: int, *, preset: str = "tiny", row: str | None = N
     if row:
         model_name(row)
     config = TRAININGS[row].config if row else TrainConfig(net=PRESETS[preset])
+    if changes.get("structure") and config.method is not DIFFUSION:
+        raise InputError(f"Row {row} has a loss of its own: structure is for trainings by denoising.")
     return replace(config, **changes, net=replace(config.net, n_sources=n_sources))
 
 

@@ -50,6 +50,7 @@ class TrainConfig:
     seed: int = 0
     half: bool = True
     regression: bool = False  # train at t = T-1 only: a dedicated regression model (III-B.4)
+    structure: float = 0.0  # weight of 1 - SSIM beside the absolute error; 0: squared error, as the paper
     unpaired: bool = False  # sources and targets from disjoint halves of the subjects (seed 002)
 
     def option(self, name: str, default):
