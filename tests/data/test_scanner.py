@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from yoda_nb.data.patients import HEALTHY, Shares, mass, membranes, smooth_noise, steps_from, white_spots, widened
 from yoda_nb.data.phantom import phantom_case
-from yoda_nb.data.physics import TISSUE_CONSTANTS, PulseSequence, magnitude, signal
+from yoda_nb.data.physics import PROTOCOLS, TISSUE_CONSTANTS, PulseSequence, magnitude, signal
 from yoda_nb.data.scanner import CANONICAL, CONSTANTS, RANGES, draw_sequence, noisy, thick_slices
 
 SMALL = {"spacing": 4.0, "shape": (44, 52, 44), "scanner": "any"}
@@ -101,6 +101,16 @@ def test_water_is_as_dark_in_one_target_as_in_another():
 
     found = [x for s in range(8) if (x := water(made(s, lesions=False))) is not None]
     assert len(found) > 3 and np.std(found) < 0.05
+
+
+def test_a_black_hole_is_dark_on_t1w_and_bright_on_flair():
+    t1w, flair = PROTOCOLS["a"]["T1w"], CANONICAL["FLAIR"]
+    of = {name: {"t1": signal(c, t1w), "flair": signal(c, flair)} for name, (c, _) in CONSTANTS.items()}
+    assert of["CSF"]["t1"] < of["black hole"]["t1"] < 0.8 * of["GM"]["t1"], "as dark as water, nearly"
+    assert min(of["black hole"]["flair"], of["lesion"]["flair"]) > 1.2 * of["WM"]["flair"] > of["CSF"]["flair"]
+    shares = brain()
+    white_spots(shares, 2.5, np.random.default_rng(3))
+    assert shares.of["black hole"].max() > 0.1 and (shares.of["black hole"] > 0)[~shares.mask].sum() == 0
 
 
 def test_thick_slices_keep_what_is_constant_along_them_and_smooth_the_rest():
