@@ -7,6 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 import yaml
@@ -19,7 +20,15 @@ from yoda_nb.study import documents
 from yoda_nb.study.claims import Study, find
 from yoda_nb.study.claims.evidence import index
 from yoda_nb.study.claims.ledger import counted
-from yoda_nb.study.documents import BLOCK, filled, ledger_tables, measured_tables, system_tables, write_documents
+from yoda_nb.study.documents import (
+    BLOCK,
+    filled,
+    ledger_tables,
+    measured_tables,
+    real_table,
+    system_tables,
+    write_documents,
+)
 from yoda_nb.systems.table import get_system, parse_settings
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +89,7 @@ def test_the_measured_numbers_are_those_of_the_json():
     numbers = DOCS / "measured.json"
     measured = json.loads(numbers.read_text(encoding="utf-8")) if numbers.exists() else None
     page = DOCS / "measured.md"
-    assert filled(page, measured_tables(measured)) == page.read_text(encoding="utf-8"), (
+    assert filled(page, measured_tables(measured) | {"real": real_table()}) == page.read_text(encoding="utf-8"), (
         "docs/measured.md is out of date: run yoda-nb rebuild numbers"
     )
 
@@ -137,9 +146,8 @@ def light(monkeypatch):
 def test_prose_is_kept_and_the_same_bytes_come_again(tmp_path, light):
     page = tmp_path / "measured.md"
     page.write_text(
-        "# A\n\n<!-- table noise -->\nold\n<!-- end -->\nB\n<!-- table regression --><!-- end -->\n\nC\n".replace(
-            " --><!", " -->\n<!"
-        )
+        "# A\n\n<!-- table noise -->\nold\n<!-- end -->\nB\n<!-- table regression --><!-- end -->\n"
+        "<!-- table real --><!-- end -->\n\nC\n".replace(" --><!", " -->\n<!")
     )
     (tmp_path / "measured.json").write_text(json.dumps(MEASURED))
     assert sorted(path.name for path in write_documents(tmp_path)) == sorted(WRITTEN)
@@ -158,6 +166,18 @@ def test_prose_is_kept_and_the_same_bytes_come_again(tmp_path, light):
 def test_without_measured_numbers_the_page_says_so(tmp_path, light):
     write_documents(tmp_path)
     assert "Not measured" in (tmp_path / "measured.md").read_text()
+
+
+def test_the_table_of_real_scans_has_its_goals_and_where_it_is_from(monkeypatch):
+    row = {"subject": "s", "image": "zero-shot", "ssim": 0.84, "psnr": 19.0, "csf": 0.5, "lesions": 0.9}
+    row |= {"matched_ssim": 0.85, "matched_psnr": 21.0, "bound": 0.93}
+    monkeypatch.setattr(documents, "read_shipped", lambda name: pd.DataFrame([row]))
+    monkeypatch.setattr(documents, "basis", lambda name: "From somewhere.")
+    monkeypatch.setattr(documents, "index", lambda: {"real": {}})
+    text = real_table()
+    assert "From somewhere." in text and "0.840 (≥ 0.85: missed)" in text and "0.900 (≥ 0.8: met)" in text
+    monkeypatch.setattr(documents, "index", dict)
+    assert "rebuild real" in real_table() and "|" not in real_table()
 
 
 @pytest.mark.parametrize("text", ["no markers", "<!-- table noise -->\n<!-- end -->", "<!-- table regression -->\n"])

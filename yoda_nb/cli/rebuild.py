@@ -182,7 +182,7 @@ def numbers(
 ) -> None:
     """Measure the numbers of the documents, and write the pages that hold them."""
     from yoda_nb.study.bank import write_atomic
-    from yoda_nb.study.documents import write_documents
+    from yoda_nb.study.documents import real_table, write_documents
     from yoda_nb.study.measure import measure
     from yoda_nb.systems.table import get_system
 
@@ -196,6 +196,7 @@ def numbers(
     write_atomic(path, (json.dumps(found, indent=1, allow_nan=False) + "\n").encode())
     for written in [path, *write_documents(docs)]:
         say(str(written))
+    say(f"Real scans. {real_table()}")
 
 
 def expect(what: str, seconds: Iterable[float | None], machines: Iterable[str]) -> None:

@@ -18,8 +18,9 @@ from yoda_nb.diffusion.system import Sampling, System
 from yoda_nb.errors import InputError
 from yoda_nb.papers import PAPERS, SYSTEMS
 from yoda_nb.study.bank import write_atomic
-from yoda_nb.study.claims.evidence import Study, index, outdated
+from yoda_nb.study.claims.evidence import Study, basis, index, outdated, read_shipped
 from yoda_nb.study.claims.ledger import SYMBOLS, Finding, counted, find
+from yoda_nb.study.claims.real import beside_goals
 from yoda_nb.systems.table import FIXED, describe_systems, settings_of
 from yoda_nb.training.rows import BUDGET
 
@@ -41,7 +42,7 @@ def write_documents(docs: Path) -> list[Path]:
     tables = {
         docs / "systems.md": system_tables(),
         docs / "ledger.md": ledger_tables(find(study=Study())),
-        docs / "measured.md": measured_tables(measured),
+        docs / "measured.md": measured_tables(measured) | {"real": real_table()},
     }
     pages = {page: filled(page, blocks) for page, blocks in tables.items()}
     for page, text in pages.items():
@@ -112,6 +113,14 @@ def measured_tables(measured: Mapping[str, Any] | None) -> dict[str, str]:
         "regression": made + table(("test set", "target", "n", "SSIM", "PSNR in dB"), smooth),
         "noise": made + table((*noise, *averaged), drawn),
     }
+
+
+def real_table() -> str:
+    """The table of people left out with the goals beside it; a sentence where none is shipped."""
+    if "real" not in index():
+        return "Not measured with this version yet: `yoda-nb rebuild real` does it."
+    shown = beside_goals(read_shipped("real"))
+    return f"`yoda-nb rebuild real`. {basis('real')}\n\n{table(tuple(shown), list(shown.itertuples(index=False)))}"
 
 
 def table(heads: Cells, rows: Sequence[Cells]) -> str:
