@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from yoda_nb.figures import plots
 from yoda_nb.images.prepare import Prepared
+from yoda_nb.images.space import roi_box
 from yoda_nb.images.volumes import Volume
 from yoda_nb.report.pages import render_page
 from yoda_nb.study.bank import write_atomic
@@ -128,7 +129,9 @@ def _made(prepared: Prepared, result: Volume, facts: Mapping[str, Any]) -> Secti
     shown[f"{result.contrast}, made"] = result.target
     if volume.target is not None:
         shown[f"{volume.contrast}, acquired"] = volume.target
-    rows = [plots.image_row(shown, view=view, index=plots.busiest_slice(volume.mask, view)) for view in (2, 1, 0)]
+    brain = roi_box(volume.mask, (4, 4, 4))
+    shown, mask = {name: image[:, *brain] for name, image in shown.items()}, volume.mask[:, *brain]
+    rows = [plots.image_row(shown, view=view, index=plots.busiest_slice(mask, view)) for view in (2, 1, 0)]
     return Section(
         f"The {result.contrast} that was made",
         "A translation can hide and invent. It is for research and teaching, not for diagnosis.",
