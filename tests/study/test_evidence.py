@@ -68,34 +68,20 @@ def test_shipped_scores_are_what_the_code_gives(first, anew):
     assert len(then) == 1 and now.ssim.to_numpy() == pytest.approx(then.ssim.to_numpy(), abs=0.002)
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Another folder of shipped tables, empty."""
-    monkeypatch.setattr(evidence, "TABLES", tmp_path)
-    monkeypatch.setattr(evidence, "INDEX", tmp_path / "index.json")
-    caches = (evidence.index, evidence.outdated)
-    for cached in caches:
-        cached.cache_clear()
-    yield tmp_path
-    for cached in caches:
-        cached.cache_clear()
-
-
 FOUND = pd.DataFrame({"a": [1.0, np.nan], "b": ["x", "n/a"]})
 ABOUT = {"seconds": 1, "machine": "CPU m", "commit": "abc1234", "date": "2026-01-02"}
 
 
-def test_a_changed_table_is_refused(folder):
-    tmp_path = folder
+def test_a_changed_table_is_refused(empty_tables):
     evidence.ship("rician", FOUND, {}, ABOUT)
     back = read_shipped("rician")
     assert back.b.tolist() == ["x", "n/a"] and np.isnan(back.a[1])
-    (tmp_path / "rician.csv").write_text("a,b\n2,x\n")
+    (empty_tables / "rician.csv").write_text("a,b\n2,x\n")
     with pytest.raises(InputError, match="not the table"):
         read_shipped("rician")
 
 
-def test_a_shipped_table_tells_its_weights_and_code_and_fits_them(folder):
+def test_a_shipped_table_tells_its_weights_and_code_and_fits_them(empty_tables):
     weights = {"systems/yoda": load_model("systems/yoda").sha256}
     evidence.ship("rician", FOUND, weights, ABOUT)
     about = evidence.index()["rician"]
@@ -122,7 +108,7 @@ def test_a_table_that_no_longer_fits_is_noticed(monkeypatch, change, found):
     assert evidence.basis("rician").endswith("STALE: rician no longer fit the code or weights.")
 
 
-def test_what_is_not_shipped_was_computed_in_this_run(folder):
+def test_what_is_not_shipped_was_computed_in_this_run(empty_tables):
     evidence.ship("rician", FOUND, {}, ABOUT)
     assert evidence.basis("samplers") == evidence.basis() == "Computed in this run."
     for other in (Study("quick", 1), Study("tiny"), Study(fresh=True)):

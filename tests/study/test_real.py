@@ -170,19 +170,11 @@ def test_patients_that_are_not_here_are_one_sentence(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def nothing_shipped(tmp_path, monkeypatch):
+def nothing_shipped(empty_tables, tmp_path, monkeypatch):
     """Empty folders of tables and of weights."""
-    (tmp_path / "tables").mkdir()
-    monkeypatch.setattr(evidence, "TABLES", tmp_path / "tables")
-    monkeypatch.setattr(evidence, "INDEX", tmp_path / "tables" / "index.json")
     monkeypatch.setattr(rebuild, "WEIGHTS", tmp_path / "weights")
     (tmp_path / "weights").mkdir()
-    caches = (evidence.index, evidence.outdated)
-    for cached in caches:
-        cached.cache_clear()
-    yield tmp_path
-    for cached in caches:
-        cached.cache_clear()
+    return tmp_path
 
 
 def test_the_table_is_shipped_with_the_cards_of_its_models(two, nothing_shipped, monkeypatch):
