@@ -43,6 +43,20 @@ def test_what_is_saved_comes_back_within_half_precision(net, saved):
     assert torch.allclose(net(x, times), model.net(x, times), atol=1e-2)
 
 
+def test_eight_bits_halve_the_file_and_keep_each_weight_within_half_a_level(net, saved, tmp_path):
+    small = tmp_path / "small.safetensors"
+    save_model(net, small, config=CONFIG, card=CARD, bits=8)
+    again = read_model(small, NETS).net.state_dict()
+    for name, value in net.state_dict().items():
+        if value.ndim < 2:
+            assert torch.allclose(again[name], value, rtol=2**-11, atol=2**-24), name
+            continue
+        half_level = value.abs().flatten(1).amax(1) / 254
+        worst = (again[name] - value).abs().flatten(1).amax(1)
+        assert (worst <= 1.01 * half_level + 2**-11 * value.abs().flatten(1).amax(1)).all(), name
+    assert small.stat().st_size < 0.7 * saved.stat().st_size
+
+
 def test_a_saved_model_saves_to_the_same_bytes(saved, tmp_path):
     model = read_model(saved, NETS)
     save_model(model.net, tmp_path / "again.safetensors", config=model.config, card=model.card)

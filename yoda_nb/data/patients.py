@@ -77,11 +77,11 @@ def white_spots(shares: Shares, spacing: float, rng: np.random.Generator) -> Non
     if not ventricles.any():
         return
     distance = steps_from(ventricles) * spacing
-    weight = np.where((wm > 0.7) & (depth > 8), np.exp(-distance / 10.0) + 0.02, 0).ravel()
+    weight = np.where((wm > 0.7) & (depth > 8), np.exp(-distance / 10.0) + 0.05, 0).ravel()
     if not weight.any():
         return
     amount, core = np.zeros((2, *shares.mask.shape), np.float32)
-    for flat in rng.choice(weight.size, size=1 + rng.poisson(14), p=weight / weight.sum()):
+    for flat in rng.choice(weight.size, size=1 + rng.poisson(20), p=weight / weight.sum()):
         centre = np.unravel_index(flat, shares.mask.shape)
         radii = rng.uniform(1.2, 3.0) * np.exp(rng.exponential(0.5) + rng.normal(0, 0.25, 3))
         ball, where = _ball(
@@ -89,7 +89,7 @@ def white_spots(shares: Shares, spacing: float, rng: np.random.Generator) -> Non
         )
         amount[where] = np.maximum(amount[where], ball * rng.uniform(0.35, 1.0))
         if rng.random() < 0.5:
-            core[where] = np.maximum(core[where], ball ** rng.uniform(1, 4) * rng.uniform(0.1, 1.0))
+            core[where] = np.maximum(core[where], ball ** rng.uniform(1, 3) * rng.uniform(0.3, 1.0))
     shares.lesions |= amount * wm > 0.4
     shares.replace("lesion", amount, ("WM",))
     shares.replace("black hole", core, ("lesion",))

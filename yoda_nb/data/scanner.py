@@ -19,11 +19,13 @@ from scipy.interpolate import CubicSpline
 
 from yoda_nb.data.anatomy import grid_affine, rotation, solid, tissue_fractions
 from yoda_nb.data.patients import HEALTHY, Shares, mass, membranes, smooth_noise, steps_from, white_spots, widened
-from yoda_nb.data.physics import PulseSequence, magnitude
+from yoda_nb.data.physics import PulseSequence, magnitude, signal
 from yoda_nb.images.volumes import Volume, intensity_window
 
 # White matter 1, grey matter 1.23, CSF 0.35: what a median clinical FLAIR shows
 CANONICAL = {"FLAIR": PulseSequence("inversion-recovery", tr=9000, te=150, ti=2610)}
+
+WHITE = 0.58  # of white matter in the canonical image: where patients' scans have it, however bright a lesion is
 
 # Ranges of sequences (ms, degrees) around clinical protocols; one kind is drawn, then its numbers
 RANGES: Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]] = {
@@ -43,7 +45,7 @@ CONSTANTS: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, fl
     "GM": ((1350, 88, 0.82), (0.05, 0.06, 0.02)),
     "WM": ((830, 75, 0.70), (0.05, 0.06, 0.02)),
     "lesion": ((1350, 108, 0.82), (0.10, 0.12, 0.03)),
-    "black hole": ((2200, 190, 0.90), (0.15, 0.20, 0.03)),
+    "black hole": ((2100, 130, 0.88), (0.10, 0.15, 0.03)),
     "oedema": ((1400, 112, 0.86), (0.15, 0.15, 0.04)),
     "tumour": ((1600, 108, 0.86), (0.20, 0.15, 0.04)),
     "cyst": ((4000, 1200, 0.98), (0.08, 0.30, 0.02)),
@@ -97,11 +99,8 @@ def draw_sequence(contrast: str, rng: np.random.Generator) -> PulseSequence:
     return PulseSequence(kind, **{name: float(rng.uniform(*ends)) for name, ends in ranges.items()})
 
 
-def image_of(subject: Subject, sequence: PulseSequence, gains: np.ndarray | None = None) -> np.ndarray:
-    """The mixture of tissue signals (D,H,W), 0 outside the mask, its bulk below 1 (``intensity_window``).
-
-    ``gains`` (T,) multiply the tissues' signals.
-    """
+def mixture(subject: Subject, sequence: PulseSequence, gains: np.ndarray | None = None) -> np.ndarray:
+    """The mixture of tissue signals (D,H,W) in arbitrary units, 0 outside; ``gains`` (T,) multiply the tissues'."""
     total = np.zeros(subject.shares.shape[1], np.float32)
     gains = np.ones(len(subject.tissues)) if gains is None else gains
     for share, constants, log, gain in zip(subject.shares, subject.constants, subject.logs, gains, strict=True):
@@ -110,23 +109,34 @@ def image_of(subject: Subject, sequence: PulseSequence, gains: np.ndarray | None
         total[there] += gain * share[there] * magnitude((t1, t2, density), sequence)
     image = np.zeros(subject.mask.shape, np.float32)
     image[subject.mask] = total
+    return image
+
+
+def windowed(image: np.ndarray, subject: Subject) -> np.ndarray:
+    """An image (D,H,W) with its bulk below 1, as a volume is when it is loaded (``intensity_window``)."""
     return image / intensity_window(image, subject.mask)[1]
 
 
 def source_image(subject: Subject, contrast: str, rng: np.random.Generator) -> np.ndarray:
     """A source (D,H,W) before the scanner's flaws, on about [0,1]."""
     sequence = draw_sequence(contrast, rng)
-    return image_of(subject, sequence, np.exp(rng.normal(0, UNEXPLAINED, len(subject.tissues))))
+    return windowed(mixture(subject, sequence, np.exp(rng.normal(0, UNEXPLAINED, len(subject.tissues)))), subject)
 
 
 def canonical_image(subject: Subject, contrast: str, rng: np.random.Generator) -> np.ndarray:
-    """The target (D,H,W) in [0,1]: one sequence for all, which nulls water as well in one as in another."""
+    """The target (D,H,W) on about [0,1]: one sequence for all, which nulls water as well in one as in another.
+
+    Its scale hangs on white matter alone: a window would make a brain darker, the more of it is sick, which no
+    slice of the sources tells.
+    """
     if contrast not in CANONICAL:
-        return image_of(subject, draw_sequence(contrast, rng))
+        return windowed(mixture(subject, draw_sequence(contrast, rng)), subject)
     water = np.array([name == "CSF" for name in subject.tissues])
     constants = np.where(water[:, None], CONSTANTS["CSF"][0], subject.constants)
     logs = np.where(water[:, None, None], np.float32(0), subject.logs)
-    return image_of(replace(subject, constants=constants, logs=logs), CANONICAL[contrast])
+    white = subject.constants[subject.tissues.index("WM")]
+    image = mixture(replace(subject, constants=constants, logs=logs), CANONICAL[contrast])
+    return image * (WHITE / signal(tuple(white), CANONICAL[contrast]))
 
 
 def thick_slices(image: np.ndarray, axis: int, thickness: float, step: float, offset: float) -> np.ndarray:
@@ -252,8 +262,8 @@ def shares_of(anatomy: str | Path | None, shape, spacing: float, rng: np.random.
 
 
 def make_ill(shares: Shares, spacing: float, rng: np.random.Generator) -> None:
-    """Half have white spots, a third a mass, most some dura or vessels in view."""
-    if rng.random() < 0.5:
+    """Two thirds have white spots, a third a mass, most some dura or vessels in view."""
+    if rng.random() < 0.67:
         white_spots(shares, spacing, rng)
     if rng.random() < 0.35:
         mass(shares, spacing, rng)

@@ -1,4 +1,4 @@
-"""Trained nets on disk: fp16 safetensors with a JSON model card beside each. Nothing is unpickled.
+"""Trained nets on disk: safetensors of 16 or 8 bits with a JSON model card beside each. Nothing is unpickled.
 
 What reads a model notes it, so that a table of evidence can tell the weights it rests on
 (``recording``).
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import atomic
 from yoda_nb.nets.base import Config, config_from_dict, config_to_dict
+from yoda_nb.nets.eight_bit import narrowed, widened
 
 WEIGHTS = Path(__file__).parent / "weights"
 FIELDS = ("sources", "target", "spacing_mm", "schedule", "n_train", "prediction", "training")  # of a card
@@ -59,14 +60,14 @@ class Model:
         return float(self.card["spacing_mm"])
 
 
-def save_model(net: nn.Module, path: Path, *, config: Config, card: Card) -> None:
-    """Write ``path`` (.safetensors, fp16) and its card (.json), each whole or not at all.
+def save_model(net: nn.Module, path: Path, *, config: Config, card: Card, bits: int = 16) -> None:
+    """Write ``path`` (.safetensors, fp16 or 8 ``bits``) and its card (.json), each whole or not at all.
 
     ``card`` must name sources, target, spacing_mm, schedule, n_train, prediction and training;
     InputError if it does not.
     """
     check_fields(path, card, FIELDS)
-    save_net(net, path, card={**card, "net": config_to_dict(config)})
+    save_net(net, path, card={**card, "net": config_to_dict(config)}, bits=bits)
 
 
 def read_model(path: Path, kinds: Mapping[str, type[Config]]) -> Model:
@@ -83,13 +84,13 @@ def read_model(path: Path, kinds: Mapping[str, type[Config]]) -> Model:
     return Model(path.stem, net, config_from_dict(card["net"], kinds), card, digest)
 
 
-def save_net(net: nn.Module, path: Path, *, card: Card) -> None:
+def save_net(net: nn.Module, path: Path, *, card: Card, bits: int = 16) -> None:
     """Write the weights of any net as fp16 to ``path`` and its card, with their sha256, beside them.
 
-    Counters, which are no weights, are left out.
+    With 8 ``bits`` as int8 with a scale for each output channel. Counters, which are no weights, are left out.
     """
     state = {k: v.detach().cpu().half().contiguous() for k, v in net.state_dict().items() if v.is_floating_point()}
-    blob = save_tensors(state)
+    blob = save_tensors(narrowed(state) if bits == 8 else state)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
         temporary.write_bytes(blob)
@@ -113,7 +114,7 @@ def read_net(path: Path, build: Build) -> tuple[nn.Module, Card, str]:
     if hashlib.sha256(blob).hexdigest() != card["sha256"]:
         raise InputError(f"{path} does not match the checksum in its card: it is damaged, get it again.")
     try:
-        state, net = load_tensors(blob), build(card)
+        state, net = widened(load_tensors(blob)), build(card)
     except InputError:
         raise
     except (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

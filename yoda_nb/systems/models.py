@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from yoda_nb.errors import InputError
+from yoda_nb.nets.eight_bit import SCALE
 from yoda_nb.nets.models import WEIGHTS, Model, model_name, note, read_card, read_model
 from yoda_nb.papers import NETS
 
@@ -79,7 +80,8 @@ def find_model(sources: tuple[str, ...], target: str | None, spacing: float, *, 
 def stored_parameters(name: str) -> int:
     """How many numbers a shipped model's file holds, read from its header alone."""
     with safe_open(WEIGHTS / f"{name}.safetensors", "pt") as file:
-        return sum(prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+        names = [key for key in file.keys() if not key.endswith(SCALE)]  # noqa: SIM118
+        return sum(prod(file.get_slice(name).get_shape()) for name in names)
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from yoda_nb.data.manifest import FIELD_OF_VIEW, fetch, load_case, read_manifest
 from yoda_nb.data.packs import ENDING, read_pack
 from yoda_nb.data.places import MANIFEST
@@ -68,6 +70,7 @@ def train(
     workers: int = 1,
     device: str | None = None,
     command: str = "",
+    bits: int = 16,
     **changes: Any,
 ) -> Card:
     """Train a model and write it to ``save`` (.safetensors, its card beside it); returns the card.
@@ -78,13 +81,15 @@ def train(
     with ``scanner="any"``), from a ``dataset`` of the manifest, or from a folder of ``packs`` (those of
     the people in ``without`` only validate), at ``spacing`` mm. Beside real volumes ``rehearse``
     phantoms of any scanner keep what was learned from them: ``share`` of the slabs are real. ``out``
-    holds the run: the same call goes on where it stopped. ``changes`` are fields of ``TrainConfig``
-    such as steps, batch_size, window, lr, regression, seed. Raises InputError before anything slow for
-    unknown names and a path that cannot be written.
+    holds the run: the same call goes on where it stopped. A weight is written with 16 or 8 ``bits``.
+    ``changes`` are fields of ``TrainConfig`` such as steps, batch_size, window, lr, regression, seed.
+    Raises InputError before anything slow for unknown names and a path that cannot be written.
     """
     save, sources = Path(save), tuple(sources)
     if save.suffix != ".safetensors":
         raise InputError(f"{save} must end in .safetensors.")
+    if bits not in (8, 16):
+        raise InputError(f"A weight is written with 8 or 16 bits, got {bits}.")
     config = training_config(len(sources), preset=preset, row=row, **changes)
     start = None if initial is None else load_model(initial)
     if start is not None and (start.config, start.sources, start.contrast) != (config.net, sources, target):
@@ -126,6 +131,7 @@ def train(
         command=command,
         initial=None if start is None else start.net,
         weights=data.weights,
+        bits=bits,
         **about,
     )
 
@@ -204,7 +210,7 @@ def packed_volumes(folder: Path, sources: tuple[str, ...], target: str, without:
     files = sorted(folder.glob(f"*{ENDING}"))
     if not files:
         raise InputError(f"{folder} holds no packs (*{ENDING}): write some with 'yoda-nb data pack'.")
-    volumes = {file: read_pack(file) for file in files}
+    volumes = {file: read_pack(file, dtype=torch.float16) for file in files}
     for file, v in volumes.items():
         if (v.sources, v.contrast) != (sources, target):
             raise InputError(

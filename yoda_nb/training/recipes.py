@@ -79,9 +79,9 @@ def kept_phantoms(
     keep.mkdir(parents=True, exist_ok=True)
     progress = partial(tqdm, total=len(cases), desc="phantoms", mininterval=5)
     if workers == 1:
-        return [read_pack(file) for file in progress(map(make, cases))]
+        return [read_pack(file, dtype=torch.float16) for file in progress(map(make, cases))]
     with ProcessPoolExecutor(workers) as pool:
-        return [read_pack(file) for file in progress(pool.map(make, cases))]
+        return [read_pack(file, dtype=torch.float16) for file in progress(pool.map(make, cases))]
 
 
 def _kept_phantom(case: tuple[int, Path | None], *, keep: Path, sources, target: str, spacing: float) -> Path:
@@ -118,12 +118,13 @@ def train_model(
     command: str = "",
     title: str = "",
     extra: Mapping[str, object] | None = None,
+    bits: int = 16,
 ) -> dict:
     """Train, write the weights to ``path`` and the card beside them; returns the card.
 
     ``out`` holds the run and resumes it; ``initial`` starts from another net's weights; ``weights``
-    as in ``fit``; ``data``, ``command``, ``title`` and ``extra`` are for the card. All volumes must share
-    their contrasts and be of one isotropic spacing.
+    as in ``fit``; ``data``, ``command``, ``title`` and ``extra`` are for the card; ``bits`` (16 or 8) of a
+    weight are kept. All volumes must share their contrasts and be of one isotropic spacing.
     """
     net = fit(
         volumes,
@@ -175,7 +176,7 @@ def train_model(
         **(extra or {}),
     }
     if os.environ.get("RANK", "0") == "0":  # under torchrun the others hold the same net
-        save_model(net, path, config=config.net, card=card)
+        save_model(net, path, config=config.net, card=card, bits=bits)
     return card
 
 
