@@ -19,7 +19,7 @@ from yoda_nb.images.volumes import Volume
 from yoda_nb.metrics.images import noise_bound, psnr, ssim
 from yoda_nb.metrics.noise import add_rician
 from yoda_nb.nets.models import WEIGHTS, note
-from yoda_nb.study import real, rebuild
+from yoda_nb.study import real, rebuild_real
 from yoda_nb.study.claims import evidence
 from yoda_nb.study.claims import real as left_out
 
@@ -172,7 +172,7 @@ def test_patients_that_are_not_here_are_one_sentence(tmp_path, monkeypatch):
 @pytest.fixture
 def nothing_shipped(empty_tables, tmp_path, monkeypatch):
     """Empty folders of tables and of weights."""
-    monkeypatch.setattr(rebuild, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(rebuild_real, "WEIGHTS", tmp_path / "weights")
     (tmp_path / "weights").mkdir()
     return tmp_path
 
@@ -196,7 +196,7 @@ def test_the_table_is_shipped_with_the_cards_of_its_models(two, nothing_shipped,
     monkeypatch.setattr(left_out, "patients", lambda mirror: two)
     monkeypatch.setattr(left_out, "leave_one_out", trained)
     monkeypatch.setattr(left_out, "left_out_scores", scored)
-    rebuild.rebuild_real(nothing_shipped, mirror="copies", steps=7)
+    rebuild_real.rebuild_real(nothing_shipped, mirror="copies", steps=7)
     about = evidence.index()["real"]
     assert about["weights"] == {
         "folds/cross-07": "cross-07",
@@ -204,5 +204,7 @@ def test_the_table_is_shipped_with_the_cards_of_its_models(two, nothing_shipped,
         "zero-shot/t1w-t2w-flair": "first",
     }
     assert about["seconds"] >= 100 and about["rows"] == 3 and {"machine", "commit", "date", "code"} <= set(about)
-    assert (rebuild.WEIGHTS / "folds" / "cross-07.json").is_file() and not list(rebuild.WEIGHTS.rglob("*.safetensors"))
+    assert (rebuild_real.WEIGHTS / "folds" / "cross-07.json").is_file() and not list(
+        rebuild_real.WEIGHTS.rglob("*.safetensors")
+    )
     pd.testing.assert_frame_equal(evidence.Study().table("real"), scores)

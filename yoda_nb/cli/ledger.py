@@ -25,14 +25,14 @@ def claims(
     Example: yoda-nb claims Y03 Y09
     """
     from yoda_nb.study.claims.evidence import Study
-    from yoda_nb.study.claims.ledger import counted, find
+    from yoda_nb.study.claims.ledger import counted, find, said_of_scans
 
     findings = find(ids or (), study=Study(profile, seed, device or "", fresh=fresh))
     lines = []
     for f in findings:
         lines.append(f"{f.claim.id}  {f.verdict.upper()}{' (STALE)' if f.stale else ''}  {f.claim.claim}")
         lines += [f"     {e.name}: {e.found}, n = {e.n}; rule {e.stated}: {e.verdict}" for e in f.effects]
-        lines += [f"     {text}" for text in (f.note, f.basis) if text]
+        lines += [f"     {text}" for text in (f.note, said_of_scans(f), f.basis) if text]
     lines.append(counted(f.verdict for f in findings))
     shipped = sum(bool(f.tables) for f in findings)
     lines.append(f"{shipped} of {len(findings)} verdicts rest on shipped evidence; --fresh computes it anew")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Option
@@ -51,6 +51,7 @@ def evidence(only: Only = None, threads: Threads = None, device: Device = None, 
 @rebuild_app.command()
 @guarded
 def real(
+    only: Only = None,
     mirror: Mirror = None,
     out: Runs = Path("runs/real"),
     steps: Annotated[int | None, Option(min=1, help="Steps of each training; default: the recipe's.")] = None,
@@ -58,18 +59,23 @@ def real(
     threads: Threads = None,
     device: Device = None,
 ) -> None:
-    """Train a model without each of the patients, score it on them, and ship the table of real scans."""
-    from yoda_nb.study import rebuild
+    """Train models without some of the patients, score them on those, and ship: --only translation or samplers."""
+    from yoda_nb.study import rebuild, rebuild_real
     from yoda_nb.study.claims.evidence import index
-    from yoda_nb.study.claims.real import beside_goals
+    from yoda_nb.study.claims.real import PREFIX, beside_goals
 
-    last = index().get("real", {})
-    machines = {last["machine"]} if last else set()
-    expect("Real scans: a training without each patient", [last.get("seconds")], machines)
+    names = rebuild.known(listed(only), ("translation", "samplers"), "group of tables")
+    last = [index().get({"translation": "real", "samplers": f"{PREFIX}perception"}[name], {}) for name in names]
+    machines = {about["machine"] for about in last if about}
+    expect("Real scans: trainings without patients", [about.get("seconds") for about in last], machines)
     _threads(threads)
-    changes = {"steps": steps} if steps else {}
-    table = rebuild.rebuild_real(out, mirror=mirror, device=device, say=say, workers=workers, **changes)
-    say(columns(beside_goals(table).to_dict("records")))
+    options: dict[str, Any] = {"mirror": mirror, "device": device, "say": say, "workers": workers}
+    options |= {"steps": steps} if steps else {}
+    if "translation" in names:
+        say(columns(beside_goals(rebuild_real.rebuild_real(out, **options)).to_dict("records")))
+    if "samplers" in names:
+        for name, table in rebuild_real.rebuild_scans(out, **options).items():
+            say(f"{name}: {len(table)} rows")
 
 
 @rebuild_app.command()

@@ -19,7 +19,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.papers import PAPERS, SYSTEMS
 from yoda_nb.study.bank import write_atomic
 from yoda_nb.study.claims.evidence import Study, basis, index, outdated, read_shipped
-from yoda_nb.study.claims.ledger import SYMBOLS, Finding, counted, find
+from yoda_nb.study.claims.ledger import SYMBOLS, Finding, counted, find, said_of_scans
 from yoda_nb.study.claims.real import beside_goals
 from yoda_nb.systems.table import FIXED, describe_systems, settings_of
 from yoda_nb.training.rows import BUDGET
@@ -78,13 +78,24 @@ def system_tables() -> dict[str, str]:
 
 def ledger_tables(findings: Sequence[Finding]) -> dict[str, str]:
     """Each claim with its verdict and the first effect that decides it, and the evidence behind them."""
-    heads: Cells = ("", "claim", "verdict", "effect with 95 % interval", "rule", "n", "test", "evidence")
+    heads: Cells = (
+        "",
+        "claim",
+        "verdict",
+        "effect with 95 % interval",
+        "rule",
+        "n",
+        "test",
+        "evidence",
+        "on real scans",
+    )
     parts: list[str] = []
     for paper, module in PAPERS.items():
         if own := [f for f in findings if f.claim.paper == paper]:
-            notes = "\n".join(f"- **{f.claim.id}** {f.note}" for f in own if f.note)
+            said = {f.claim.id: " ".join(filter(None, (f.note, said_of_scans(f)))) for f in own}
+            notes = "\n".join(f"- **{claim}** {text}" for claim, text in said.items() if text)
             parts += [f"### {module.TITLE}", table(heads, [_claim_cells(f) for f in own]), notes]
-    used = sorted({name for f in findings for name in f.tables})
+    used = sorted({name for f in findings for g in (f, f.on_scans) if g for name in g.tables})
     heads = ("table", "rows", "machine", "torch", "commit", "date", "made in", "fits code and weights")
     return {
         "count": f"{len(findings)} claims: {counted(f.verdict for f in findings)}.",
@@ -195,7 +206,13 @@ def _claim_cells(f: Finding) -> Cells:
     if deciding:
         effect = (f"{deciding.name}: {deciding.found}", deciding.stated, deciding.n, deciding.test or None)
     tables = ", ".join(name + (" (no longer fits)" if name in f.stale else "") for name in f.tables)
-    return (f.claim.id, f.claim.claim, f"{SYMBOLS[f.verdict]} {f.verdict}", *effect, tables or "computed")
+    verdict = f"{SYMBOLS[f.verdict]} {f.verdict}"
+    return (f.claim.id, f.claim.claim, verdict, *effect, tables or "computed", _scan_cell(f.on_scans))
+
+
+def _scan_cell(f: Finding | None) -> str | None:
+    """Verdict and number of scans."""
+    return None if f is None else f"{SYMBOLS[f.verdict]} {f.verdict}, n = {max(e.n for e in f.effects)}"
 
 
 def _evidence_cells(name: str) -> Cells:

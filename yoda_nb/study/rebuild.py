@@ -6,7 +6,6 @@ that others are made from are read as they are shipped, so that the way there do
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,9 +20,8 @@ from yoda_nb.data.places import commit
 from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
-from yoda_nb.nets.models import WEIGHTS, describe_machine, processor, read_card, recording
-from yoda_nb.study.bank import write_atomic
-from yoda_nb.study.claims import evidence, real
+from yoda_nb.nets.models import describe_machine, processor, recording
+from yoda_nb.study.claims import evidence
 from yoda_nb.study.claims.evidence import MAKERS, SHIPPED_STUDY, Study
 from yoda_nb.study.claims.yoda import benchmark
 from yoda_nb.study.sampling import samples
@@ -193,31 +191,6 @@ class _Rebuilt(Study):
         evidence.ship(name, table, weights | now.weights, about | {"rows": len(table), "tables": now.tables})
         self.made.append(name)
         self.say(f"{name}: {len(table)} rows in {seconds:.0f} s")
-
-
-def rebuild_real(
-    out: Path, *, mirror: str | Path | None = None, device: str | None = None, say: Say = print, **changes: Any
-) -> pd.DataFrame:
-    """Train a model without each patient, score it on that patient, and ship the table ``real``; returns it.
-
-    ``out`` holds packs, runs and weights, and goes on where it stopped; ``changes`` are of the recipe. The cards of
-    the models are shipped, their weights are not. Raises InputError where the patients are not on this machine.
-    """
-    volumes = real.patients(mirror)
-    models = real.leave_one_out(volumes, out, mirror=mirror, device=device, say=say, **changes)
-    begun = time.monotonic()
-    with recording() as read:
-        table = real.left_out_scores(volumes, models, device=device)
-    zero_shot, cards = real.MODELS["zero-shot"], {p: read_card(path) for p, path in models.items()}
-    weights = {zero_shot: read[zero_shot]} | {f"{real.FOLDS}/{p}": card["sha256"] for p, card in cards.items()}
-    for person, card in cards.items():
-        path = WEIGHTS / real.FOLDS / f"{person}.json"
-        path.parent.mkdir(exist_ok=True)
-        write_atomic(path, (json.dumps(card, indent=2) + "\n").encode())
-    seconds = time.monotonic() - begun + sum(card["training"]["seconds"] for card in cards.values())
-    about = {"profile": SHIPPED_STUDY[0], "seed": SHIPPED_STUDY[1], "seconds": round(seconds)}
-    evidence.ship("real", table, weights, about | where_and_when(device or "") | {"rows": len(table)})
-    return table
 
 
 def where_and_when(device: str = "") -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -93,12 +93,14 @@ def all_samplers(
     bank: Bank | None = None,
     extra: str = "",
     shipped: bool = True,
+    models: Mapping[str, str] | None = None,
 ) -> dict[str, list[Tensor]]:
     """Every sampler of seed 000 on every subject: label -> images (1,D,H,W) in [-1,1].
 
     ExpA averages the first trajectories of one set, whose first is the diffusion sample; the
     noised images take the acquisition's noise, where it is known, times the profile's shares.
-    ``extra`` names one more system, run with its defaults.
+    ``extra`` names one more system, run with its defaults; ``models`` the model of a subject, else the one that
+    fits best.
     """
     volumes = list(volumes)
     images: dict[str, list[Tensor]] = {}
@@ -106,7 +108,8 @@ def all_samplers(
     total = sum(get_system(system, **settings).evaluations for _, _, system, settings in todo)
     with progress_bar(total=total, desc="evaluations") as bar:
         for v, label, system, settings in todo:
-            drawn = samples(v, system, seed=seed, device=device, bank=bank, shipped=shipped, **settings)
+            model = (models or {}).get(v.subject)
+            drawn = samples(v, system, seed=seed, device=device, model=model, bank=bank, shipped=shipped, **settings)
             alone = label == "diffusion" or len(drawn) == 1
             images.setdefault(label, []).append(drawn[0] if alone else expected(drawn))
             if label == "diffusion":

@@ -49,7 +49,8 @@ def fd_draws(
     real = features([required(v, "target") for v in volumes])
     fake = {label: features(each) for label, each in made.items()}
     rows = table[table.reference == "acquired"].set_index(["sampler", "subject"])
-    acquired = table[table.sampler == "acquired"].groupby("subject").noise.first()
+    levels = {v.subject: white_matter_noise((required(v, "target") + 1) / 2, tables.white_matter(v)) for v in volumes}
+    acquired = pd.Series(levels)
     names = [v.subject for v in volumes]
     rng = np.random.default_rng(seed)
     found = []

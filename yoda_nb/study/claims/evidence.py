@@ -58,6 +58,7 @@ class Study:
     device: str = ""
     fresh: bool = False  # compute even what is shipped, tables and samples alike
     own: tuple[Volume, ...] = ()  # these subjects instead of the ledger's
+    models: tuple[tuple[str, str], ...] = ()  # subject, the model of seed 000 to use; others: the one that fits best
 
     @classmethod
     def of_run(cls, profile: str, seed: int = 0, device: str = "") -> Study:
@@ -83,8 +84,7 @@ class Study:
         if self.own:
             return MAKERS[name](self)
         if self.ships(name):
-            if (used := _used.get()) is not None:
-                used.add(name)
+            note_used(name)
             return read_shipped(name)
         return _computed(name, self).copy()
 
@@ -93,9 +93,16 @@ class Study:
         return not self.own and not self.fresh and (self.profile, self.seed) == SHIPPED_STUDY and name in index()
 
     def samples(self, volume: Volume, system: str, **settings: Any) -> Tensor:
-        """``study.samples`` with this study's seed and device."""
+        """``study.samples`` with this study's seed, device and models."""
         options: dict[str, Any] = {"seed": self.seed, "device": self.device or None, "shipped": not self.fresh}
+        options["model"] = dict(self.models).get(volume.subject)
         return draw(volume, system, **options, **settings)
+
+
+def note_used(name: str) -> None:
+    """Tell ``shipped_tables`` of a table that is read."""
+    if (used := _used.get()) is not None:
+        used.add(name)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pandas as pd
 from yoda_nb.data.places import CLAIMS
 from yoda_nb.errors import InputError
 from yoda_nb.papers import PAPERS as MODULES
+from yoda_nb.study.claims import scans
 from yoda_nb.study.claims.evidence import PAPERS, Study, basis, outdated, shipped_tables
 from yoda_nb.study.claims.verdicts import Effect, combined
 
@@ -46,6 +47,7 @@ class Finding:
     note: str = ""
     study: Study = field(default_factory=Study)
     tables: tuple[str, ...] = ()  # those that were shipped
+    on_scans: Finding | None = None  # the same of real scans, where their tables are shipped
 
     @property
     def verdict(self) -> str:
@@ -59,24 +61,26 @@ class Finding:
     @property
     def stale(self) -> tuple[str, ...]:
         """Shipped tables behind it that no longer fit the code or the weights."""
-        return tuple(name for name in self.tables if outdated(name))
+        own = tuple(name for name in self.tables if outdated(name))
+        return own if self.on_scans is None else own + self.on_scans.stale
 
     def document(self) -> dict[str, Any]:
         """As JSON: numbers that are not finite become null."""
-        effects = [
-            {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in asdict(e).items()}
-            | {"rule": e.stated, "verdict": e.verdict}
-            for e in self.effects
-        ]
         return {
             **asdict(self.claim),
             "verdict": self.verdict,
-            "effects": effects,
+            "effects": [_effect_document(e) for e in self.effects],
             "note": self.note,
             "basis": self.basis,
             "shipped": list(self.tables),
             "stale": list(self.stale),
+            "on_scans": self.on_scans and {k: self.on_scans.document()[k] for k in ("verdict", "effects", "basis")},
         }
+
+
+def _effect_document(effect: Effect) -> dict[str, Any]:
+    values = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in asdict(effect).items()}
+    return values | {"rule": effect.stated, "verdict": effect.verdict}
 
 
 def read_claims(path: Path = CLAIMS) -> dict[str, Claim]:
@@ -102,7 +106,27 @@ def find(ids: Iterable[str] = (), *, study: Study) -> list[Finding]:
 def _found(claim: Claim, study: Study) -> Finding:
     with shipped_tables() as used:
         effects = tuple(EFFECTS[claim.id](study))
-    return Finding(claim, effects, NOTES.get(claim.id, ""), study, tuple(sorted(used)))
+    beside = None if study.own or not scans.there() else _found_on_scans(claim)
+    return Finding(claim, effects, NOTES.get(claim.id, ""), study, tuple(sorted(used)), beside)
+
+
+def _found_on_scans(claim: Claim) -> Finding | None:
+    """What real scans say to a claim; None to one that they are not asked about."""
+    if claim.id not in scans.EFFECTS:
+        return None
+    study = scans.OnScans()
+    with shipped_tables() as used:
+        effects = tuple(scans.EFFECTS[claim.id](study))
+    return Finding(claim, effects, "", study, tuple(sorted(used)))
+
+
+def said_of_scans(finding: Finding) -> str:
+    """In words, what real scans say to a claim beside the ledger's phantoms: "" where they are not asked."""
+    if finding.on_scans is None:
+        return scans.NOTES.get(finding.claim.id, "") if scans.there() else ""
+    verdict, effects = finding.on_scans.verdict, finding.on_scans.effects
+    deciding = next((e for e in effects if e.verdict == verdict), effects[0])
+    return f"On real scans {SYMBOLS[verdict]} {verdict}: {deciding.name}: {deciding.found}, n = {deciding.n}."
 
 
 def check_findings(findings: Iterable[Finding]) -> None:
@@ -187,5 +211,5 @@ def _finding_html(f: Finding) -> str:
     head = f"<strong>{f.claim.id} {SYMBOLS[f.verdict]} {f.verdict}</strong> · {escape(f.claim.claim)}"
     where = f"<em>{escape(MODULES[f.claim.paper].TITLE)}, {escape(f.claim.where)}</em>"
     table = effects_table(f).to_html(index=False, border=0) if f.effects else ""
-    note = "".join(f"<p>{escape(text)}</p>" for text in (f.note, f.basis) if text)
+    note = "".join(f"<p>{escape(text)}</p>" for text in (f.note, said_of_scans(f), f.basis) if text)
     return f'<div id="claim-{f.claim.id}"><p>{head} ({where})</p>{table}{note}</div>'

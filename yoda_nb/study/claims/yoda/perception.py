@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from yoda_nb.images.volumes import required
 from yoda_nb.study.claims.draws import fd_draws, n_draws
 from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect
-from yoda_nb.study.claims.yoda.samplers import images
+from yoda_nb.study.claims.yoda.samplers import with_truth
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
@@ -22,8 +21,7 @@ NATIVE = ("DDIM", "diffusion")  # samplers whose noise comes from the process it
 
 def perception(study: Study) -> pd.DataFrame:
     """Fréchet distance, SSIM to acquired and noise of each sampler, and of bootstrap draws."""
-    made = {**images(study), "truth": [required(v, "clean") for v in study.volumes]}
-    return fd_draws(study.volumes, made, study.table("samplers"), seed=study.seed, draws=n_draws(study))
+    return fd_draws(study.volumes, with_truth(study), study.table("samplers"), seed=study.seed, draws=n_draws(study))
 
 
 def _perception(study: Study, samplers: list[str]) -> tuple[pd.DataFrame, int]:

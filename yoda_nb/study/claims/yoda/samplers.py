@@ -36,12 +36,25 @@ def images(study: Study, *, ddim: bool = True) -> dict[str, list[Tensor]]:
     Without ``ddim`` those of Table I: regression, ExpA, diffusion, and noised regression.
     """
     settings = replace(study.settings, ddim=study.settings.sweep[1:] if ddim else (), noised=SHARES if ddim else (1.0,))
-    return all_samplers(study.volumes, settings, seed=study.seed, device=study.device or None, shipped=not study.fresh)
+    return all_samplers(
+        study.volumes,
+        settings,
+        seed=study.seed,
+        device=study.device or None,
+        shipped=not study.fresh,
+        models=dict(study.models),
+    )
+
+
+def with_truth(study: Study) -> dict[str, list[Tensor]]:
+    """``images`` and, where it is known, the noise-free truth."""
+    truth = [v.clean for v in study.volumes if v.clean is not None]
+    return images(study) | ({"truth": truth} if len(truth) == len(study.volumes) else {})
 
 
 def scores(study: Study) -> pd.DataFrame:
-    """``tables.score_table`` of all samplers; the noise-free truth is one of them."""
-    return tables.score_table(study.volumes, {**images(study), "truth": [required(v, "clean") for v in study.volumes]})
+    """``tables.score_table`` of all samplers; the noise-free truth is one of them where it is known."""
+    return tables.score_table(study.volumes, with_truth(study))
 
 
 def split(study: Study) -> pd.DataFrame:
