@@ -60,7 +60,7 @@ def _definition(module: str, name: str) -> Place | None:
         here = _module(module)
         if name in here.bound:
             return module, name
-        if name not in here.imported:
+        if here.imported.get(name, (module, name)) == (module, name):  # nowhere, or a package's own submodule
             return None
         module, name = here.imported[name]
     return None

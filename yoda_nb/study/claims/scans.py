@@ -22,10 +22,8 @@ from yoda_nb.study.claims.yoda import averages, perception, samplers
 from yoda_nb.study.real import inside_white_matter, slab
 from yoda_nb.study.subjects import Profile
 
-SLAB_MM = 32.0  # of each scan: ten samplers over whole heads would take a day on two cores
-SETTINGS = Profile(
-    subjects=4, n_steps=10, n_ex=(2, 4), ddim=(4, 8), noised=(0.5, 1.0), sweep=(1, 2, 4, 8, 16), evidence=4
-)
+SLAB_MM = 24.0  # of each scan: ten samplers over whole heads would take hours on two cores
+SETTINGS = Profile(subjects=4, n_steps=8, n_ex=(2, 4), ddim=(4, 8), noised=(0.5, 1.0), sweep=(1, 2, 4, 8), evidence=4)
 
 
 @dataclass(frozen=True)
