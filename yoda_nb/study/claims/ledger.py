@@ -120,6 +120,25 @@ def _found_on_scans(claim: Claim) -> Finding | None:
     return Finding(claim, effects, "", study, tuple(sorted(used)))
 
 
+def beside_phantoms(findings: Iterable[Finding]) -> pd.DataFrame:
+    """What phantoms and real scans say to each claim that both are asked about: a row an effect of scans."""
+    rows = [
+        {
+            "claim": f.claim.id,
+            "on phantoms": f.verdict,
+            "on real scans": f.on_scans.verdict,
+            "effect on real scans": e.name,
+            "found (95 % interval)": e.found,
+            "expected": e.stated,
+            "n": e.n,
+        }
+        for f in findings
+        if f.on_scans is not None
+        for e in f.on_scans.effects
+    ]
+    return pd.DataFrame(rows)
+
+
 def said_of_scans(finding: Finding) -> str:
     """In words, what real scans say to a claim beside the ledger's phantoms: "" where they are not asked."""
     if finding.on_scans is None:
