@@ -8,7 +8,7 @@ import yoda_nb
 from yoda_nb.errors import InputError
 from yoda_nb.papers import TRAININGS
 from yoda_nb.papers.yoda import PRESETS
-from yoda_nb.systems import train as module
+from yoda_nb.systems import training_data
 from yoda_nb.systems.models import load_model
 from yoda_nb.systems.train import training_config
 from yoda_nb.training.recipes import training_phantoms
@@ -46,9 +46,9 @@ def test_what_cannot_be_written_or_begun_from_is_refused_at_once(tmp_path):
 
 
 def test_training_from_python_writes_a_model_and_goes_on_from_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "VALIDATION", 1)
+    monkeypatch.setattr(training_data, "VALIDATION", 1)
     monkeypatch.setattr(
-        module, "training_phantoms", lambda n, **make: training_phantoms(n, **make | {"shape": (24, 24, 24)})
+        training_data, "training_phantoms", lambda n, **make: training_phantoms(n, **make | {"shape": (24, 24, 24)})
     )
     how = {"preset": "micro", "phantoms": 1, "label_maps": False, "spacing": 8.0, "batch_size": 1, "window": 16}
     card = yoda_nb.train(tmp_path / "a.safetensors", out=tmp_path / "a", steps=1, command="mine", **how)

@@ -10,7 +10,7 @@ import torch
 from yoda_nb.data.packs import ENDING, pack, write_pack
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
-from yoda_nb.systems.train import TrainingData, mixed, packed_volumes, scanner_volumes
+from yoda_nb.systems.training_data import TrainingData, mixed, packed_volumes, scanner_volumes
 from yoda_nb.training.recipes import TRAIN_SEEDS
 
 SOURCES = ("T1w", "T2w")
