@@ -49,6 +49,14 @@ def test_the_model_for_the_contrasts_of_nearest_voxel_size(net, tmp_path, monkey
         find_model(("T1w", "T2w"), "PDw", 1.0)
 
 
+def test_a_single_step_rather_takes_a_model_of_regression_alone_and_several_never_do(net, tmp_path, monkeypatch):
+    monkeypatch.setattr("yoda_nb.systems.models.WEIGHTS", tmp_path)
+    for name, alone in {"a-diffusion": False, "b-regression": True}.items():
+        save_model(net, tmp_path / f"{name}.safetensors", config=CONFIG, card=CARD | {"regression_only": alone})
+    assert find_model(("T1w", "T2w"), "FLAIR", 3.0) == "b-regression"
+    assert find_model(("T1w", "T2w"), "FLAIR", 3.0, steps=4) == "a-diffusion"
+
+
 @pytest.fixture
 def card_alone(net, tmp_path, monkeypatch) -> Path:
     """A package whose model "folder/lone" is a card alone."""
