@@ -141,11 +141,13 @@ def beside_phantoms(findings: Iterable[Finding]) -> pd.DataFrame:
 
 def said_of_scans(finding: Finding) -> str:
     """In words, what real scans say to a claim beside the ledger's phantoms: "" where they are not asked."""
+    note = scans.NOTES.get(finding.claim.id, "") if scans.there() else ""
     if finding.on_scans is None:
-        return scans.NOTES.get(finding.claim.id, "") if scans.there() else ""
+        return note
     verdict, effects = finding.on_scans.verdict, finding.on_scans.effects
     deciding = next((e for e in effects if e.verdict == verdict), effects[0])
-    return f"On real scans {SYMBOLS[verdict]} {verdict}: {deciding.name}: {deciding.found}, n = {deciding.n}."
+    said = f"On real scans {SYMBOLS[verdict]} {verdict}: {deciding.name}: {deciding.found}, n = {deciding.n}."
+    return f"{said} {note}".rstrip()
 
 
 def check_findings(findings: Iterable[Finding]) -> None:

@@ -93,4 +93,7 @@ NOTES = {
     claim: "Not asked of real scans: it needs a segmenter of acquired FLAIR at 1 mm, and the shipped one was taught "
     "by phantoms at 3 mm. Two of the scans have consensus lesions."
     for claim in ("Y23", "Y25", "Y26")
+} | {
+    "Y05": "The rule is of ten trajectories and four were drawn here, so its first effect cannot pass: look at the share "
+    "that falls as 1/N."
 }
