@@ -94,6 +94,6 @@ NOTES = {
     "by phantoms at 3 mm. Two of the scans have consensus lesions."
     for claim in ("Y23", "Y25", "Y26")
 } | {
-    "Y05": "The rule is of ten trajectories and four were drawn here, so its first effect cannot pass: look at the share "
-    "that falls as 1/N."
+    "Y05": "The rule is of ten trajectories and four were drawn here, so its first effect cannot pass; the other two "
+    "could have, and did not."
 }
