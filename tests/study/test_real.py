@@ -116,6 +116,15 @@ def test_a_slab_holds_the_lesions_and_the_worst_slice_is_found(brain):
     assert real.worst_slice(wrong, brain) == 5
 
 
+def test_a_tissue_peak_is_found_and_moved_whatever_the_gain(brain):
+    t1, t2 = real.tissue_peaks(brain)
+    assert t1 == pytest.approx(0.8, abs=0.01) and t2 == pytest.approx(0.4, abs=0.01)
+    louder = replace(brain, source=2 * ((brain.source + 1) / 2 * 0.7) - 1)
+    moved = real.with_peaks(louder, np.array([0.6, 0.5]))
+    assert real.tissue_peaks(moved) == pytest.approx([0.6, 0.5], abs=0.01)
+    assert (moved.source[:, ~brain.mask[0]] == -1).all() and moved.source.max() <= 1
+
+
 @pytest.fixture
 def two(brain) -> list[Volume]:
     """Two visits of one person and a second person."""
@@ -167,6 +176,17 @@ def test_patients_that_are_not_here_are_one_sentence(tmp_path, monkeypatch):
         left_out.scan_here(subject="nobody")
     done = CliRunner().invoke(rebuild_app, ["real", "--out", str(tmp_path)])
     assert done.exit_code == 2 and done.stderr.startswith("Error: The table of real scans needs two people")
+
+
+def test_two_scalings_of_the_sources_are_scored_and_told(two, empty_tables, monkeypatch):
+    monkeypatch.setattr(left_out, "translate", lambda v, system, model, device: replace(v, target=v.source[:1]))
+    monkeypatch.setattr(left_out, "SCALED_MM", 60.0)
+    monkeypatch.setattr(left_out, "patients", lambda mirror: two)
+    table = rebuild_real.rebuild_normalisation(say=str)
+    assert list(table.scaled) == ["window", "peak"] * 3 and table.ssim.between(-1, 1).all()
+    wide = table.pivot(index="subject", columns="scaled", values="psnr")
+    assert np.allclose(wide.window, wide.peak, atol=0.5), "their peaks agree already"
+    pd.testing.assert_frame_equal(evidence.Study().table("normalisation"), table, rtol=1e-6)
 
 
 @pytest.fixture

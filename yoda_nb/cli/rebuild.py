@@ -59,18 +59,21 @@ def real(
     threads: Threads = None,
     device: Device = None,
 ) -> None:
-    """Train models without some of the patients, score them on those, and ship: --only translation or samplers."""
+    """Train models without some of the patients, score them on those, and ship: --only a group of tables."""
     from yoda_nb.study import rebuild, rebuild_real
     from yoda_nb.study.claims.evidence import index
     from yoda_nb.study.claims.real import PREFIX, beside_goals
 
-    names = rebuild.known(listed(only), ("translation", "samplers"), "group of tables")
-    last = [index().get({"translation": "real", "samplers": f"{PREFIX}perception"}[name], {}) for name in names]
+    groups = {"translation": "real", "normalisation": "normalisation", "samplers": f"{PREFIX}perception"}
+    names = rebuild.known(listed(only), groups, "group of tables")
+    last = [index().get(groups[name], {}) for name in names]
     machines = {about["machine"] for about in last if about}
     expect("Real scans: trainings without patients", [about.get("seconds") for about in last], machines)
     _threads(threads)
-    options: dict[str, Any] = {"mirror": mirror, "device": device, "say": say, "workers": workers}
-    options |= {"steps": steps} if steps else {}
+    where: dict[str, Any] = {"mirror": mirror, "device": device, "say": say}
+    options = where | {"workers": workers} | ({"steps": steps} if steps else {})
+    if "normalisation" in names:
+        say(columns(rebuild_real.rebuild_normalisation(**where).to_dict("records")))
     if "translation" in names:
         say(columns(beside_goals(rebuild_real.rebuild_real(out, **options)).to_dict("records")))
     if "samplers" in names:

@@ -131,7 +131,18 @@ def real_table() -> str:
     if "real" not in index():
         return "Not measured with this version yet: `yoda-nb rebuild real` does it."
     shown = beside_goals(read_shipped("real"))
-    return f"`yoda-nb rebuild real`. {basis('real')}\n\n{table(tuple(shown), list(shown.itertuples(index=False)))}"
+    text = f"`yoda-nb rebuild real`. {basis('real')}\n\n{table(tuple(shown), list(shown.itertuples(index=False)))}"
+    return text if "normalisation" not in index() else f"{text}\n\n{_normalisation_words()}"
+
+
+def _normalisation_words() -> str:
+    """What two scalings of the sources are worth, on average over scans."""
+    mean = read_shipped("normalisation").groupby("scaled")[["ssim", "psnr"]].mean()
+    found = {name: f"SSIM {row.ssim:.3f}, {row.psnr:.1f} dB" for name, row in mean.iterrows()}
+    return (
+        f"Sources scaled by their window, as everywhere: {found['window']}; with their tissue peak where it lies in "
+        f"other people's: {found['peak']} (zero-shot, a slab of each scan). {basis('normalisation')}"
+    )
 
 
 def table(heads: Cells, rows: Sequence[Cells]) -> str:

@@ -8,10 +8,12 @@ the score that the truth itself would get through the acquired image's noise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from yoda_nb.images.space import roi_box
@@ -83,6 +85,21 @@ def lesion_share(volume: Volume, image01: Tensor) -> float:
         return image[volume.lesions].mean() / image[inner].mean() - 1
 
     return float(contrast(image01) / contrast(_target(volume)))
+
+
+def tissue_peaks(volume: Volume) -> np.ndarray:
+    """Where the histogram of each source has its peak inside the mask, (C,) on [0,1]."""
+    edges = np.linspace(0, 1, 257)
+    counts = [np.histogram((x[volume.mask[0]].numpy() + 1) / 2, edges[2:])[0] for x in volume.source]  # 0: clipped air
+    smooth = gaussian_filter1d(np.asarray(counts, float), 4, axis=1)
+    return (edges[2:-1] + 0.5 / 256)[smooth.argmax(1)]
+
+
+def with_peaks(volume: Volume, peaks: np.ndarray) -> Volume:
+    """The volume with a gain on each source that puts its tissue peak at ``peaks`` (C,), clipped at 1."""
+    gain = torch.from_numpy(peaks / tissue_peaks(volume)).float().view(-1, 1, 1, 1)
+    scaled = ((volume.source + 1) / 2 * gain).clamp(max=1)
+    return replace(volume, source=torch.where(volume.mask, 2 * scaled - 1, -1.0))
 
 
 def straight_line(volumes: Iterable[Volume]) -> np.ndarray:

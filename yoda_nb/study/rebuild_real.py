@@ -37,6 +37,19 @@ def rebuild_real(
     return table
 
 
+def rebuild_normalisation(
+    *, mirror: str | Path | None = None, device: str | None = None, say: Say = print
+) -> pd.DataFrame:
+    """Translate a slab of each patient with its sources scaled in two ways, and ship the scores; returns them."""
+    volumes = real.patients(mirror)
+    say(f"normalisation of {len(volumes)} scans: computing")
+    begun = time.monotonic()
+    with recording() as read:
+        table = real.normalisations(volumes, device=device)
+    _ship("normalisation", table, {}, dict(read), time.monotonic() - begun, device)
+    return table
+
+
 def rebuild_scans(
     out: Path, *, mirror: str | Path | None = None, device: str | None = None, say: Say = print, **changes: Any
 ) -> dict[str, pd.DataFrame]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -22,7 +23,17 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.noise import white_matter_noise
 from yoda_nb.study.claims.yoda import averages, perception, samplers
-from yoda_nb.study.real import GOALS, along_line, inside_white_matter, lesion_share, real_scores, straight_line
+from yoda_nb.study.real import (
+    GOALS,
+    along_line,
+    inside_white_matter,
+    lesion_share,
+    real_scores,
+    slab,
+    straight_line,
+    tissue_peaks,
+    with_peaks,
+)
 from yoda_nb.study.subjects import load_subjects
 from yoda_nb.systems.models import find_model, is_shipped
 from yoda_nb.systems.run import translate
@@ -34,6 +45,7 @@ DATASET, SOURCES, TARGET, SPACING = "ms", ("T1w", "T2w"), "FLAIR", 1.0
 SUBJECTS = ("cross-07", "cross-26", "long-01_ses-1", "long-01_ses-2", "long-03_ses-2")
 MODELS = {"zero-shot": "zero-shot/t1w-t2w-flair", "fine-tuned": "real-t1w-t2w-flair"}
 FOLDS = "folds"  # below the shipped weights: the cards of the models that were trained without somebody
+SCALED_MM = 40.0  # of each scan: a slab tells two scalings of its sources apart as a head does
 RESCANS = 1  # of each scan among what is trained on
 RECIPE: Mapping[str, Any] = {
     "initial": MODELS["zero-shot"],
@@ -217,6 +229,25 @@ def _images(
     yield "line, fitted to the answer", "this scan and its answer", along_line(volume, straight_line([volume]))
 
 
+def normalisations(volumes: Sequence[Volume], *, device: str | None = None) -> pd.DataFrame:
+    """Zero-shot translation of a slab of each scan, its sources scaled in two ways: which holds across scanners?
+
+    "window" is ``images.volumes.normalise``, as everywhere; "peak" puts the tissue peak of each source where it
+    lies on average in the other people's. Columns subject, scaled, ssim, psnr, matched_psnr.
+    """
+    rows = []
+    for v in volumes:
+        others = [tissue_peaks(o) for o in volumes if person_of(o.subject) != person_of(v.subject)]
+        cut = slab(v, SCALED_MM)
+        for name, sources in (("window", cut), ("peak", with_peaks(cut, np.mean(others, 0)))):
+            image = required(translate(sources, "yoda-regression", model=MODELS["zero-shot"], device=device), "target")
+            found = real_scores(cut, image)
+            rows.append(
+                {"subject": v.subject, "scaled": name, **{k: found[k] for k in ("ssim", "psnr", "matched_psnr")}}
+            )
+    return pd.DataFrame(rows)
+
+
 def contrasts(study: Study) -> pd.DataFrame:
     """Noise and lesions of Table I's samplers: subject, sampler, noise (white matter, [0,1] scale), share.
 
@@ -242,5 +273,6 @@ SCANNED: Mapping[str, Callable[[Study], pd.DataFrame]] = {  # tables of the samp
 PREFIX = "scans-"  # of their names among the shipped ones
 FETCHED: Mapping[str, Callable[..., pd.DataFrame]] = {  # tables of data that are fetched: name -> what makes them
     "real": left_out_scores,
+    "normalisation": normalisations,
     **{PREFIX + name: make for name, make in SCANNED.items()},
 }
