@@ -19,7 +19,7 @@ from yoda_nb.papers import SYSTEMS
 from yoda_nb.study import documents
 from yoda_nb.study.claims import Study, find
 from yoda_nb.study.claims.evidence import index
-from yoda_nb.study.claims.ledger import counted
+from yoda_nb.study.claims.ledger import SYMBOLS, counted
 from yoda_nb.study.documents import (
     BLOCK,
     filled,
@@ -105,14 +105,16 @@ def test_every_claim_has_one_row_with_its_verdict_an_effect_that_decides_it_and_
     said = {row[0][2:]: row for row in rows}
     for f in findings():
         row = said[f.claim.id]
-        assert row[2].endswith(f" {f.verdict}") and row[7] == " ".join([", ".join(f.tables), "|"])
+        assert row[2].endswith(f" {f.verdict}") and row[7] == ", ".join(f.tables)
+        beside = "-" if f.on_scans is None else f"{SYMBOLS[f.on_scans.verdict]} {f.on_scans.verdict}, n = "
+        assert row[8].startswith(beside)
         deciding = [e for e in f.effects if e.verdict == f.verdict]
         assert deciding and deciding[0].found.replace("|", "\\|") in row[3]
 
 
 def test_the_evidence_of_every_verdict_has_a_machine_a_commit_and_a_date():
     rows = {line.split("`")[1]: line for line in ledger_tables(findings())["evidence"].splitlines() if "`" in line}
-    assert set(rows) == {name for f in findings() for name in f.tables}
+    assert set(rows) == {name for f in findings() for g in (f, f.on_scans) if g for name in g.tables}
     for name, line in rows.items():
         about = index()[name]
         assert about["machine"] in line and re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", about["commit"]), name

@@ -119,7 +119,7 @@ def test_a_stale_table_is_told_by_its_findings_and_refused_by_their_check(monkey
     claims.check_findings([finding])
     for module in (evidence, ledger):
         monkeypatch.setattr(module, "outdated", lambda name: ("code",))
-    assert finding.stale == ("samplers",) and "STALE: samplers" in finding.basis
+    assert finding.stale == ("samplers", "scans-samplers") and "STALE: samplers" in finding.basis
     with pytest.raises(AssertionError, match="Y03 rests on tables that no longer fit: samplers"):
         claims.check_findings([finding])
 

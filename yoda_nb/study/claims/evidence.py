@@ -96,7 +96,7 @@ class Study:
         """``study.samples`` with this study's seed, device and models."""
         options: dict[str, Any] = {"seed": self.seed, "device": self.device or None, "shipped": not self.fresh}
         options["model"] = dict(self.models).get(volume.subject)
-        return draw(volume, system, **options, **settings)
+        return draw(volume, system, **(options | settings))
 
 
 def note_used(name: str) -> None:

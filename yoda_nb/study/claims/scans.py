@@ -15,7 +15,8 @@ import pandas as pd
 from yoda_nb.data.rows import person_of
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.noise import white_matter_noise
-from yoda_nb.study.claims.evidence import Study, index, note_used, read_shipped
+from yoda_nb.study.claims import evidence
+from yoda_nb.study.claims.evidence import Study
 from yoda_nb.study.claims.real import PREFIX, SCANNED, TARGET
 from yoda_nb.study.claims.verdicts import Effect, mean_effect, paired_effect
 from yoda_nb.study.claims.yoda import averages, perception, samplers
@@ -37,8 +38,8 @@ class OnScans(Study):
     def table(self, name: str) -> pd.DataFrame:
         if self.own:
             return SCANNED[name](self)
-        note_used(PREFIX + name)
-        return read_shipped(PREFIX + name)
+        evidence.note_used(PREFIX + name)
+        return evidence.read_shipped(PREFIX + name)
 
 
 def on_scans(volumes: Sequence[Volume], models: Mapping[str, str | Path], device: str = "") -> OnScans:
@@ -57,7 +58,7 @@ def _slab(volume: Volume) -> Volume:
 
 def there() -> bool:
     """Whether the tables of real scans are shipped."""
-    return all(PREFIX + name in index() for name in SCANNED)
+    return all(PREFIX + name in evidence.index() for name in SCANNED)
 
 
 def noise_of_acquired(study: Study) -> list[Effect]:
