@@ -80,7 +80,10 @@ def test_a_large_box_is_averaged():
     mask = torch.ones((1, 90, 90, 90), dtype=torch.bool)
     stage = make_stage(mask)
     assert stage.factor == 2 and stage.shape == (45, 45, 45)
-    explorer = explorers.volumes({"a": torch.zeros(mask.shape)}, mask)
+    assert make_stage(torch.ones(1, 90, 90, 90), n_frames=5).factor == 1, "few frames may be finer"
+    assert make_stage(torch.ones(1, 90, 90, 90), n_frames=60).factor == 2
+    images = {str(i): torch.zeros(mask.shape) for i in range(10)}
+    explorer = explorers.volumes(images, mask)
     assert set(np.unique(frame(explorer, explorer.spec["frames"][0]))) == {128}
     assert "means over 2³ voxels" in explorer.spec["note"]
 

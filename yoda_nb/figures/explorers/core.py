@@ -25,6 +25,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.figures.plots import best_slice
 
 MAX_VOXELS = 300_000  # of a frame: larger boxes are averaged over blocks of voxels
+ALL_VOXELS = 6_000_000  # of an explorer of few frames, which may be finer: 40 mm of five images at 1 mm
 LIMIT = 0.15  # of differences on the [0,1] scale, as in plots.comparison
 
 
@@ -96,10 +97,12 @@ class Stage:
         return tuple(math.ceil((s.stop - s.start) / self.factor) for s in self.box)
 
 
-def make_stage(mask: Tensor, *, lesions: Tensor | None = None, spacing: Sequence[float] = (1, 1, 1)) -> Stage:
+def make_stage(
+    mask: Tensor, *, lesions: Tensor | None = None, spacing: Sequence[float] = (1, 1, 1), n_frames: int | None = None
+) -> Stage:
     """A stage for images on the grid of ``mask`` (1,D,H,W); ``spacing`` counts by its ratios.
 
-    Raises InputError for an empty mask.
+    Where no more than ``n_frames`` will be stored they may be finer. Raises InputError for an empty mask.
     """
     mask = mask.bool()
     found = mask[0].nonzero()
@@ -109,7 +112,8 @@ def make_stage(mask: Tensor, *, lesions: Tensor | None = None, spacing: Sequence
     high = torch.minimum(found.max(0).values + 2, torch.tensor(mask.shape[1:])).tolist()
     d, h, w = (slice(a, b) for a, b in zip(low, high, strict=True))
     voxels = math.prod(b - a for a, b in zip(low, high, strict=True))
-    factor = max(1, math.ceil((voxels / MAX_VOXELS) ** (1 / 3)))
+    most = max(MAX_VOXELS, ALL_VOXELS // n_frames if n_frames else 0)
+    factor = max(1, math.ceil((voxels / most) ** (1 / 3)))
     return Stage(mask, (d, h, w), factor, (float(spacing[0]), float(spacing[1]), float(spacing[2])), lesions)
 
 

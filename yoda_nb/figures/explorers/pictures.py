@@ -55,7 +55,7 @@ def volumes(
     images, another grid, values that are not finite and an unknown reference.
     """
     names = _names(images, reference)
-    stage = make_stage(mask, lesions=lesions, spacing=spacing)
+    stage = make_stage(mask, lesions=lesions, spacing=spacing, n_frames=len(images))
     ids = {name: stage.add(image, name) for name, image in images.items()}
 
     def column(name: str) -> list[dict]:
