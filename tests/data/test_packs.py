@@ -25,8 +25,13 @@ def test_a_pack_gives_the_volume_back(volume, tmp_path):
     assert (back.subject, back.sources, back.contrast) == (volume.subject, volume.sources, volume.contrast)
     assert (back.source - volume.source).abs().max() < 5e-4 and (back.target - volume.target).abs().max() < 5e-4
     assert (back.source[:, ~back.mask[0]] == -1).all()
+    assert volume.lesions.any() and torch.equal(back.lesions, volume.lesions & volume.mask)
     inside = int(volume.mask.sum())
     assert path.stat().st_size < 3 * 2 * inside + volume.mask.numel() / 8 + 2000, "only the brain is kept"
+
+
+def test_a_pack_without_lesions_knows_of_none(volume, tmp_path):
+    assert read_pack(write_pack(replace(volume, lesions=None), tmp_path / f"a{ENDING}")).lesions is None
 
 
 def test_a_volume_without_target_is_no_pack(volume, tmp_path):

@@ -50,6 +50,19 @@ def test_a_batch_is_a_function_of_seed_step_and_rank():
         assert not torch.equal(draw[0].source, other.source)
 
 
+def test_voxels_of_lesions_count_more_where_they_are_known():
+    sick = torch.zeros_like(VOLUMES[0].mask)
+    sick[:, 6:10, 5:9, 5:8] = True
+    volumes = [replace(VOLUMES[0], lesions=sick), VOLUMES[1]]
+    config = replace(TINY, batch_size=24, lesions=4.0)
+    plain, more = (draw_batch(make_pool(volumes, c), c, 0) for c in (replace(config, lesions=0.0), config))
+    assert torch.equal(plain.source, more.source), "what is drawn does not depend on it"
+    ratio = (more.weight - plain.weight)[plain.weight == 1]
+    assert set(ratio.tolist()) == {0.0, 4.0} and (more.weight == plain.weight)[plain.weight < 1].all()
+    in_box = draw_batch(make_pool(volumes[1:], config), config, 0)
+    assert in_box.weight.max() == 1, "no lesions are known"
+
+
 def test_shapes_and_ranges():
     batch = draw_batch(make_pool(VOLUMES, TINY), TINY, 0)
     assert batch.target.shape == batch.eps.shape == (3, 3, 8, 8)

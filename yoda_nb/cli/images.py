@@ -185,6 +185,9 @@ def train(
     structure: Annotated[
         float, Option(help="Weight of 1 - SSIM beside the absolute error; 0: squared error, as the paper.")
     ] = 0.0,
+    lesions: Annotated[
+        float, Option(help="How many times more a voxel of a lesion counts, where lesions are known.")
+    ] = 0.0,
     schedule: Annotated[str, Option(help="Noise schedule: linear or cosine.")] = "linear",
     predict: Annotated[str, Option(help="What the net predicts: v, eps or x0.")] = "v",
     bits: Annotated[int, Option(help="Bits of a weight in the file: 16, or 8 for half the bytes.")] = 16,
@@ -208,7 +211,7 @@ def train(
 
         torch.set_num_threads(threads)
     own: dict[str, Any] = {} if row else {"schedule": schedule, "prediction": predict}
-    given = {"regression": regression, "structure": structure, "warmup": warmup, "ema": ema}
+    given = {"regression": regression, "structure": structure, "lesions": lesions, "warmup": warmup, "ema": ema}
     own |= {name: value for name, value in given.items() if value}
     words = ["DIR" if i and sys.argv[i - 1] == "--mirror" else w for i, w in enumerate(sys.argv)][1:]
     card = run(

@@ -1,18 +1,20 @@
 """Packs: the voxels of a volume that training needs, in a file of a few MB.
 
 Only what lies inside the brain mask is kept, as float16: 7 MB for three contrasts at 1 mm. Outside it
-every image is -1 anyway.
+every image is -1 anyway. Lesions are kept where they are known.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import atomic
@@ -23,7 +25,7 @@ ENDING = ".pack.safetensors"
 
 
 def write_pack(volume: Volume, path: str | Path) -> Path:
-    """Keep sources (C,D,H,W), target (1,D,H,W) and mask of a volume in a ``.pack.safetensors`` file.
+    """Keep sources (C,D,H,W), target (1,D,H,W), mask and lesions of a volume in a ``.pack.safetensors`` file.
 
     Values are rounded to float16 (5e-4 on [-1,1]). The file appears whole or not at all. Raises
     InputError for a volume without target.
@@ -37,7 +39,9 @@ def write_pack(volume: Volume, path: str | Path) -> Path:
         "contrast": volume.contrast,
         "subject": volume.subject,
     }
-    tensors = {"values": images[:, inside].half().contiguous(), "mask": torch.from_numpy(np.packbits(inside.numpy()))}
+    tensors = {"values": images[:, inside].half().contiguous(), "mask": _bits(inside)}
+    if volume.lesions is not None:
+        tensors["lesions"] = _bits(volume.lesions[0][inside])
     with atomic(Path(path)) as part:
         save_file(tensors, part, metadata={"volume": json.dumps(about)})
     return Path(path)
@@ -61,11 +65,17 @@ def read_pack(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Volume
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})["volume"])
-            values, bits = file.get_tensor("values").to(dtype), file.get_tensor("mask").numpy()
+            values, bits = file.get_tensor("values").to(dtype), file.get_tensor("mask")
+            names = list(file.keys())
+            sick = file.get_tensor("lesions") if "lesions" in names else None
         shape = tuple(about["shape"])
-        inside = torch.from_numpy(np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool))
+        inside = _unpacked(bits, math.prod(shape)).reshape(shape)
         images = torch.full((len(values), *shape), -1.0, dtype=dtype)
         images[:, inside] = values
+        lesions = None
+        if sick is not None:
+            lesions = torch.zeros((1, *shape), dtype=torch.bool)
+            lesions[:, inside] = _unpacked(sick, values.shape[1])
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is no pack of a volume: write it again with 'yoda-nb data pack'.") from error
     return Volume(
@@ -76,4 +86,15 @@ def read_pack(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Volume
         contrast=about["contrast"],
         subject=about["subject"],
         target=images[-1:],
+        lesions=lesions,
     )
+
+
+def _bits(mask: Tensor) -> Tensor:
+    """A mask of any shape, eight voxels in a byte."""
+    return torch.from_numpy(np.packbits(mask.numpy()))
+
+
+def _unpacked(bits: Tensor, n: int) -> Tensor:
+    """The (n,) mask of ``_bits``."""
+    return torch.from_numpy(np.unpackbits(bits.numpy(), count=n).astype(bool))

@@ -50,6 +50,7 @@ class TrainConfig:
     seed: int = 0
     half: bool = True
     regression: bool = False  # train at t = T-1 only: a dedicated regression model (III-B.4)
+    lesions: float = 0.0  # a voxel of a lesion counts that many times more: few voxels are, and all are looked for
     structure: float = 0.0  # weight of 1 - SSIM beside the absolute error; 0: squared error, as the paper
     unpaired: bool = False  # sources and targets from disjoint halves of the subjects (seed 002)
 
@@ -68,7 +69,7 @@ class Batch:
 
     target: Tensor  # (N,S,A,B) in [-1,1], slabs of the acquired target
     source: Tensor  # (N,C*S,A,B)
-    weight: Tensor  # (N,1,A,B), 1 inside the mask
+    weight: Tensor  # (N,1,A,B), 1 inside the mask, more in lesions where the configuration says so
     times: Tensor  # (N,)
     eps: Tensor  # (N,S,A,B)
     fractions: Tensor  # (N,) in [0,1): continuous time is (times + fractions) / T
@@ -84,7 +85,7 @@ class Item:
     """What training keeps of one volume."""
 
     images: Tensor  # (1+C,D,H,W) float16: target, then sources
-    mask: Tensor  # (1,D,H,W) bool
+    mask: Tensor  # (1,D,H,W) bool; (2,D,H,W) with lesions where these count more
     box: tuple[slice, slice, slice]
     key: Tensor  # (3,bins) style key of the target (seed 004), no bins for a net without
     weight: float = 1.0  # how often it is drawn
@@ -115,7 +116,8 @@ def make_pool(volumes: Sequence[Volume], config: TrainConfig, weights: Sequence[
         lack = [max(0, config.window - n) for n in v.shape]
         pad = [p for n in reversed(lack) for p in (n // 2, n - n // 2)]
         images = F.pad(torch.cat([v.target, v.source]), pad, value=-1.0).half()
-        mask = F.pad(v.mask, pad, value=False)
+        known = [torch.zeros_like(v.mask) if v.lesions is None else v.lesions & v.mask] if config.lesions else []
+        mask = F.pad(torch.cat([v.mask, *known]), pad, value=False)
         margin = tuple(m / s for m, s in zip(config.margin_mm, v.spacing, strict=True))
         bins = getattr(config.net, "style_bins", 0)
         key = style_key(histogram(v.target, v.mask, bins)) if bins else torch.zeros(3, 0)
@@ -158,13 +160,18 @@ def draw_batch(pool: Sequence[Item], config: TrainConfig, step: int, rank: int =
     return Batch(
         target=x0,
         source=torch.cat(sources),
-        weight=torch.where(torch.cat(masks), 1.0, config.outside),
+        weight=_weight(torch.cat(masks), config),
         times=torch.randint(first, config.n_train, (len(x0),), generator=generator),
         eps=torch.randn(x0.shape, generator=generator),
         fractions=torch.rand(len(x0), generator=generator),
-        source_weight=torch.where(torch.cat(source_masks), 1.0, config.outside),
+        source_weight=_weight(torch.cat(source_masks), config),
         keys=torch.stack(keys),
     )
+
+
+def _weight(masks: Tensor, config: TrainConfig) -> Tensor:
+    """What each voxel counts (N,1,A,B): ``masks`` (N,1 or 2,A,B) of the brain and, where they count more, lesions."""
+    return torch.where(masks[:, :1], 1.0, config.outside) + config.lesions * masks[:, 1:].sum(1, keepdim=True)
 
 
 def _draw_item(pool: Sequence[Item], rng: np.random.Generator) -> Item:
@@ -175,7 +182,7 @@ def _draw_item(pool: Sequence[Item], rng: np.random.Generator) -> Item:
 
 
 def _draw_slab(pool: Sequence[Item], config: TrainConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """One slab of all channels (1,(1+C)*S,A,B), the mask of its middle slice (1,1,A,B), the volume's style key."""
+    """One slab of all channels (1,(1+C)*S,A,B), the masks of its middle slice (1,M,A,B), the volume's style key."""
     item = _draw_item(pool, rng)
     axis = config.views[rng.integers(len(config.views))]
     cut = [slice(None)] * 3
