@@ -36,6 +36,7 @@ def called(monkeypatch):
     replace("yoda_nb.papers.yoda.ablations.train_ablations", [{"title": "A model"}])
     replace("yoda_nb.metrics.segmentation.training.train_segmenter", {"title": "S", "metrics": {"test": "good"}})
     replace("yoda_nb.metrics.feature_training.train_offline", {"name": "F"})
+    replace("yoda_nb.metrics.feature_tissue.train_tissue_net", {"name": "T"})
     replace("yoda_nb.study.rebuild.rebuild_evidence", ["rician"])
     replace("yoda_nb.study.rebuild.rebuild_samples", [])
     replace("yoda_nb.study.rebuild.remove_other_samples", [])
@@ -88,8 +89,10 @@ def test_systems_and_ablations_take_names_and_seeds(called, tmp_path):
 def test_segmenter_features_and_figure_have_their_own_commands(called, tmp_path, monkeypatch):
     assert call("segmenter").stdout.splitlines()[-1] == "S: good"
     assert called["train_segmenter"][1]["command"] == "yoda-nb rebuild segmenter"
-    assert call("features").stdout.startswith("Models: 1 to train: about ")
-    assert called["train_offline"][1]["command"] == "yoda-nb rebuild features"
+    assert call("features", "--only", "tissue").stdout.startswith("Models: 1 to train: ")
+    assert "train_offline" not in called
+    assert called["train_tissue_net"][1]["command"] == "yoda-nb rebuild features --only tissue"
+    assert call("features").stdout.startswith("Models: 2 to train: ") and "train_offline" in called
 
     from matplotlib.figure import Figure
 

@@ -105,11 +105,11 @@ def test_every_claim_has_one_row_with_its_verdict_an_effect_that_decides_it_and_
     said = {row[0][2:]: row for row in rows}
     for f in findings():
         row = said[f.claim.id]
-        assert row[2].endswith(f" {f.verdict}") and row[7] == ", ".join(f.tables)
+        assert row[2].endswith(f" {f.verdict}") and row[8] == ", ".join(f.tables) and row[7] == f.ruled["date"]
         beside = "-" if f.on_scans is None else f"{SYMBOLS[f.on_scans.verdict]} {f.on_scans.verdict}, n = "
-        assert row[8].startswith(beside)
+        assert row[9].startswith(beside)
         deciding = [e for e in f.effects if e.verdict == f.verdict]
-        assert deciding and deciding[0].found.replace("|", "\\|") in row[3]
+        assert (deciding or f.effects)[0].found.replace("|", "\\|") in row[3]
 
 
 def test_the_evidence_of_every_verdict_has_a_machine_a_commit_and_a_date():

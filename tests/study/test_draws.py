@@ -10,6 +10,7 @@ import pytest
 from yoda_nb import study
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.study.claims import draws
+from yoda_nb.study.claims.verdicts import bootstrap_effect
 
 
 @pytest.fixture(scope="module")
@@ -32,4 +33,15 @@ def test_draws_are_reproducible_and_the_first_is_everyone(first):
     a, b = (draws.fd_draws(volumes, made, table, seed=4, draws=3) for _ in range(2))
     pd.testing.assert_frame_equal(a, b)
     at = a[a.draw == 0].set_index("sampler")
-    assert at.fd["copy"] == pytest.approx(0, abs=1e-6) and at.fd["truth"] > 1 and at.gap["copy"] == 0
+    seen = at[["fd", "fd_untrained", "fd_tissue"]]
+    assert seen.loc["copy"].tolist() == pytest.approx([0, 0, 0], abs=1e-6) and at.gap["copy"] == 0
+    assert seen.fd["truth"] > 1 and (seen.loc["truth"] > 10 * seen.loc["copy"] + 1e-5).all()
+
+
+def test_each_extractor_says_its_own_of_an_effect():
+    table = pd.DataFrame([{"draw": k, "fd": 1 + k, "fd_tissue": k - 9} for k in range(4)])
+    found = draws.by_eye(table, lambda rows: bootstrap_effect("x", rows.fd.iloc[0], rows.fd, 3, ">"))
+    assert [(e.extractor, e.value, e.verdict) for e in found] == [
+        ("offline", 1, "reproduced"),
+        ("tissue", -9, "not reproduced"),
+    ]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from yoda_nb.study.claims.verdicts import (
+    ARITHMETIC,
     INCONCLUSIVE,
+    MARGINS,
     NOT_REPRODUCED,
     REPRODUCED,
     Effect,
     bootstrap_effect,
     combined,
+    mean_effect,
+    over_trainings,
     paired_effect,
+    two_way,
 )
 from yoda_nb.study.tables import interval
 
@@ -89,3 +96,112 @@ def test_a_bootstrap_effect_has_the_draws_percentiles():
     draws = np.arange(1001) / 1000
     found = bootstrap_effect("x", 0.5, draws, 6, ">")
     assert (found.low, found.high) == pytest.approx((0.025, 0.975))
+
+
+@pytest.mark.parametrize(
+    "low, high, verdict",
+    [
+        (0.0005, 0.0015, NOT_REPRODUCED),  # a sure difference that is too small to count
+        (-0.001, 0.0015, NOT_REPRODUCED),
+        (0.0005, 0.0025, REPRODUCED),  # surely positive, and perhaps large enough
+        (-0.001, 0.0025, INCONCLUSIVE),
+        (0.003, 0.004, REPRODUCED),
+    ],
+)
+def test_a_difference_inside_the_margin_is_none(low, high, verdict):
+    assert replace(effect(low, high), least=0.002).verdict == verdict
+    assert replace(effect(-high, -low, "<"), least=0.002).verdict == verdict
+
+
+def test_every_margin_is_the_metrics_own():
+    rng = np.random.default_rng(2)
+    rows = [{"subject": s, "sampler": k, "psnr": rng.normal(30, 1), "ssim": 0.9} for s in "abcd" for k in "xy"]
+    table = pd.DataFrame(rows)
+    assert paired_effect(table, "psnr", "x", "y", "within").margin == MARGINS["psnr"]
+    better = paired_effect(table, "psnr", "x", "y", ">")
+    assert (better.margin, better.least) == (0, MARGINS["psnr"]) and better.stated == "> 0, counts from 0.1"
+    own = paired_effect(table, "psnr", "x", "y", ">", 3.0)
+    assert (own.margin, own.least) == (3.0, 0)
+
+
+def test_what_cannot_vary_is_no_evidence():
+    counted = Effect("steps", 250.0, 250.0, 250.0, 1, ">", 100.0, arithmetic=True)
+    assert counted.verdict == ARITHMETIC == combined([counted, counted])
+    assert combined([counted, effect(0.1, 0.2)]) == REPRODUCED
+    assert combined([counted, effect(-0.2, 0.2)]) == INCONCLUSIVE
+
+
+def test_feature_nets_count_where_they_agree():
+    good, bad = effect(0.1, 0.2), effect(-0.2, -0.1)
+    eyes = [replace(e, extractor=name) for e, name in ((good, "a"), (bad, "b"))]
+    assert combined(eyes) == INCONCLUSIVE, "one says yes, another no"
+    assert combined([replace(bad, extractor=name) for name in "abc"]) == NOT_REPRODUCED
+    assert combined([replace(good, extractor=name) for name in "abc"]) == REPRODUCED
+    assert combined([*eyes, replace(bad, name="another")]) == NOT_REPRODUCED
+
+
+def test_one_contrary_effect_of_many_must_survive_correction():
+    barely = effect(-0.2, -0.001)
+    assert barely.verdict == NOT_REPRODUCED and combined([barely]) == NOT_REPRODUCED
+    others = [replace(effect(0.1, 0.2), name=f"other {k}") for k in range(9)]
+    assert combined([barely, *others]) == INCONCLUSIVE, "one in ten is what chance gives"
+    surely = effect(-0.2, -0.1)
+    assert combined([surely, *others]) == NOT_REPRODUCED
+
+
+def test_p_against_a_rule_is_the_t_tests():
+    x = np.random.default_rng(3).normal(-0.3, 1, 9)
+    found = mean_effect("x", x, ">")
+    assert found.against == pytest.approx(stats.ttest_1samp(x, 0, alternative="less").pvalue)
+    assert mean_effect("x", x, "<").against == pytest.approx(1 - found.against)
+    far = mean_effect("x", x + 5, "within", 2.0)
+    assert far.against == pytest.approx(stats.ttest_1samp(x + 5, 2, alternative="greater").pvalue)
+    assert mean_effect("x", x - 5, "within", 2.0).against == pytest.approx(
+        stats.ttest_1samp(x - 5, -2, alternative="less").pvalue
+    )
+
+
+def test_intervals_over_trainings_and_subjects_hold_what_they_say():
+    """The true mean lies in 95 % of the intervals, whether the trainings differ or not."""
+    rng = np.random.default_rng(4)
+    for spread in (0.0, 1.0):
+        hits = []
+        for _ in range(2000):
+            each = rng.normal(0, spread, (3, 1)) + rng.normal(0, 1, (1, 8)) + rng.normal(0, 0.5, (3, 8))
+            _, low, high, _ = two_way(each)
+            hits.append(low <= 0 <= high)
+        assert 0.93 < np.mean(hits) < 0.99, (spread, np.mean(hits))
+
+
+def test_trainings_that_agree_give_the_interval_over_subjects():
+    x = np.random.default_rng(5).normal(1, 1, 7)
+    mean, low, high, df = two_way(np.stack([x, x, x]))
+    assert (mean, low, high, df) == pytest.approx((*interval(x), 6.0))
+
+
+def test_pairs_know_what_another_training_would_change():
+    rng = np.random.default_rng(6)
+    luck = {0: 0.0, 1: 0.4, 2: -0.5}
+    rows = [
+        {"subject": s, "sampler": k, "training": t, "ssim": rng.normal(0.1 * (k == "a"), 0.01) + luck[t] * (k == "a")}
+        for s in "abcdef"
+        for k in "ab"
+        for t in luck
+    ]
+    table = pd.DataFrame(rows)
+    one, three = (paired_effect(t, "ssim", "a", "b", ">") for t in (table[table.training == 1], table))
+    assert one.verdict == REPRODUCED and one.seeds == 1 and one.over == "6"
+    assert three.verdict == INCONCLUSIVE and three.seeds == 3 and three.over == "6 x 3 trainings"
+    half = table[(table.sampler == "a") | (table.training < 2)]
+    assert paired_effect(half, "ssim", "a", "b", ">").seeds == 2, "pairs that both have"
+
+
+def test_trainings_widen_a_bootstrap():
+    each = [bootstrap_effect("x", v, v + np.linspace(-0.1, 0.1, 201), 6, ">") for v in (0.1, 0.5, 0.3)]
+    found = over_trainings(each)
+    assert found.value == pytest.approx(0.3) and found.seeds == 3
+    within, between = 0.095 / stats.norm.isf(0.025), 0.2 / 3**0.5
+    assert (found.high - found.low) / 2 > stats.t.isf(0.025, 2) * between * 0.8
+    alike = over_trainings([each[0]] * 3)
+    assert (alike.high - alike.low) / 2 == pytest.approx(0.095) and within < between
+    assert over_trainings(each[:1]) == replace(each[0], seeds=1)

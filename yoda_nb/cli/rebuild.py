@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -155,14 +155,38 @@ def segmenter(threads: OneThread = 1, device: Device = None) -> None:
 
 @rebuild_app.command()
 @guarded
-def features(threads: OneThread = 1) -> None:
-    """Train the feature net behind the offline perceptual distances; a stopped run begins anew."""
-    from yoda_nb.metrics.feature_nets import OFFLINE_WEIGHTS
+def features(only: Only = None, threads: OneThread = 1) -> None:
+    """Train the feature nets behind perceptual distances, offline and tissue; a stopped run begins anew."""
+    from yoda_nb.metrics.feature_nets import OFFLINE_WEIGHTS, TISSUE_WEIGHTS
+    from yoda_nb.metrics.feature_tissue import train_tissue_net
     from yoda_nb.metrics.feature_training import train_offline
+    from yoda_nb.study.rebuild import known
 
-    _expect_trainings([OFFLINE_WEIGHTS.stem])
+    nets: dict[str, tuple[Callable[..., Any], Path]] = {
+        "offline": (train_offline, OFFLINE_WEIGHTS),
+        "tissue": (train_tissue_net, TISSUE_WEIGHTS),
+    }
+    names = known(listed(only), nets, "feature net")
+    _expect_trainings([path.stem for _, path in (nets[name] for name in names)])
     _threads(threads)
-    say(f"{train_offline(OFFLINE_WEIGHTS, command='yoda-nb rebuild features')['name']}: {OFFLINE_WEIGHTS}")
+    for name in names:
+        train, path = nets[name]
+        say(f"{train(path, command=f'yoda-nb rebuild features --only {name}')['name']}: {path}")
+
+
+@rebuild_app.command()
+@guarded
+def rules() -> None:
+    """Put the rules of the verdicts on record as of this commit, where they changed: at once."""
+    from yoda_nb.study.claims import rules as record
+    from yoda_nb.study.claims.ledger import find
+    from yoda_nb.study.rebuild import SHIPPED_STUDY, Study, where_and_when
+
+    now = where_and_when()
+    changed = record.write(
+        {f.claim.id: f.effects for f in find(study=Study(*SHIPPED_STUDY))}, now["commit"], now["date"]
+    )
+    say(f"{len(changed)} changed: {', '.join(changed) or 'none'}")
 
 
 @rebuild_app.command()

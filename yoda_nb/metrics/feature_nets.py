@@ -19,7 +19,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.nets.models import WEIGHTS, Card, fitted, read_net
 
 State = dict[str, Tensor]
-OFFLINE_WEIGHTS = WEIGHTS / "features.safetensors"
+OFFLINE_WEIGHTS, TISSUE_WEIGHTS = (WEIGHTS / f"{name}.safetensors" for name in ("features", "features-tissue"))
 
 
 def offline_net(width: int = 16, features: int = 32) -> nn.Sequential:
@@ -34,6 +34,18 @@ def offline_net(width: int = 16, features: int = 32) -> nn.Sequential:
         layers += [nn.Conv2d(channels[i], channels[i + 1], 3, stride=stride, padding=1), nn.ReLU()]
     head = nn.Linear(channels[-1], features)
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+
+
+def untrained_net(seed: int, width: int = 16, features: int = 32) -> nn.Sequential:
+    """The same net with random weights (He et al. 2015) and no training at all: a number of ``seed`` each."""
+    with torch.random.fork_rng(devices=[]):  # layers are made with weights of their own
+        net = offline_net(width, features)
+    generator = torch.Generator().manual_seed(seed)
+    for layer in net:
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(layer.weight, generator=generator)
+            layer.bias = nn.Parameter(torch.zeros(layer.weight.shape[0]))
+    return net.eval().requires_grad_(False)
 
 
 def resnet50(state: State, *, width: int = 64, blocks: tuple[int, ...] = (3, 4, 6, 3)) -> nn.Module:

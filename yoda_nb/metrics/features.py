@@ -8,7 +8,7 @@ stand beside it, and an unbiased kernel distance.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +19,21 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from yoda_nb.errors import InputError
-from yoda_nb.metrics.feature_nets import OFFLINE_WEIGHTS, read_offline, read_weights, resnet50, vit_b16
+from yoda_nb.metrics.feature_nets import (
+    OFFLINE_WEIGHTS,
+    TISSUE_WEIGHTS,
+    read_offline,
+    read_weights,
+    resnet50,
+    untrained_net,
+    vit_b16,
+)
 
 Extractor = Callable[[Tensor], Tensor]
 
+# Independent eyes: a distance is the mean over the nets of one of them. "offline" was taught to tell noise and blur,
+# "tissue" to tell tissue in noise-free maps, "untrained" nothing.
+EYES = {"offline": ("offline",), "untrained": tuple(f"untrained-{k}" for k in range(5)), "tissue": ("tissue",)}
 SOURCES = {
     "radimagenet-resnet50": "ResNet50.pt from https://github.com/BMEII-AI/RadImageNet",
     "imagenet-vit-b16": "https://download.pytorch.org/models/vit_b_16-c867db91.pth",
@@ -130,15 +141,18 @@ def slices_for_features(volume01: Tensor, mask: Tensor, *, min_fraction: float =
 
 
 def load_extractor(name: str = "offline", *, weights: str | Path | None = None, device: str = "cpu") -> Extractor:
-    """An extractor by name: ``offline`` (shipped), ``radimagenet-resnet50``, ``imagenet-vit-b16``.
+    """An extractor by name: ``offline``, ``tissue`` (shipped), ``untrained-0`` and so on, or a user's net.
 
-    The last two read a weights file of the user's (.safetensors, or .pt/.pth holding tensors
-    only). Raises InputError for an unknown name, a missing or damaged file, or keys that differ.
+    ``radimagenet-resnet50`` and ``imagenet-vit-b16`` read a weights file (.safetensors, or .pt/.pth holding
+    tensors only). Raises InputError for an unknown name, a missing or damaged file, or keys that differ.
     """
-    if name == "offline":
-        return _extractor(read_offline(weights or OFFLINE_WEIGHTS), _as_is, device)
+    if name in ("offline", "tissue"):
+        own = {"offline": OFFLINE_WEIGHTS, "tissue": TISSUE_WEIGHTS}[name]
+        return _extractor(read_offline(weights or own), _as_is, device)
+    if name in EYES["untrained"]:
+        return _extractor(untrained_net(int(name.rpartition("-")[2])), _as_is, device)
     if name not in SOURCES:
-        raise InputError(f"There is no extractor {name!r}; choose offline, {' or '.join(SOURCES)}.")
+        raise InputError(f"There is no extractor {name!r}; choose {', '.join(EYES)} or {' or '.join(SOURCES)}.")
     if weights is None:
         raise InputError(f"The extractor {name!r} needs weights: get {SOURCES[name]} and pass weights=PATH.")
     state = read_weights(weights)
@@ -151,6 +165,12 @@ def load_extractor(name: str = "offline", *, weights: str | Path | None = None, 
     keras = "conv1.bias" in state
     mean, std = ((0.406, 0.456, 0.485), (1.0,)) if keras else ((0.5,), (0.5,))
     return _extractor(resnet50(state), partial(_as_colour, mean=mean, std=std), device)
+
+
+def load_eyes(own: Iterable[tuple[str, str]] = ()) -> dict[str, list[Extractor]]:
+    """The nets of every offline extractor, and of a user's ``own``: (name, weights file)."""
+    eyes = {eye: [load_extractor(name) for name in names] for eye, names in EYES.items()}
+    return eyes | {name: [load_extractor(name, weights=path)] for name, path in own}
 
 
 def _as_is(images: Tensor) -> Tensor:

@@ -160,10 +160,10 @@ def _effect(effect: Mapping[str, Any]) -> str:
     value, low, high = (number(effect.get(name)) for name in ("value", "low", "high"))
     unit = f" {effect['unit']}" if effect.get("unit") else ""
     facts = [
-        f"n = {effect['n']}" if effect.get("n") is not None else "",
+        f"n = {effect.get('over', effect['n'])}" if effect.get("n") is not None else "",
         f"p = {effect['p']:.2g}" if effect.get("p") is not None else "",
         effect.get("test", ""),
         f"expected {effect['rule']}" if effect.get("rule") else "",
     ]
     found = "not measured" if effect.get("value") is None else f"{value} [{low}, {high}]{unit}"
-    return f"{effect['name']}: {found} ({', '.join(filter(None, facts))})"
+    return f"{effect.get('label', effect['name'])}: {found} ({', '.join(filter(None, facts))})"

@@ -86,6 +86,7 @@ def ledger_tables(findings: Sequence[Finding]) -> dict[str, str]:
         "rule",
         "n",
         "test",
+        "rule of",
         "evidence",
         "on real scans",
     )
@@ -212,13 +213,14 @@ def _settings_cells(row: System) -> Cells:
 
 
 def _claim_cells(f: Finding) -> Cells:
-    deciding = next((e for e in f.effects if e.verdict == f.verdict), None)
+    deciding = next((e for e in f.effects if e.verdict == f.verdict), f.effects[0] if f.effects else None)
     effect: Cells = (None,) * 4
     if deciding:
-        effect = (f"{deciding.name}: {deciding.found}", deciding.stated, deciding.n, deciding.test or None)
+        effect = (f"{deciding.label}: {deciding.found}", deciding.stated, deciding.over, deciding.test or None)
     tables = ", ".join(name + (" (no longer fits)" if name in f.stale else "") for name in f.tables)
     verdict = f"{SYMBOLS[f.verdict]} {f.verdict}"
-    return (f.claim.id, f.claim.claim, verdict, *effect, tables or "computed", _scan_cell(f.on_scans))
+    ruled = f.ruled.get("date")
+    return (f.claim.id, f.claim.claim, verdict, *effect, ruled, tables or "computed", _scan_cell(f.on_scans))
 
 
 def _scan_cell(f: Finding | None) -> str | None:

@@ -193,7 +193,6 @@ def repeats(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-EQUAL_SSIM, EQUAL_PSNR = 0.005, 0.1  # "nearly as good"; PSNR in dB
 MUCH_SSIM, MUCH_PSNR = 0.005, 0.5
 REMAINS = 0.5  # of the unevenness, at most, where it is "removed"
 AVERAGE, TOGETHER, ISTA = "average key", "average key, co-prediction", "average key, ISTA"
@@ -204,7 +203,7 @@ def _designs(study: Study) -> pd.DataFrame:
     return table[table.reference == "acquired"]
 
 
-def _better(table: pd.DataFrame, a: str, b: str, ssim: float = 0.0, psnr: float = 0.0) -> list[Effect]:
+def _better(table: pd.DataFrame, a: str, b: str, ssim: float | None = None, psnr: float | None = None) -> list[Effect]:
     return [paired_effect(table, "ssim", a, b, ">", ssim), paired_effect(table, "psnr", a, b, ">", psnr, unit="dB")]
 
 
@@ -229,8 +228,8 @@ def aligned_slices(study: Study) -> list[Effect]:
         effects += [*_better(t, design, AVERAGE), _less(t, "jumps", design, AVERAGE, "jumps between slices")]
     return [
         *effects,
-        paired_effect(t, "ssim", TOGETHER, ISTA, "within", EQUAL_SSIM),
-        paired_effect(t, "psnr", TOGETHER, ISTA, "within", EQUAL_PSNR, unit="dB"),
+        paired_effect(t, "ssim", TOGETHER, ISTA, "within"),
+        paired_effect(t, "psnr", TOGETHER, ISTA, "within", unit="dB"),
     ]
 
 
@@ -256,6 +255,7 @@ def deterministic(study: Study) -> list[Effect]:
             1.0,
             "voxels",
             "bytes of two runs with different seeds",
+            arithmetic=True,  # its steps draw nothing: a test of the code, not of the claim
         )
     ]
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from yoda_nb.images.volumes import Volume, required
-from yoda_nb.metrics.features import frechet_distance, kernel_distance, load_extractor, slices_for_features
+from yoda_nb.metrics.features import EYES, frechet_distance, kernel_distance, load_eyes, slices_for_features
 from yoda_nb.metrics.noise import white_matter_noise
 from yoda_nb.study import tables
+from yoda_nb.study.claims.verdicts import Effect
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
@@ -21,9 +23,9 @@ if TYPE_CHECKING:
 DRAWS = 200  # of a bootstrap over subjects
 
 
-def n_draws(study: Study) -> int:
-    """Bootstrap draws; the tests' profile needs none that mean anything."""
-    return 10 if study.profile == "tiny" else DRAWS
+def drawing(study: Study) -> dict[str, Any]:
+    """How ``fd_draws`` draws in a study; the tests' profile needs no intervals that mean anything."""
+    return {"seed": study.seed, "draws": 10 if study.profile == "tiny" else DRAWS, "own": study.eyes}
 
 
 def fd_draws(
@@ -34,20 +36,25 @@ def fd_draws(
     seed: int,
     draws: int = DRAWS,
     kernel: bool = False,
+    own: Iterable[tuple[str, str]] = (),
 ) -> pd.DataFrame:
     """Draw 0 is all subjects, the others are drawn with replacement.
 
-    ``table`` is the score table of the same images. Columns draw, sampler, fd, ssim (to acquired),
-    noise, gap (distance of the noise to the acquired image's), n (slices), and with ``kernel`` kd.
+    ``table`` is the score table of the same images; ``own`` extractors of the user's come beside those of
+    ``EYES``. Columns draw, sampler, fd by the offline extractor and fd_NAME by each other one (means over its
+    nets), with ``kernel`` kd and kd_NAME, ssim (to acquired), noise, gap (distance of the noise to the acquired
+    image's), n (slices).
     """
-    extract = load_extractor()
+    first = next(iter(EYES))  # its columns are called fd and kd
+    eyes = {"" if name == first else f"_{name}": nets for name, nets in load_eyes(own).items()}
 
-    def features(each: Sequence[Tensor]) -> list[np.ndarray]:
+    def features(each: Sequence[Tensor]) -> list[dict[str, list[np.ndarray]]]:
         cut = (slices_for_features((x + 1) / 2, v.mask) for x, v in zip(each, volumes, strict=True))
-        return [extract(slices).numpy() for slices in cut]
+        return [{eye: [net(slices).numpy() for net in nets] for eye, nets in eyes.items()} for slices in cut]
 
     real = features([required(v, "target") for v in volumes])
     fake = {label: features(each) for label, each in made.items()}
+    distances = {"fd": frechet_distance} | ({"kd": kernel_distance} if kernel else {})
     rows = table[table.reference == "acquired"].set_index(["sampler", "subject"])
     levels = {v.subject: white_matter_noise((required(v, "target") + 1) / 2, tables.white_matter(v)) for v in volumes}
     acquired = pd.Series(levels)
@@ -57,24 +64,36 @@ def fd_draws(
     for draw in range(draws + 1):
         chosen = rng.integers(len(names), size=len(names)) if draw else np.arange(len(names))
         subjects = [names[i] for i in chosen]
-        target, level = np.concatenate([real[i] for i in chosen]), acquired.loc[subjects].mean()
+        level = acquired.loc[subjects].mean()
         for label, each in fake.items():
-            drawn = np.concatenate([each[i] for i in chosen])
-            fd = frechet_distance(target, drawn)
             mean = rows.loc[label].loc[subjects][["ssim", "noise"]].mean()
-            found.append(
-                {
-                    "draw": draw,
-                    "sampler": label,
-                    "fd": fd,
-                    "ssim": mean.ssim,
-                    "noise": mean.noise,
-                    "gap": abs(mean.noise - level),
-                    "n": len(target),
-                    **({"kd": kernel_distance(target, drawn)} if kernel else {}),
-                }
-            )
+            apart = {
+                f"{measure}{eye}": float(np.mean([of(*pair) for pair in _drawn(real, each, chosen, eye)]))
+                for eye in eyes
+                for measure, of in distances.items()
+            }
+            seen = {"ssim": mean.ssim, "noise": mean.noise, "gap": abs(mean.noise - level)}
+            n = sum(len(real[i][""][0]) for i in chosen)
+            found.append({"draw": draw, "sampler": label, **apart, **seen, "n": n})
     return pd.DataFrame(found)
+
+
+Features = Sequence[Mapping[str, Sequence[np.ndarray]]]  # of each subject: extractor -> features by each of its nets
+
+
+def _drawn(real: Features, fake: Features, chosen: np.ndarray, eye: str) -> Iterator[list[np.ndarray]]:
+    """Features of the chosen subjects, acquired and synthetic, by each net of an extractor."""
+    for k in range(len(real[0][eye])):
+        yield [np.concatenate([images[i][eye][k] for i in chosen]) for images in (real, fake)]
+
+
+def by_eye(table: pd.DataFrame, effect: Callable[[pd.DataFrame], Effect]) -> list[Effect]:
+    """What each extractor of a ``fd_draws`` table says of an effect of ``fd``: they count where all agree."""
+    eyes = {column.removeprefix("fd_"): column for column in table if column.startswith("fd_")}
+    return [
+        replace(effect(table.assign(fd=table[column])), extractor=eye)
+        for eye, column in {next(iter(EYES)): "fd", **eyes}.items()
+    ]
 
 
 def label_noise(volume: Volume, image: Tensor) -> float:

@@ -58,6 +58,7 @@ class Study:
     device: str = ""
     fresh: bool = False  # compute even what is shipped, tables and samples alike
     own: tuple[Volume, ...] = ()  # these subjects instead of the ledger's
+    eyes: tuple[tuple[str, str], ...] = ()  # a user's own extractors beside those of the project: name, weights
     models: tuple[tuple[str, str], ...] = ()  # subject, the model of seed 000 to use; others: the one that fits best
 
     @classmethod

@@ -113,7 +113,7 @@ def controls(study: Study) -> list[Effect]:
 
 
 def latency_ratio(study: Study) -> list[Effect]:
-    """F02: measured seconds of one slice. A factor of two counts as "about", as in Y28.
+    """F02: measured seconds of one slice. Little but the ratio of evaluations: arithmetic, as Y28.
 
     The first rule asks for half of what the number of evaluations alone gives where both models
     are the same net; the second for the paper's number.
@@ -121,8 +121,8 @@ def latency_ratio(study: Study) -> list[Effect]:
     wide = study.table("fast_unet_latency").pivot(index="subject", columns="sampler", values="seconds")
     ratio = wide["DDPM"] / wide["U-Net"]
     return [
-        mean_effect("seconds an image, DDPM / U-Net", ratio, ">", STEPS / 2, unit="times"),
-        mean_effect(f"DDPM / U-Net, in doublings of {PAPER}", np.log2(ratio / PAPER), "within", 1),
+        mean_effect("seconds an image, DDPM / U-Net", ratio, ">", STEPS / 2, unit="times", arithmetic=True),
+        mean_effect(f"DDPM / U-Net, in doublings of {PAPER}", np.log2(ratio / PAPER), "within", 1, arithmetic=True),
     ]
 
 

@@ -14,12 +14,12 @@ import pandas as pd
 from yoda_nb.data.places import CLAIMS
 from yoda_nb.errors import InputError
 from yoda_nb.papers import PAPERS as MODULES
-from yoda_nb.study.claims import scans
+from yoda_nb.study.claims import rules, scans
 from yoda_nb.study.claims.evidence import PAPERS, Study, basis, outdated, shipped_tables
 from yoda_nb.study.claims.verdicts import Effect, combined
 
 MIME = "application/vnd.yoda-nb.claims+json"
-SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?"}
+SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?", "arithmetic": "="}
 
 
 EFFECTS = {claim: effects for paper in PAPERS for claim, effects in paper.EFFECTS.items()}
@@ -59,6 +59,11 @@ class Finding:
         return basis(*self.tables, study=self.study)
 
     @property
+    def ruled(self) -> dict[str, str]:
+        """Commit and date of the rules; {} where they are not on record, as those of another profile."""
+        return rules.since(self.claim.id, self.effects)
+
+    @property
     def stale(self) -> tuple[str, ...]:
         """Shipped tables behind it that no longer fit the code or the weights."""
         own = tuple(name for name in self.tables if outdated(name))
@@ -71,6 +76,7 @@ class Finding:
             "verdict": self.verdict,
             "effects": [_effect_document(e) for e in self.effects],
             "note": self.note,
+            "ruled": self.ruled,
             "basis": self.basis,
             "shipped": list(self.tables),
             "stale": list(self.stale),
@@ -80,7 +86,8 @@ class Finding:
 
 def _effect_document(effect: Effect) -> dict[str, Any]:
     values = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in asdict(effect).items()}
-    return values | {"rule": effect.stated, "verdict": effect.verdict}
+    said = {"label": effect.label, "over": effect.over, "rule": effect.stated, "verdict": effect.verdict}
+    return values | said
 
 
 def read_claims(path: Path = CLAIMS) -> dict[str, Claim]:
@@ -127,7 +134,7 @@ def beside_phantoms(findings: Iterable[Finding]) -> pd.DataFrame:
             "claim": f.claim.id,
             "on phantoms": f.verdict,
             "on real scans": f.on_scans.verdict,
-            "effect on real scans": e.name,
+            "effect on real scans": e.label,
             "found (95 % interval)": e.found,
             "expected": e.stated,
             "n": e.n,
@@ -216,10 +223,10 @@ def effects_table(finding: Finding) -> pd.DataFrame:
     """The effects of one finding as text."""
     rows = [
         {
-            "effect": e.name,
+            "effect": e.label,
             "found (95 % interval)": e.found,
             "expected": e.stated,
-            "n": e.n,
+            "n": e.over,
             "test": e.test + ("" if e.p is None else f", p = {e.p:.2g}"),
             "verdict": e.verdict,
         }

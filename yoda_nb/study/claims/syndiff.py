@@ -19,7 +19,7 @@ from yoda_nb.images.volumes import Volume, required
 from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.papers import TRAININGS
 from yoda_nb.study import tables
-from yoda_nb.study.claims.draws import fd_draws, fewer, n_draws
+from yoda_nb.study.claims.draws import by_eye, drawing, fd_draws, fewer
 from yoda_nb.study.claims.timing import slice_seconds
 from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect, mean_effect, paired_effect
 from yoda_nb.study.sampling import progress_bar
@@ -95,7 +95,7 @@ def projectors(study: Study) -> pd.DataFrame:
         return pd.DataFrame(columns=["draw", "sampler", "fd", "ssim", "noise", "gap", "n"])
     made = {label: [slices(study, v, label) for v in study.volumes] for label in labels}
     table = tables.score_table(study.volumes, made)
-    return fd_draws(study.volumes, made, table, seed=study.seed, draws=n_draws(study))
+    return fd_draws(study.volumes, made, table, **drawing(study))
 
 
 def latency(study: Study) -> pd.DataFrame:
@@ -162,7 +162,7 @@ def _lacking(name: str, rule: str, margin: float = 0.0, unit: str = "") -> Effec
 
 
 def _compared(
-    t: pd.DataFrame, others: Sequence[str], metrics: dict[str, str], rule: str, margin: float = 0.0
+    t: pd.DataFrame, others: Sequence[str], metrics: dict[str, str], rule: str, margin: float | None = None
 ) -> list[Effect]:
     """SynDiff less each of the others."""
     found = []
@@ -172,7 +172,7 @@ def _compared(
             if {SYNDIFF, other} <= set(t.sampler):
                 found.append(paired_effect(t, metric, SYNDIFF, other, rule, margin, unit=unit, name=name))
             else:
-                found.append(_lacking(name, rule, margin, unit))
+                found.append(_lacking(name, rule, margin or 0.0, unit))
     return found
 
 
@@ -184,17 +184,22 @@ def best_unpaired(study: Study) -> list[Effect]:
 def adversarial_projectors(study: Study) -> list[Effect]:
     """S02: "much better" is at least the paper's smallest gain; a factor of two counts as "near"."""
     adversarial, few, many = PROJECTORS
-    return [_ratio(study, few, adversarial, ">", MUCH_BETTER), _ratio(study, adversarial, many, "within", 1.0)]
+    return _ratio(study, few, adversarial, ">", MUCH_BETTER) + _ratio(study, adversarial, many, "within", 1.0)
 
 
-def _ratio(study: Study, a: str, b: str, rule: str, margin: float) -> Effect:
+def _ratio(study: Study, a: str, b: str, rule: str, margin: float) -> list[Effect]:
     """FD of a over that of b, in doublings."""
     name = f"FD, {a} over {b}, in doublings"
-    wide = study.table("projectors").pivot(index="draw", columns="sampler", values="fd")
-    if not {a, b} <= set(wide.columns):
-        return _lacking(name, rule, margin)
-    found = np.log2(wide[a] / wide[b])
-    return bootstrap_effect(name, found.iloc[0], found.iloc[1:], study.settings.evidence, rule, margin)
+    t = study.table("projectors")
+    if not {a, b} <= set(t.sampler):
+        return [_lacking(name, rule, margin)]
+
+    def ratio(rows: pd.DataFrame) -> Effect:
+        wide = rows.pivot(index="draw", columns="sampler", values="fd")
+        found = np.log2(wide[a] / wide[b])
+        return bootstrap_effect(name, found.iloc[0], found.iloc[1:], study.settings.evidence, rule, margin)
+
+    return by_eye(t, ratio)
 
 
 def parts_help(study: Study) -> list[Effect]:
@@ -214,7 +219,7 @@ def speed(study: Study) -> list[Effect]:
     wide = t.pivot(index="subject", columns="sampler", values="seconds")
     ratio = wide[DDPM] / wide[SYNDIFF]
     return [
-        mean_effect(name, values, rule, margin, unit=unit)
+        mean_effect(name, values, rule, margin, unit=unit, arithmetic=True)
         for (name, (rule, margin, unit)), values in zip(rules.items(), (ratio, np.log2(ratio / PAPER)), strict=True)
     ]
 

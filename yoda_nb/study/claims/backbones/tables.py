@@ -22,7 +22,7 @@ from yoda_nb.papers import SYSTEMS, TRAININGS
 from yoda_nb.papers.backbones import PAPER
 from yoda_nb.study import tables
 from yoda_nb.study.claims.backbones import convergence
-from yoda_nb.study.claims.draws import fd_draws, n_draws
+from yoda_nb.study.claims.draws import drawing, fd_draws
 from yoda_nb.study.sampling import progress_bar
 from yoda_nb.systems.train import model_name
 
@@ -144,7 +144,7 @@ def distances(study: Study) -> pd.DataFrame:
     """Fréchet distances of every run with bootstrap draws over subjects (Table 1, Figure 3): ``fd_draws``."""
     cut = [middle(v) for v in study.volumes]
     table = pd.concat([study.table("backbones"), tables.score_table(cut, {})], ignore_index=True)
-    found = fd_draws(cut, images(study), table, seed=study.seed, draws=n_draws(study))
+    found = fd_draws(cut, images(study), table, **drawing(study))
     about = {run.label: run for run in runs(study)}
     return found.assign(
         **{k: [getattr(about[label], k) for label in found.sampler] for k in ("system", "kind", "n_steps", "schedule")}

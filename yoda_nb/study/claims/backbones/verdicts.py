@@ -11,13 +11,13 @@ from scipy import stats
 
 from yoda_nb.papers.backbones import STATED
 from yoda_nb.study.claims.backbones.tables import TITLES
-from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect, mean_effect, paired_effect
+from yoda_nb.study.claims.draws import by_eye
+from yoda_nb.study.claims.verdicts import MARGINS, Effect, bootstrap_effect, mean_effect, paired_effect
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 BACKBONES = ("adm", "uvit", "dit")
-STAGNATES_DB, STAGNATES_SSIM = 0.1, 0.005  # a larger gain from more steps is an improvement
 GRID = 0.25  # cycles per voxel: patches of 4
 FIRST_STEPS = 200  # of training, where the weights' average is not settled
 GRID_DB = 1.0  # an excess that could be a fluctuation of neighbouring frequencies
@@ -36,16 +36,20 @@ def _label(name: str, kind: str, n: int) -> str:
     return f"{TITLES[name]} {kind} {n}"
 
 
-def _fd(study: Study) -> tuple[pd.DataFrame, int]:
-    """Fréchet distances (draw, label), draw 0 all subjects."""
-    t = study.table("backbones_fd")
-    return t.pivot(index="draw", columns="sampler", values="fd"), len(study.volumes)
+def _of_fd(
+    study: Study, name: str, statistic: Callable[[pd.DataFrame], pd.Series], rule: str, unit: str = ""
+) -> list[Effect]:
+    """A statistic of Fréchet distances (draw, label), draw 0 all subjects, by every extractor."""
+
+    def found(rows: pd.DataFrame) -> Effect:
+        each = statistic(rows.pivot(index="draw", columns="sampler", values="fd"))
+        return bootstrap_effect(name, each.iloc[0], each.iloc[1:], len(study.volumes), rule, unit=unit)
+
+    return by_eye(study.table("backbones_fd"), found)
 
 
-def _fd_less(study: Study, a: str, b: str, rule: str = ">", name: str = "") -> Effect:
-    fd, n = _fd(study)
-    difference = fd[a] - fd[b]
-    return bootstrap_effect(name or f"FD, {a} less {b}", difference.iloc[0], difference.iloc[1:], n, rule)
+def _fd_less(study: Study, a: str, b: str) -> list[Effect]:
+    return _of_fd(study, f"FD, {a} less {b}", lambda fd: fd[a] - fd[b], ">")
 
 
 def unet_scores_diffusion_looks(study: Study) -> list[Effect]:
@@ -60,44 +64,34 @@ def unet_scores_diffusion_looks(study: Study) -> list[Effect]:
             paired_effect(
                 t.assign(mae=100 * t.mae), "mae", "U-Net", other, "<", unit="x 0.01", name=f"MAE, U-Net less {other}"
             ),
-            _fd_less(study, "U-Net", other),
+            *_fd_less(study, "U-Net", other),
         ]
     return effects
 
 
-def _slope(study: Study, name: str, kind: str) -> Effect:
+def _slope(study: Study, name: str, kind: str) -> list[Effect]:
     """Rank correlation of the number of steps with FD, over all draws."""
     t = study.table("backbones_fd")
     t = t[(t.system == name) & (t.kind == kind) & (t.schedule == "")]
-    by_draw = [stats.spearmanr(rows.n_steps, rows.fd).statistic for _, rows in t.groupby("draw")]
-    return bootstrap_effect(
-        f"steps and FD, {TITLES[name]} {kind}",
-        by_draw[0],
-        by_draw[1:],
-        len(study.volumes),
-        "<",
-        unit="rank correlation",
-    )
+    steps = t.drop_duplicates("sampler").set_index("sampler").n_steps
+
+    def slope(fd: pd.DataFrame) -> pd.Series:
+        return fd[steps.index].apply(lambda row: stats.spearmanr(steps, row).statistic, axis=1)
+
+    return _of_fd(study, f"steps and FD, {TITLES[name]} {kind}", slope, "<", unit="rank correlation")
 
 
 def steps_lower_fd(study: Study) -> list[Effect]:
     """K02: more steps, lower FD; at equal steps DDIM lower than DDPM, averaged over the sweep in doublings."""
-    fd, n = _fd(study)
-    effects = [_slope(study, name, kind) for name in ("adm", "uvit") for kind in ("DDPM", "DDIM")]
+    effects = [e for name in ("adm", "uvit") for kind in ("DDPM", "DDIM") for e in _slope(study, name, kind)]
     steps = sorted(set(_acquired(study).query("kind == 'DDIM'").n_steps))
     for name in ("adm", "uvit"):
-        ratios = [np.log2(fd[_label(name, "DDPM", k)] / fd[_label(name, "DDIM", k)]) for k in steps]
-        mean = sum(ratios) / len(ratios)
-        effects.append(
-            bootstrap_effect(
-                f"FD at equal steps, {TITLES[name]}: DDPM over DDIM",
-                mean.iloc[0],
-                mean.iloc[1:],
-                n,
-                ">",
-                unit="doublings",
-            )
-        )
+        pairs = [[_label(name, kind, k) for kind in ("DDPM", "DDIM")] for k in steps]
+
+        def lead(fd: pd.DataFrame, pairs=pairs) -> pd.Series:
+            return pd.concat([np.log2(fd[a] / fd[b]) for a, b in pairs], axis=1).mean(axis=1)
+
+        effects += _of_fd(study, f"FD at equal steps, {TITLES[name]}: DDPM over DDIM", lead, ">", unit="doublings")
     return effects
 
 
@@ -109,8 +103,8 @@ def steps_do_not_help_intensity(study: Study) -> list[Effect]:
     for name in BACKBONES:
         pair = _label(name, "DDPM", last), _label(name, "DDPM", first)
         effects += [
-            paired_effect(t, "psnr", *pair, "<", STAGNATES_DB, unit="dB"),
-            paired_effect(t, "ssim", *pair, "<", STAGNATES_SSIM),
+            paired_effect(t, "psnr", *pair, "<", MARGINS["psnr"], unit="dB"),
+            paired_effect(t, "ssim", *pair, "<", MARGINS["ssim"]),
         ]
     return effects
 
@@ -127,7 +121,7 @@ def swapped_schedules(study: Study) -> list[Effect]:
             paired_effect(
                 t, "unet_psnr", swap, own, ">", unit="dB", name=f"PSNR to the U-Net's image, {swap} less {own}"
             ),
-            _fd_less(study, swap, own),
+            *_fd_less(study, swap, own),
         ]
     return effects
 
@@ -167,7 +161,7 @@ def costs_differ(study: Study) -> list[Effect]:
 
 
 def _counted(name: str, ratio: float) -> Effect:
-    return Effect(name, ratio, ratio, ratio, 1, ">", 1.0, "times", "counted")
+    return Effect(name, ratio, ratio, ratio, 1, ">", 1.0, "times", "counted", arithmetic=True)
 
 
 def slices_disagree(study: Study) -> list[Effect]:

@@ -20,8 +20,8 @@ from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.papers.yoda.ablations import ABLATIONS, model_name
 from yoda_nb.study import tables
-from yoda_nb.study.claims.draws import fd_draws, fewer, label_noise, n_draws
-from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect, mean_effect, paired_effect
+from yoda_nb.study.claims.draws import by_eye, drawing, fd_draws, fewer, label_noise
+from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect, mean_effect, over_trainings, paired_effect
 from yoda_nb.study.sampling import progress_bar
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ FULL_STEPS = 30  # without truncation, quadratic times: the cosine schedule and 
 LEVEL_STEPS = 50  # enough steps for a sample to carry all of its noise
 LEVELS = {0.02: "low-noise", 0.04: "base", 0.06: "high-noise"}  # noise of the acquisition -> model
 TARGETS = {"v": "base", "x0": "x0", "eps": "eps", "cosine": "cosine", "T = 1": "regression-only"}
-# "no measurable difference": a small part of what the samplers differ by, chosen before the evidence was computed
-EQUAL_SSIM, EQUAL_PSNR = 0.005, 0.1  # PSNR in dB
 
 
 def _each(study: Study, name: str, models: dict[str, str]) -> Iterator[tuple[Volume, str, int, str]]:
@@ -126,7 +124,7 @@ def schedules(study: Study) -> pd.DataFrame:
             own = scores[(scores.model == label) & (scores.training == seed)]
             acquired = tables.score_table(study.volumes, {})  # for the acquired image's noise
             table = pd.concat([own, acquired], ignore_index=True)
-            found = fd_draws(study.volumes, images, table, seed=study.seed, draws=n_draws(study))
+            found = fd_draws(study.volumes, images, table, **drawing(study))
             parts.append(found.assign(model=label, training=seed))
     return pd.concat(parts, ignore_index=True)
 
@@ -174,8 +172,8 @@ def _both(table: pd.DataFrame, a: str, b: str, by: str, what: str = "") -> list[
 
 def _equal(table: pd.DataFrame, a: str, b: str, by: str) -> list[Effect]:
     return [
-        paired_effect(table, "ssim", a, b, "within", EQUAL_SSIM, by=by),
-        paired_effect(table, "psnr", a, b, "within", EQUAL_PSNR, by=by, unit="dB"),
+        paired_effect(table, "ssim", a, b, "within", by=by),
+        paired_effect(table, "psnr", a, b, "within", by=by, unit="dB"),
     ]
 
 
@@ -237,10 +235,14 @@ def cosine_trades(study: Study) -> list[Effect]:
     fd = study.table("schedules")
     for sampler in ("diffusion", "regression"):
         effects += _both(_targets(study, sampler), "linear v", "cosine", "model", f"{sampler}: ")
-        mean = fd[fd.sampler == sampler].groupby(["draw", "model"]).fd.mean().unstack()
-        gain = mean["v"] - mean["cosine"]
-        name = f"{sampler}: FD, linear less cosine"
-        effects.append(bootstrap_effect(name, gain.iloc[0], gain.iloc[1:], study.settings.evidence, ">"))
+        name, n = f"{sampler}: FD, linear less cosine", study.settings.evidence
+
+        def gained(rows: pd.DataFrame, name=name, n=n) -> Effect:
+            wide = rows.pivot(index=["training", "draw"], columns="model", values="fd")
+            gain = (wide["v"] - wide["cosine"]).unstack("draw")
+            return over_trainings([bootstrap_effect(name, of[0], of[1:], n, ">") for _, of in gain.iterrows()])
+
+        effects += by_eye(fd[fd.sampler == sampler], gained)
     return effects
 
 
@@ -260,7 +262,18 @@ def eps_cannot_regress(study: Study) -> list[Effect]:
     factor = float(schedule("linear").alpha_bar[-1]) ** -0.5
     t = _targets(study, "regression")
     return [
-        Effect("error amplification at t = T", factor, factor, factor, 1, ">", 100.0, "times", "closed form"),
+        Effect(
+            "error amplification at t = T",
+            factor,
+            factor,
+            factor,
+            1,
+            ">",
+            100.0,
+            "times",
+            "closed form",
+            arithmetic=True,
+        ),
         paired_effect(t, "ssim", "linear v", "eps", ">", 0.3, by="model"),
     ]
 

@@ -21,7 +21,7 @@ from yoda_nb.metrics.segmentation import lesion_table
 from yoda_nb.nets.base import n_parameters
 from yoda_nb.papers import PAPERS, SYSTEMS, TRAININGS
 from yoda_nb.study import tables
-from yoda_nb.study.claims.draws import fd_draws, n_draws
+from yoda_nb.study.claims.draws import drawing, fd_draws
 from yoda_nb.study.claims.verdicts import Effect, paired_effect
 from yoda_nb.study.sampling import progress_bar
 from yoda_nb.study.subjects import load_subjects
@@ -153,7 +153,7 @@ def perception(study: Study) -> pd.DataFrame:
     subjects, scores = volumes(study), study.table("benchmark")
     made = {**images(study, subjects), "truth": [required(v, "clean") for v in subjects]}
     scored = {label: each for label, each in made.items() if label in set(scores["sampler"])}
-    return fd_draws(subjects, scored, scores, seed=study.seed, draws=n_draws(study), kernel=True)
+    return fd_draws(subjects, scored, scores, **drawing(study), kernel=True)
 
 
 def cost(study: Study) -> pd.DataFrame:

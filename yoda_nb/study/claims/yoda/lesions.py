@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from yoda_nb.metrics.segmentation import agreement, lesion_table, segment
-from yoda_nb.study.claims.verdicts import Effect, paired_effect
+from yoda_nb.study.claims.verdicts import MARGINS, Effect, paired_effect
 from yoda_nb.study.claims.yoda.samplers import images
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
-
-
-EQUAL_DICE, EQUAL_ALVR = 0.05, 0.1  # Dice and doublings of volume that a reader would not notice
 
 
 def lesions(study: Study) -> pd.DataFrame:
@@ -74,8 +71,8 @@ def as_good_as_acquired(study: Study) -> list[Effect]:
     """Y25: not worse than acquired by more than the margin (a gain counts as "as well")."""
     t = study.table("lesions")
     return [
-        paired_effect(t, "dice", "regression", "acquired", ">", -EQUAL_DICE),
-        paired_effect(t, "alvr", "regression", "acquired", "<", EQUAL_ALVR, unit="doublings"),
+        paired_effect(t, "dice", "regression", "acquired", ">", -MARGINS["dice"]),
+        paired_effect(t, "alvr", "regression", "acquired", "<", MARGINS["alvr"], unit="doublings"),
     ]
 
 

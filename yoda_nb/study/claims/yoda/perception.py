@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from yoda_nb.study.claims.draws import fd_draws, n_draws
+from yoda_nb.study.claims.draws import by_eye, drawing, fd_draws
 from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect
 from yoda_nb.study.claims.yoda.samplers import with_truth
 
@@ -21,7 +21,7 @@ NATIVE = ("DDIM", "diffusion")  # samplers whose noise comes from the process it
 
 def perception(study: Study) -> pd.DataFrame:
     """Fréchet distance, SSIM to acquired and noise of each sampler, and of bootstrap draws."""
-    return fd_draws(study.volumes, with_truth(study), study.table("samplers"), seed=study.seed, draws=n_draws(study))
+    return fd_draws(study.volumes, with_truth(study), study.table("samplers"), **drawing(study))
 
 
 def _perception(study: Study, samplers: list[str]) -> tuple[pd.DataFrame, int]:
@@ -29,11 +29,15 @@ def _perception(study: Study, samplers: list[str]) -> tuple[pd.DataFrame, int]:
     return t[t.sampler.isin(samplers)], study.settings.evidence
 
 
-def _ranked(study: Study, name: str, order: dict[str, float], column: str, rule: str) -> Effect:
+def _ranked(study: Study, name: str, order: dict[str, float], column: str, rule: str) -> list[Effect]:
     """Spearman's correlation of a number given to each sampler with a column, over all draws."""
     t, n = _perception(study, list(order))
-    by_draw = [stats.spearmanr(rows.sampler.map(order), rows[column]).statistic for _, rows in t.groupby("draw")]
-    return bootstrap_effect(name, by_draw[0], by_draw[1:], n, rule, unit="rank correlation")
+
+    def ranked(rows: pd.DataFrame) -> Effect:
+        by_draw = [stats.spearmanr(of.sampler.map(order), of[column]).statistic for _, of in rows.groupby("draw")]
+        return bootstrap_effect(name, by_draw[0], by_draw[1:], n, rule, unit="rank correlation")
+
+    return by_eye(t, ranked) if column == "fd" else [ranked(t)]
 
 
 def steps_trade(study: Study) -> list[Effect]:
@@ -41,32 +45,37 @@ def steps_trade(study: Study) -> list[Effect]:
     ddim = {"regression": 1.0} | {f"DDIM {n}": float(n) for n in study.settings.sweep[1:]}
     expa = {"diffusion": 1.0} | {f"ExpA {n}": float(n) for n in study.settings.n_ex}
     return [
-        _ranked(study, "DDIM steps and FD", ddim, "fd", "<"),
-        _ranked(study, "DDIM steps and SSIM", ddim, "ssim", "<"),
-        _ranked(study, "N_Ex and FD", expa, "fd", ">"),
-        _ranked(study, "N_Ex and SSIM", expa, "ssim", ">"),
+        *_ranked(study, "DDIM steps and FD", ddim, "fd", "<"),
+        *_ranked(study, "DDIM steps and SSIM", ddim, "ssim", "<"),
+        *_ranked(study, "N_Ex and FD", expa, "fd", ">"),
+        *_ranked(study, "N_Ex and SSIM", expa, "ssim", ">"),
     ]
 
 
 def noise_explains_fd(study: Study) -> list[Effect]:
     """Y07: the missing noise and FD go together over all samplers."""
     t, n = _perception(study, [s for s in study.table("perception").sampler.unique() if s != "truth"])
-    by_draw = [stats.spearmanr(rows.gap, rows.fd).statistic for _, rows in t.groupby("draw")]
     name = f"distance to the acquired noise, and FD, over {t.sampler.nunique()} samplers"
-    return [bootstrap_effect(name, by_draw[0], by_draw[1:], n, ">", 0.5, unit="rank correlation")]
+
+    def ranked(rows: pd.DataFrame) -> Effect:
+        by_draw = [stats.spearmanr(of.gap, of.fd).statistic for _, of in rows.groupby("draw")]
+        return bootstrap_effect(name, by_draw[0], by_draw[1:], n, ">", 0.5, unit="rank correlation")
+
+    return by_eye(t, ranked)
 
 
 def noising_improves_fd(study: Study) -> list[Effect]:
     """Y08: FD falls with every bit of noise, up to the acquisition's."""
     noised = [s for s in study.table("perception").sampler.unique() if s.startswith("noised")]
     t, n = _perception(study, ["regression", *noised])
-    fd = t.pivot(index="draw", columns="sampler", values="fd")
-    gain = fd["regression"] - fd[noised[-1]]
+
+    def gained(rows: pd.DataFrame) -> Effect:
+        fd = rows.pivot(index="draw", columns="sampler", values="fd")
+        gain = fd["regression"] - fd[noised[-1]]
+        return bootstrap_effect(f"FD, regression less {noised[-1]}", gain.iloc[0], gain.iloc[1:], n, ">")
+
     order = {"regression": 0.0} | {s: float(s.split()[1]) for s in noised}
-    return [
-        bootstrap_effect(f"FD, regression less {noised[-1]}", gain.iloc[0], gain.iloc[1:], n, ">"),
-        _ranked(study, "added noise and FD", order, "fd", "<"),
-    ]
+    return [*by_eye(t, gained), *_ranked(study, "added noise and FD", order, "fd", "<")]
 
 
 def noised_trade_is_worse(study: Study) -> list[Effect]:
@@ -79,14 +88,18 @@ def noised_trade_is_worse(study: Study) -> list[Effect]:
     noised = ["regression", *(s for s in names if s.startswith("noised"))]
     native = ["regression", *(s for s in names if s.startswith(NATIVE))]
     t, n = _perception(study, [*noised, *native])
-    gaps = []
-    for _, rows in t.groupby("draw"):
-        curves = [rows[rows.sampler.isin(group)].sort_values("ssim") for group in (noised, native)]
-        low, high = max(c.ssim.min() for c in curves), min(c.ssim.max() for c in curves)
-        grid = np.linspace(low, high, 50)
-        a, b = (np.interp(grid, c.ssim, c.fd) for c in curves)
-        gaps.append(float(np.mean(a - b)))
-    return [bootstrap_effect("FD at equal SSIM, noised less native", gaps[0], gaps[1:], n, ">")]
+
+    def apart(rows: pd.DataFrame) -> Effect:
+        gaps = []
+        for _, of in rows.groupby("draw"):
+            curves = [of[of.sampler.isin(group)].sort_values("ssim") for group in (noised, native)]
+            low, high = max(c.ssim.min() for c in curves), min(c.ssim.max() for c in curves)
+            grid = np.linspace(low, high, 50)
+            a, b = (np.interp(grid, c.ssim, c.fd) for c in curves)
+            gaps.append(float(np.mean(a - b)))
+        return bootstrap_effect("FD at equal SSIM, noised less native", gaps[0], gaps[1:], n, ">")
+
+    return by_eye(t, apart)
 
 
 TABLES = {"perception": perception}

@@ -205,12 +205,14 @@ def expa_over_diffusion(study: Study) -> list[Effect]:
 
 
 def cost_ratio(study: Study) -> list[Effect]:
-    """Y28: measured seconds; N_Ex = 10 is ten times one run. A factor of two counts as "about"."""
+    """Y28: measured seconds; N_Ex = 10 is ten times one run. Little but the ratio of evaluations: arithmetic."""
     wide = study.table("cost").pivot(index="subject", columns="system", values="seconds")
     ratio = wide["yoda-diffusion"] / wide["yoda-regression"]
     return [
-        mean_effect("diffusion / regression, in doublings of 45", np.log2(ratio / 45), "within", 1),
-        mean_effect("ExpA 10 / regression, in doublings of 450", np.log2(10 * ratio / 450), "within", 1),
+        mean_effect("diffusion / regression, in doublings of 45", np.log2(ratio / 45), "within", 1, arithmetic=True),
+        mean_effect(
+            "ExpA 10 / regression, in doublings of 450", np.log2(10 * ratio / 450), "within", 1, arithmetic=True
+        ),
     ]
 
 
