@@ -158,3 +158,14 @@ def test_numbers_that_cannot_be_right_are_refused(effect, says):
         claims.check_findings([finding])
     with pytest.raises(AssertionError, match="Y01 has no effect"):
         claims.check_findings([claims.Finding(finding.claim, ())])
+
+
+def test_a_users_extractor_needs_fresh_evidence_and_a_weights_file(tmp_path):
+    def refused(*words):
+        result = CliRunner().invoke(app, ["claims", "Y07", *words])
+        assert result.exit_code == 2
+        return result.output
+
+    assert "add --fresh" in refused("--extractor", "imagenet-vit-b16=vit.pth")
+    assert "no weights file" in refused("--fresh", "--extractor", f"imagenet-vit-b16={tmp_path / 'vit.pth'}")
+    assert "has no '='" in refused("--fresh", "--extractor", "imagenet-vit-b16")

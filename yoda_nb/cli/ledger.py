@@ -6,7 +6,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from yoda_nb.cli.common import Device, Json, Seed, emit, guarded
+from yoda_nb.cli.common import Device, Json, Seed, emit, guarded, named
+from yoda_nb.errors import InputError
 
 
 @guarded
@@ -16,6 +17,10 @@ def claims(
     fresh: Annotated[
         bool, Option("--fresh", help="Compute the evidence from nothing that is shipped, tables and samples.")
     ] = False,
+    extractor: Annotated[
+        list[str] | None,
+        Option(help="One more feature net, NAME=WEIGHTS, imagenet-vit-b16 or radimagenet-resnet50; with --fresh."),
+    ] = None,
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,
@@ -24,10 +29,16 @@ def claims(
 
     Example: yoda-nb claims Y03 Y09
     """
+    from yoda_nb.metrics.features import load_eyes
     from yoda_nb.study.claims.evidence import Study
     from yoda_nb.study.claims.ledger import counted, find, said_of_scans
 
-    findings = find(ids or (), study=Study(profile, seed, device or "", fresh=fresh))
+    if extractor and not (fresh or profile != "quick"):
+        raise InputError("Shipped distances know the shipped feature nets alone: add --fresh to use --extractor.")
+    eyes = tuple(named(extractor or [], "--extractor").items())
+    if eyes:
+        load_eyes(eyes)  # what is wrong with a weights file is said at once
+    findings = find(ids or (), study=Study(profile, seed, device or "", fresh=fresh, eyes=eyes))
     lines = []
     for f in findings:
         lines.append(f"{f.claim.id}  {f.verdict.upper()}{' (STALE)' if f.stale else ''}  {f.claim.claim}")

@@ -52,6 +52,7 @@ RECIPE: Mapping[str, Any] = {
     "spacing": SPACING,
     "regression": True,
     "structure": 0.5,
+    "lesions": 4.0,
     "rehearse": 65,
     "share": 0.8,
     "augment": 0.08,
@@ -63,7 +64,7 @@ RECIPE: Mapping[str, Any] = {
     "ema": 0.99,  # 0.999 would still hold half of where a run this short began
 }
 DIFFUSION: Mapping[str, Any] = {  # no phantoms: their targets have no noise, and noise is what it is to learn
-    **{k: v for k, v in RECIPE.items() if k not in ("regression", "structure", "rehearse", "share")},
+    **{k: v for k, v in RECIPE.items() if k not in ("regression", "structure", "lesions", "rehearse", "share")},
     "steps": 700,
 }
 COLUMNS = ("ssim", "psnr", "matched_ssim", "matched_psnr", "bound", "sigma", "csf", "lesions")
