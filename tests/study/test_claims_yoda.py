@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from yoda_nb.data.phantom import phantom_case
-from yoda_nb.study.claims.yoda import averages, samplers
+from yoda_nb.study.claims.evidence import Study
+from yoda_nb.study.claims.yoda import averages, samplers, slices
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +36,21 @@ def test_the_line_finds_a_target_that_is_one(small):
     target = ((weights * (small.source + 1) / 2).sum(0, keepdim=True) + 0.1) * 2 - 1
     line = samplers._line(replace(small, target=target))
     assert torch.allclose(line[small.mask], ((target + 1) / 2)[small.mask], atol=1e-5)
+
+
+def test_slices_of_uneven_gain_keep_what_is_in_them(small):
+    flat = replace(small, source=torch.where(small.mask, 0.0, -1.0).expand(2, -1, -1, -1).clone())
+    made = slices.uneven(flat, 0.05, torch.Generator().manual_seed(0))
+    inside = small.mask[0]
+    gains = [[1 + made.source[c, ..., k][inside[..., k]] for k in range(32) if inside[..., k].any()] for c in range(2)]
+    assert all(len(x.unique()) == 1 for each in gains for x in each), "one gain for each slice"
+    first, second = (torch.stack([x[0] for x in each]) for each in gains)
+    assert 0.02 < first.std() < 0.09 and not torch.allclose(first, second), "each source has its own"
+    assert (made.source[:, ~inside] == -1).all() and made.target is small.target
+
+
+def test_the_table_of_gains_has_every_gain_before_and_after(small):
+    table = Study("tiny", own=(small,)).table("gains")
+    assert list(table.image.unique()) == ["as made", "homogenised"] and len(table) == 2 * len(slices.SLICE_GAINS)
+    jumps = table.pivot(index="gain", columns="image", values="inconsistency")
+    assert (jumps.homogenised < jumps["as made"])[0.1] and jumps["as made"].is_monotonic_increasing

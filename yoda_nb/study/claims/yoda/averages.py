@@ -1,8 +1,7 @@
-"""Averages of samples and of views: ExpA, power spectra, the spread of samples, slices (seed 000)."""
+"""Averages of samples: ExpA, power spectra, and the spread of samples (seed 000)."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +10,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from yoda_nb.diffusion.coherence import homogenise_slices, slice_inconsistency
 from yoda_nb.diffusion.process import expected
-from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import noise_bound, score
 from yoda_nb.study import tables
-from yoda_nb.study.claims.verdicts import Effect, mean_effect, paired_effect
-from yoda_nb.systems.run import translate
+from yoda_nb.study.claims.verdicts import Effect, mean_effect
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
@@ -146,36 +142,6 @@ def rms(x: Tensor) -> float:
     return float(x.square().mean().sqrt())
 
 
-def views(study: Study) -> pd.DataFrame:
-    """Regression by each view, by all three, and after slice homogenisation, against the truth.
-
-    Columns subject, image ("view 0".."view 2", "three views", "homogenised"), ssim, psnr, mse,
-    inconsistency (axial slices, [0,1] scale). The homogenised one is the axial view corrected.
-    """
-    rows = []
-    for v in study.volumes:
-        truth = required(v, "clean")
-        view = partial(translate, v, "yoda-regression", aggregate=False, seed=study.seed, device=study.device or None)
-        alone = [required(view(views=(axis,)), "target") for axis in range(3)]
-        shown = {f"view {axis}": image for axis, image in enumerate(alone)}
-        shown["three views"] = study.samples(v, "yoda-regression")[0]
-        shown["homogenised"] = homogenise_slices(alone[AXIAL], v.mask, axis=AXIAL)
-        for name, image in shown.items():
-            found = score((image + 1) / 2, (truth + 1) / 2, v.mask, data_range=1)
-            jumps = slice_inconsistency((image - truth) / 2, v.mask, AXIAL)
-            rows.append(
-                {
-                    "subject": v.subject,
-                    "image": name,
-                    "ssim": found["ssim"],
-                    "psnr": found["psnr"],
-                    "mse": found["mse"],
-                    "inconsistency": jumps,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
 def expa_is_regression(study: Study) -> list[Effect]:
     """Y05: how near, and whether what is left is averaging noise.
 
@@ -221,35 +187,8 @@ def spread_is_noise(study: Study) -> list[Effect]:
     ]
 
 
-def views_help(study: Study) -> list[Effect]:
-    """Y21: three views against the mean of the single ones."""
-    t = study.table("views").replace({"image": {f"view {axis}": "one view" for axis in range(3)}})
-    return [
-        paired_effect(t, "ssim", "three views", "one view", ">", by="image"),
-        paired_effect(t, "psnr", "three views", "one view", ">", by="image", unit="dB"),
-    ]
+TABLES = {"expa": convergence, "spectra": spectra, "spread": spread}
 
 
-def homogenised(study: Study) -> list[Effect]:
-    """Y22: smaller jumps between slices, and no larger error against the truth."""
-    wide = study.table("views").pivot(index="subject", columns="image", values=["inconsistency", "mse"])
-    change = 100 * (wide.xs("homogenised", axis=1, level=1) / wide.xs("view 2", axis=1, level=1) - 1)
-    return [
-        mean_effect("slice inconsistency, change", change.inconsistency, "<", unit="%"),
-        mean_effect("MSE to the truth, change", change.mse, "<", 2, unit="%"),
-    ]
-
-
-TABLES = {"expa": convergence, "spectra": spectra, "spread": spread, "views": views}
-
-
-EFFECTS = {
-    "Y05": expa_is_regression,
-    "Y11": detail_averages_out,
-    "Y12": spread_is_noise,
-    "Y21": views_help,
-    "Y22": homogenised,
-}
-NOTES: dict[str, str] = {
-    "Y22": "These slices agree before the correction: the phantoms have no slice-wise gain to remove."
-}
+EFFECTS = {"Y05": expa_is_regression, "Y11": detail_averages_out, "Y12": spread_is_noise}
+NOTES: dict[str, str] = {}
