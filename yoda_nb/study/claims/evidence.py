@@ -76,6 +76,10 @@ class Study:
         """``own``, or the manifest's first test phantoms: as many as the profile asks for."""
         return list(self.own) or _volumes(self.settings.evidence)
 
+    def more(self, n: int) -> list[Volume]:
+        """The first ``n`` test phantoms, where the profile's few leave an effect open that costs little."""
+        return self.volumes if self.own or self.profile == "tiny" else _volumes(n)
+
     def table(self, name: str) -> pd.DataFrame:
         """An evidence table by name: shipped, or computed now (once in a process)."""
         if name in FETCHED and not self.ships(name):

@@ -23,7 +23,6 @@ from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import by_eye, drawing, fd_draws, fewer, label_noise
 from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect, mean_effect, over_trainings, paired_effect
 from yoda_nb.study.sampling import progress_bar
-from yoda_nb.study.subjects import load_subjects
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
@@ -107,13 +106,12 @@ def truncation(study: Study) -> pd.DataFrame:
     Four samples of sixteen subjects each, since the difference is small beside one sample's noise.
     """
     n = study.settings.n_steps
-    volumes = study.volumes if study.profile == "tiny" or study.own else load_subjects(TRUNCATED_SUBJECTS)
     paths: dict[str, dict[str, Any]] = {
         "truncated": {"n_steps": n},
         "full": {"n_steps": n if study.profile == "tiny" else 4 * (n - 1) + 1, "jump_to": None},
     }
     parts = []
-    for v, _, seed, model in _each(study, "truncation", {"v": "base"}, volumes):
+    for v, _, seed, model in _each(study, "truncation", {"v": "base"}, study.more(TRUNCATED_SUBJECTS)):
         draw = partial(study.samples, v, "yoda-diffusion", model=model, times="even", n_ex=N_EX)
         for path, how in paths.items():
             for k, image in enumerate(draw(**how)):
