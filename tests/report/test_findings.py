@@ -102,7 +102,13 @@ def test_figures_and_pages_that_no_run_made_are_removed_and_nothing_else(tmp_pat
 def test_the_ledger_is_gathered_counted_and_linked(tmp_path):
     runs = [
         executed("01_a", {"text/html": '<p id="claim-Y02">b</p>', MIME: [claim("Y02", "not reproduced", note="why")]}),
-        executed("02_b", {"text/html": "<p></p>", MIME: [claim("Y03", "inconclusive"), claim("Y01", "reproduced")]}),
+        executed(
+            "02_b",
+            {
+                "text/html": "<p></p>",
+                MIME: [claim("Y03", "inconclusive", open="more eyes"), claim("Y01", "reproduced")],
+            },
+        ),
     ]
     found = gather_claims(runs)
     assert [(f["id"], f["page"]) for f in found] == [("Y01", "02_b"), ("Y02", "01_a"), ("Y03", "02_b")]
@@ -119,6 +125,8 @@ def test_the_ledger_is_gathered_counted_and_linked(tmp_path):
         "Y01 &lt;holds&gt;",
         "why",
         told,
+        "✗ What does not</strong> (1)",
+        "SSIM: 0.0681 [0.06, not finite] (expected &gt; 0) <em>What would decide it:</em> more eyes",
         "SSIM: 0.0681 [0.06, not finite] (n = 12, p = 0.0005, Wilcoxon, expected &gt; 0)",
     ):
         assert shown in page.text, shown

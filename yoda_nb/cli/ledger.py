@@ -43,8 +43,9 @@ def claims(
     for f in findings:
         lines.append(f"{f.claim.id}  {f.verdict.upper()}{' (STALE)' if f.stale else ''}  {f.claim.claim}")
         lines += [f"     {e.label}: {e.found}, n = {e.over}; rule {e.stated}: {e.verdict}" for e in f.effects]
+        opened = f"What would decide it: {f.open}" if f.open else ""
         ruled = f"Rule of commit {f.ruled['commit']}, {f.ruled['date']}." if f.ruled else ""
-        lines += [f"     {text}" for text in (f.note, said_of_scans(f), ruled, f.basis) if text]
+        lines += [f"     {text}" for text in (f.note, opened, said_of_scans(f), ruled, f.basis) if text]
     lines.append(counted(f.verdict for f in findings))
     shipped = sum(bool(f.tables) for f in findings)
     lines.append(f"{shipped} of {len(findings)} verdicts rest on shipped evidence; --fresh computes it anew")

@@ -61,6 +61,38 @@ def by_paper(found: Found) -> list[dict[str, Any]]:
     ]
 
 
+HEADINGS = {
+    "reproduced": "What reproduces",
+    "not reproduced": "What does not",
+    "inconclusive": "What is open, and what would decide it",
+    "arithmetic": "What follows from counting, and is no evidence",
+}
+
+
+def by_verdict(found: Found) -> list[dict[str, Any]]:
+    """The claims in groups of one verdict: heading, class, and of each claim the effect that decides it."""
+    claims = distinct(found)
+    return [
+        {
+            "title": HEADINGS[verdict],
+            "kind": KINDS.get(verdict, "open"),
+            "symbol": symbol,
+            "claims": [_shown(f) | {"deciding": _deciding(f)} for f in claims if f["verdict"] == verdict],
+        }
+        for verdict, symbol in SYMBOLS.items()
+        if any(f["verdict"] == verdict for f in claims)
+    ]
+
+
+def _deciding(finding: Mapping[str, Any]) -> str:
+    """The first effect of the claim's verdict in a few words, or the first of all."""
+    effects = finding["effects"]
+    if not effects:
+        return ""
+    effect = next((e for e in effects if e.get("verdict") == finding["verdict"]), effects[0])
+    return _effect({k: effect.get(k) for k in ("name", "label", "value", "low", "high", "unit", "rule")})
+
+
 def tally(found: Found) -> str:
     """How many claims were tested, and how often each verdict was reached."""
     claims = distinct(found)
@@ -145,7 +177,7 @@ def _named(what: str, names: list[str]) -> str:
 
 def _shown(finding: Mapping[str, Any]) -> dict[str, Any]:
     """A finding as the templates show it, the fields that old documents lack being empty."""
-    names = ("id", "page", "claim", "where", "note", "basis", "not_of_this_run")
+    names = ("id", "page", "claim", "where", "note", "open", "basis", "not_of_this_run")
     return {
         **{name: finding.get(name, "") for name in names},
         "verdict": finding["verdict"],
@@ -162,8 +194,8 @@ def _effect(effect: Mapping[str, Any]) -> str:
     facts = [
         f"n = {effect.get('over', effect['n'])}" if effect.get("n") is not None else "",
         f"p = {effect['p']:.2g}" if effect.get("p") is not None else "",
-        effect.get("test", ""),
+        effect.get("test") or "",
         f"expected {effect['rule']}" if effect.get("rule") else "",
     ]
     found = "not measured" if effect.get("value") is None else f"{value} [{low}, {high}]{unit}"
-    return f"{effect.get('label', effect['name'])}: {found} ({', '.join(filter(None, facts))})"
+    return f"{effect.get('label') or effect['name']}: {found} ({', '.join(filter(None, facts))})"

@@ -12,7 +12,7 @@ from typing import Any
 from yoda_nb.report.execution import Run
 from yoda_nb.report.figures import remove_figures, write_figures
 from yoda_nb.report.front import front_explorer, front_figure, question
-from yoda_nb.report.ledger import by_paper, claims_json, gather_claims, legend, share, tally, warnings
+from yoda_nb.report.ledger import by_paper, by_verdict, claims_json, gather_claims, legend, share, tally, warnings
 from yoda_nb.report.memory import in_gib
 from yoda_nb.report.pages import notebook_title, page_cells, render_page
 from yoda_nb.report.provenance import commit, machine, versions
@@ -45,6 +45,7 @@ def write_site(runs: Sequence[Run], out: Path, started: float, peak: int | None 
         "papers": by_paper(found),
         "tally": tally(found),
         "legend": legend(found),
+        "verdicts": by_verdict(found),
         "share": share(found, runs),
         "warnings": warnings(found),
     }

@@ -16,7 +16,8 @@ from yoda_nb.errors import InputError
 from yoda_nb.papers import PAPERS as MODULES
 from yoda_nb.study.claims import rules, scans
 from yoda_nb.study.claims.evidence import PAPERS, Study, basis, outdated, shipped_tables
-from yoda_nb.study.claims.verdicts import Effect, combined
+from yoda_nb.study.claims.undecided import UNDECIDED
+from yoda_nb.study.claims.verdicts import INCONCLUSIVE, Effect, combined
 
 MIME = "application/vnd.yoda-nb.claims+json"
 SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?", "arithmetic": "="}
@@ -54,6 +55,11 @@ class Finding:
         return combined(self.effects)
 
     @property
+    def open(self) -> str:
+        """What would decide a claim that nothing here decides; "" for others."""
+        return UNDECIDED.get(self.claim.id, "") if self.verdict == INCONCLUSIVE else ""
+
+    @property
     def basis(self) -> str:
         """In words, from where the evidence is: shipped by which machine, commit and date, or of this run."""
         return basis(*self.tables, study=self.study)
@@ -76,6 +82,7 @@ class Finding:
             "verdict": self.verdict,
             "effects": [_effect_document(e) for e in self.effects],
             "note": self.note,
+            "open": self.open,
             "ruled": self.ruled,
             "basis": self.basis,
             "shipped": list(self.tables),
