@@ -3,7 +3,7 @@
 UNDECIDED: dict[str, str] = {
     "Y14": "A third training of base and single-slice (nine minutes each): two trainings differ by more than the claim. "
     "Then phantoms of 1 to 1.5 mm, where neighbouring slices tell more.",
-    "Y16": "More samples or a third training of base: the interval is wider than the margin by less than half.",
+    "Y16": "Sixteen subjects of four samples each (half an hour): the interval is wider than the margin by less than half.",
     "Y17": "A third training of base and cosine (nine minutes each): the Fréchet distance of a regression changes sign "
     "from one training to the next.",
     "Y18": "A third training of base and cosine (nine minutes each): with two, PSNR is known to 0.4 dB only.",

@@ -5,7 +5,7 @@ Seeds of a training are averaged for each subject.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,20 +29,17 @@ if TYPE_CHECKING:
 
 
 N_EX = 4  # Tables V and VI
-TRUNCATED_SUBJECTS = 16
 FULL_STEPS = 30  # without truncation, quadratic times: the cosine schedule and noise prediction
 LEVEL_STEPS = 50  # enough steps for a sample to carry all of its noise
 LEVELS = {0.02: "low-noise", 0.04: "base", 0.06: "high-noise"}  # noise of the acquisition -> model
 TARGETS = {"v": "base", "x0": "x0", "eps": "eps", "cosine": "cosine", "T = 1": "regression-only"}
 
 
-def _each(
-    study: Study, name: str, models: dict[str, str], volumes: Sequence[Volume] = ()
-) -> Iterator[tuple[Volume, str, int, str]]:
-    """Every (subject, label, seed of training, model), with a bar; the study's subjects unless others are given."""
+def _each(study: Study, name: str, models: dict[str, str]) -> Iterator[tuple[Volume, str, int, str]]:
+    """Every (subject, label, seed of training, model), with a bar."""
     todo = [
         (v, label, seed, model_name(row, seed))
-        for v in volumes or study.volumes
+        for v in study.volumes
         for label, row in models.items()
         for seed in ABLATIONS[row].seeds
     ]
@@ -101,21 +98,16 @@ def targets(study: Study) -> pd.DataFrame:
 
 
 def truncation(study: Study) -> pd.DataFrame:
-    """Truncated and full sampling at the same stride of time (Table V): columns path, and sample.
-
-    Four samples of sixteen subjects each, since the difference is small beside one sample's noise.
-    """
+    """Truncated and full sampling at the same stride of time (Table V): column path."""
     n = study.settings.n_steps
     paths: dict[str, dict[str, Any]] = {
         "truncated": {"n_steps": n},
         "full": {"n_steps": n if study.profile == "tiny" else 4 * (n - 1) + 1, "jump_to": None},
     }
     parts = []
-    for v, _, seed, model in _each(study, "truncation", {"v": "base"}, study.more(TRUNCATED_SUBJECTS)):
-        draw = partial(study.samples, v, "yoda-diffusion", model=model, times="even", n_ex=N_EX)
-        for path, how in paths.items():
-            for k, image in enumerate(draw(**how)):
-                parts.append(_scored(v, {"diffusion": image}, path=path, training=seed, sample=k))
+    for v, _, seed, model in _each(study, "truncation", {"v": "base"}):
+        draw = partial(study.samples, v, "yoda-diffusion", model=model, times="even")
+        parts += [_scored(v, {"diffusion": draw(**how)[0]}, path=path, training=seed) for path, how in paths.items()]
     return pd.concat(parts, ignore_index=True)
 
 
