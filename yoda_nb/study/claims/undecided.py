@@ -1,9 +1,10 @@
 """What would decide the claims that nothing here decides yet: an experiment each, and what it takes on two cores."""
 
 UNDECIDED: dict[str, str] = {
-    "Y14": "A third training of base and single-slice (nine minutes each): two trainings differ by more than the claim. "
-    "Then phantoms of 1 to 1.5 mm, where neighbouring slices tell more.",
-    "Y16": "Sixteen subjects of four samples each (half an hour): the interval is wider than the margin by less than half.",
+    "Y14": "A third training of base and single-slice (nine minutes each): two trainings differ by more than the "
+    "claim. Then phantoms of 1 to 1.5 mm, where neighbouring slices tell more.",
+    "Y16": "Sixteen subjects of four samples each (half an hour): the interval is wider than the "
+    "margin by less than half.",
     "Y17": "A third training of base and cosine (nine minutes each): the Fréchet distance of a regression changes sign "
     "from one training to the next.",
     "Y18": "A third training of base and cosine (nine minutes each): with two, PSNR is known to 0.4 dB only.",
@@ -14,6 +15,6 @@ UNDECIDED: dict[str, str] = {
     "the claim is counting.",
     "B02": "Twelve to sixteen subjects of two scanner modes, 50 to 100 steps, with the authors' deterministic step.",
     "B03": "Twelve to sixteen subjects: of six, whose styles differ widely, SSIM is known to 0.04 only.",
-    "S05": "Trainings of 2 and of 8 steps (yoda-nb rebuild systems --only syndiff-2 --only syndiff-8), and before them a "
-    "recipe by which SynDiff beats a straight line.",
+    "S05": "Trainings of 2 and of 8 steps (yoda-nb rebuild systems --only syndiff-2 --only syndiff-8), and before them "
+    "a recipe by which SynDiff beats a straight line.",
 }
