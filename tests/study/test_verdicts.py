@@ -135,6 +135,14 @@ def test_feature_nets_count_where_they_agree():
     good, bad = effect(0.1, 0.2), effect(-0.2, -0.1)
     eyes = [replace(e, extractor=name) for e, name in ((good, "a"), (bad, "b"))]
     assert combined(eyes) == INCONCLUSIVE, "one says yes, another no"
+    unsure, contrary = (replace(effect(low, high), extractor="c") for low, high in ((-0.1, 0.3), (-0.3, 0.1)))
+    for sure, verdict in ((good, REPRODUCED), (bad, NOT_REPRODUCED)):
+        two = [replace(sure, extractor=name) for name in "ab"]
+        on_its_side, on_the_other = (unsure, contrary) if sure is good else (contrary, unsure)
+        assert combined([*two, on_its_side]) == verdict, "two are sure, and the third leans their way"
+        assert combined([*two, on_the_other]) == INCONCLUSIVE, "the third leans the other way"
+        assert combined([two[0], on_its_side]) == INCONCLUSIVE, "one alone is sure"
+    assert combined([replace(good, extractor="offline")]) == REPRODUCED, "no other has looked"
     assert combined([replace(bad, extractor=name) for name in "abc"]) == NOT_REPRODUCED
     assert combined([replace(good, extractor=name) for name in "abc"]) == REPRODUCED
     assert combined([*eyes, replace(bad, name="another")]) == NOT_REPRODUCED

@@ -88,7 +88,7 @@ def _drawn(real: Features, fake: Features, chosen: np.ndarray, eye: str) -> Iter
 
 
 def by_eye(table: pd.DataFrame, effect: Callable[[pd.DataFrame], Effect]) -> list[Effect]:
-    """What each extractor of a ``fd_draws`` table says of an effect of ``fd``: they count where all agree."""
+    """What each extractor of a ``fd_draws`` table says of an effect of ``fd``: judged together."""
     eyes = {column.removeprefix("fd_"): column for column in table if column.startswith("fd_")}
     return [
         replace(effect(table.assign(fd=table[column])), extractor=eye)

@@ -4,8 +4,9 @@ A claim is *reproduced* if the interval of every effect lies on the side that it
 reproduced* if that of any lies wholly on the other side and still does when the effects of the claim are
 corrected for their number (Holm); else *inconclusive*. "Not significant" is therefore never read as "equal":
 equality needs an interval inside a margin. A difference that is wholly inside the metric's margin is none:
-"better" is refuted by it. What several feature nets say of one effect counts where they agree. What follows
-from counting steps, or cannot vary, is *arithmetic*: no evidence for a claim, and none against it.
+"better" is refuted by it. What several feature nets say of one effect counts where two of them are sure and the
+estimates of all lie on one side. What follows from counting steps, or cannot vary, is *arithmetic*: no evidence
+for a claim, and none against it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inco
 ARITHMETIC = "arithmetic"
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
+SURE = 2  # feature nets whose intervals decide, where there are as many
 LABELS = {"ssim": "SSIM", "psnr": "PSNR", "dice": "Dice", "alvr": "ALVR", "cnr": "CNR"}
 # A difference of images' scores that is smaller counts as none, wherever a claim says "equal", "almost" or "better".
 # Of Dice and doublings of volume: what a reader would not notice; of SSIM and PSNR: little of what samplers differ by.
@@ -82,6 +84,12 @@ class Effect:
         return REPRODUCED if inside else NOT_REPRODUCED if outside else INCONCLUSIVE
 
     @property
+    def holds(self) -> bool:
+        """Whether the estimate lies where the rule wants it, however unsure."""
+        wanted = {">": self.value > self.margin, "<": self.value < self.margin, "within": abs(self.value) < self.margin}
+        return bool(wanted[self.rule])
+
+    @property
     def against(self) -> float:
         """One-sided p of an estimate so far on the wrong side where the rule holds; 1 for none."""
         if self.arithmetic or not np.isfinite([self.value, self.low, self.high]).all():
@@ -122,22 +130,31 @@ class Effect:
 def combined(effects: Sequence[Effect]) -> str:
     """The verdict of a claim with several effects; inconclusive without any.
 
-    What several feature nets say of one effect counts where all agree.
+    Effects of one name by several feature nets are one, judged by ``agreed``.
     """
     tested = [e for e in effects if not e.arithmetic]
     if not tested:
         return ARITHMETIC if effects else INCONCLUSIVE
-    groups: dict[tuple[str, int], list[Effect]] = {}
+    named: dict[tuple[str, int], list[Effect]] = {}
     for k, e in enumerate(tested):
-        groups.setdefault((e.name, 0 if e.extractor else k + 1), []).append(e)
-    against = holm([max(e.against for e in group) for group in groups.values()])
-    refuted = [
-        p <= TAIL and {e.verdict for e in group} == {NOT_REPRODUCED}
-        for p, group in zip(against, groups.values(), strict=True)
-    ]
-    if any(refuted):
+        named.setdefault((e.name, 0 if e.extractor else k + 1), []).append(e)
+    groups = list(named.values())
+    against = holm([sorted(e.against for e in group)[:SURE][-1] for group in groups])
+    verdicts = [agreed(group) for group in groups]
+    if any(p <= TAIL and verdict == NOT_REPRODUCED for p, verdict in zip(against, verdicts, strict=True)):
         return NOT_REPRODUCED
-    return REPRODUCED if {e.verdict for e in tested} == {REPRODUCED} else INCONCLUSIVE
+    return REPRODUCED if set(verdicts) == {REPRODUCED} else INCONCLUSIVE
+
+
+def agreed(group: Sequence[Effect]) -> str:
+    """What several feature nets say of one effect: the verdict of those whose intervals decide.
+
+    It takes ``SURE`` of them, or all if they are fewer, and every net's estimate on that side.
+    """
+    decided = [e.verdict for e in group if e.verdict != INCONCLUSIVE]
+    if len(decided) < min(SURE, len(group)) or len(set(decided)) > 1:
+        return INCONCLUSIVE
+    return decided[0] if {e.holds for e in group} == {decided[0] == REPRODUCED} else INCONCLUSIVE
 
 
 def mean_effect(
