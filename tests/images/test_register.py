@@ -8,8 +8,9 @@ from nibabel.affines import apply_affine
 from scans_by_hand import STILL, apart, brain_points, rigid, scan
 
 from yoda_nb.errors import InputError
+from yoda_nb.images.brain import brain_mask
 from yoda_nb.images.nifti import read_image, read_mask
-from yoda_nb.images.register import motion, register
+from yoda_nb.images.register import motion, moved, register
 
 AXIAL, CORONAL = (1.2, 1.2, 3.0), (1.2, 3.0, 1.2)
 MOTIONS = {
@@ -94,6 +95,19 @@ def test_published_transforms_of_patients(mirror, patient, study):
         places = apply_affine(known["T1W"], points)
         # two published affines with scale and shear of half a percent each: 0.3 to 0.57 mm measured
         assert apart(found["T2W"] @ back(found["T1W"]), known["T2W"] @ back(known["T1W"]), places) < 0.6
+
+
+@pytest.mark.parametrize(("patient", "study", "least"), [("patient01", "study1", 0.95), ("patient03", "study2", 0.88)])
+def test_brains_of_patients_agree_with_the_data_sets_masks(mirror, patient, study, least):
+    """Dice; the mask of patient 3, who has lost volume, leaves out the fluid around the brain that ours keeps."""
+    folder = next(mirror.rglob("longitudinal"))
+    raw = folder / "raw" / patient
+    brain, affine, _ = read_mask(folder / "coregistered" / patient / "brainmask.nii.gz")
+    to_scan = itk(raw / f"{study}_T1W_intrastudy_to_FLAIR.txt") @ itk(raw / f"{study}_FLAIR_to_common_space.txt")
+    image, image_affine, _ = read_image(raw / f"{study}_T1W.nii.gz")
+    known = moved(brain.astype(np.float32), to_scan @ affine, image_affine, image.shape, order=1) > 0.5
+    found = brain_mask(image, image_affine)
+    assert 2 * (found & known).sum() / (found.sum() + known.sum()) > least
 
 
 def itk(path):

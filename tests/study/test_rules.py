@@ -9,7 +9,8 @@ import pytest
 from yoda_nb.study.claims import rules
 from yoda_nb.study.claims.evidence import Study
 from yoda_nb.study.claims.ledger import find
-from yoda_nb.study.claims.verdicts import Effect
+from yoda_nb.study.claims.undecided import UNDECIDED
+from yoda_nb.study.claims.verdicts import INCONCLUSIVE, Effect
 
 FD = Effect("FD", 1.0, 0.5, 1.5, 6, ">", extractor="offline")
 
@@ -38,3 +39,8 @@ def test_a_rule_keeps_its_date_until_it_changes(empty):
 def test_every_verdict_has_its_rule_on_record():
     unknown = [f.claim.id for f in find(study=Study()) if not f.ruled]
     assert not unknown, f"rules changed: run 'yoda-nb rebuild rules' from a commit that holds them: {unknown}"
+
+
+def test_every_undecided_claim_says_what_would_decide_it():
+    open_claims = {f.claim.id for f in find(study=Study()) if f.verdict == INCONCLUSIVE}
+    assert open_claims == set(UNDECIDED)
