@@ -11,12 +11,12 @@ UNDECIDED: dict[str, str] = {
     "from one training to the next.",
     "Y18": "A third training of base and cosine (nine minutes each): with two, PSNR is known to 0.4 dB only.",
     "Y26": "Thirty subjects at 1 to 1.5 mm: of six an ICC is known from 0 to 0.95.",
-    "K01": "A fourth feature net that was never taught noise (claims --extractor): the untrained nets alone see no lower "
-    "distance; and trainings of the paper's length, whose samples an untrained net may tell as well.",
+    "K01": "A fourth feature net that was never taught noise (claims --extractor): the untrained nets alone see no "
+    "lower distance; and trainings of the paper's length, whose samples an untrained net may tell as well.",
     "K02": "A sweep of 16 to 128 steps, as the paper's, and three trainings of each net (about two hours).",
     "K03": "Sixteen subjects: for U-ViT alone six leave the change of SSIM within its margin open.",
-    "K04": "A fourth feature net that was never taught noise (claims --extractor), and 128 steps as of the paper, where "
-    "the sigmoids keep more than five: the untrained nets see a lower distance, the other two a higher one.",
+    "K04": "A fourth feature net that was never taught noise (claims --extractor), and 128 steps as of the paper, "
+    "where the sigmoids keep more than five: the untrained nets see a lower distance, the other two a higher one.",
     "K06": "Throughput at the paper's sizes on a GPU: at ours three of the four nets are equally fast, and the rest of "
     "the claim is counting.",
     "B02": "Twelve to sixteen subjects of two scanner modes, 50 to 100 steps, with the authors' deterministic step.",
