@@ -122,7 +122,9 @@ def test_slices_stand_upright_hold_the_brain_only_and_follow_the_mask():
 
 
 def test_extractors_say_what_they_need():
-    with pytest.raises(InputError, match="choose offline, untrained, tissue, radimagenet-resnet50 or imagenet-vit-b16"):
+    with pytest.raises(
+        InputError, match="choose offline, untrained, tissue or radimagenet-resnet50 or imagenet-vit-b16"
+    ):
         load_extractor("inception")
     for name, place in (("radimagenet-resnet50", "github.com"), ("imagenet-vit-b16", "pytorch.org")):
         with pytest.raises(InputError, match=f"{place}.*pass weights=PATH"):

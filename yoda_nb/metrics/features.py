@@ -152,8 +152,7 @@ def load_extractor(name: str = "offline", *, weights: str | Path | None = None, 
     if name in EYES["untrained"]:
         return _extractor(untrained_net(int(name.rpartition("-")[2])), _as_is, device)
     if name not in SOURCES:
-        *others, last = (*EYES, *SOURCES)
-        raise InputError(f"There is no extractor {name!r}; choose {', '.join(others)} or {last}.")
+        raise InputError(f"There is no extractor {name!r}; choose {', '.join(EYES)} or {' or '.join(SOURCES)}.")
     if weights is None:
         raise InputError(f"The extractor {name!r} needs weights: get {SOURCES[name]} and pass weights=PATH.")
     state = read_weights(weights)
