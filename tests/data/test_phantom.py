@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from yoda_nb.data.anatomy import tissue_fractions
 from yoda_nb.data.phantom import PROTOCOLS, TISSUE_CONSTANTS, TISSUES, PulseSequence, _subject, phantom_case, signal
@@ -263,3 +264,25 @@ def test_style_changes_the_target_alone():
     assert torch.equal(plain.source, styled.source) and torch.equal(plain.mask, styled.mask)
     assert not torch.equal(plain.clean, styled.clean)
     assert {plain.subject, styled.subject, other.subject} == {"phantom-3", "phantom-3-styled", "phantom-4-styled"}
+
+
+def test_zero_filled_kspace_correlates_noise_and_keeps_its_size_and_the_anatomy():
+    white, filled = (phantom_case(3, **SMALL, kspace=share) for share in (1.0, 0.5))
+    assert torch.equal(white.clean, filled.clean) and torch.equal(white.labels, filled.labels)
+    inside = ndimage.binary_erosion(white.mask[0].numpy(), iterations=2)
+    bright = torch.from_numpy(inside) & (white.clean[0] > -0.2)  # where Rician noise is all but normal
+    noise = {name: ((v.target - v.clean) / 2)[0] for name, v in (("white", white), ("filled", filled))}
+    size = {name: float(n[bright].std()) for name, n in noise.items()}
+    assert size["filled"] == pytest.approx(size["white"], rel=0.1)
+    for axis, alike in ((0, True), (1, True), (2, False)):  # slices are measured one by one
+        both = bright & bright.roll(1, axis)
+        shared = {k: float(np.corrcoef(n[both], n.roll(1, axis)[both])[0, 1]) for k, n in noise.items()}
+        assert abs(shared["white"]) < 0.1
+        # a box of half of k-space: sinc(1/2) = 2/pi between neighbours
+        assert shared["filled"] == pytest.approx(2 / np.pi if alike else 0, abs=0.12)
+
+
+@pytest.mark.parametrize("share", [0, -1, 1.5])
+def test_a_share_of_kspace_that_is_none_is_refused(share):
+    with pytest.raises(InputError, match="k-space"):
+        phantom_case(0, **SMALL, kspace=share)

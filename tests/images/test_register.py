@@ -29,7 +29,7 @@ def test_a_known_motion_is_found_through_thick_slices(name):
     shift, turn = motion(truth, points.mean(axis=0))
     assert found.shift == pytest.approx(shift, abs=1) and found.rotation == pytest.approx(turn, abs=0.5)
     assert found.overlap > 0.95 and found.metric > 0.3
-    np.testing.assert_allclose(found.matrix[:3, :3] @ found.matrix[:3, :3].T, np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(found.matrix[:3, :3] @ found.matrix[:3, :3].T, np.eye(3), atol=1e-7)
 
 
 def test_the_same_images_give_the_same_bytes_and_are_left_as_they_are():

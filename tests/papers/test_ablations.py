@@ -36,6 +36,7 @@ def test_every_row_has_a_card_and_was_trained_as_the_table_says(name, seed):
     assert (card["schedule"], card["prediction"]) == (row.config.schedule, row.config.prediction)
     assert card["regression_only"] == row.config.regression and len(card["sha256"]) == 64
     assert (told["seed"], told["steps"], told["batch_size"]) == (seed, row.config.steps, row.config.batch_size)
+    assert card["spacing_mm"] == row.spacing and ("of k-space" in told["data"]) == (row.kspace < 1)
     assert f"noise {row.sigma:g}" in told["data"] and f"--only {name}" in told["command"]
 
 
@@ -43,8 +44,8 @@ def test_rows_differ_in_one_thing_and_never_in_budget():
     base = ABLATIONS["base"]
     for name, row in ABLATIONS.items():
         changed = [k for k, v in row.config.document().items() if v != base.config.document()[k]]
-        changed += ["sigma"] if row.sigma != base.sigma else []
-        assert len(changed) == (name != "base"), (name, changed)
+        changed += [look for look in ("sigma", "spacing", "kspace") if getattr(row, look) != getattr(base, look)]
+        assert len(changed) == (name != "base") + (name == "fine-single-slice"), (name, changed)
         assert not {"steps", "batch_size", "lr"} & set(changed)
 
 

@@ -121,15 +121,15 @@ def systems(only: Only = None, out: Runs = Path("runs/systems"), threads: OneThr
 @guarded
 def ablations(
     only: Only = None,
-    seeds: Annotated[list[str] | None, Option(help="Seeds of training, comma between; default: 0 and 1.")] = None,
+    seeds: Annotated[list[str] | None, Option(help="Seeds of training, comma between; default: all three.")] = None,
     out: Runs = Path("runs/ablations"),
     threads: OneThread = 1,
 ) -> None:
     """Train the models of the ablation studies."""
     from yoda_nb.errors import InputError
-    from yoda_nb.papers.yoda.ablations import ABLATIONS, model_name, train_ablations
+    from yoda_nb.papers.yoda.ablations import ABLATIONS, SEEDS, model_name, train_ablations
 
-    words = listed(seeds) or ["0", "1"]
+    words = listed(seeds) or [str(seed) for seed in SEEDS]
     if bad := [word for word in words if not word.isdigit()]:
         raise InputError(f"--seeds {bad[0]!r} is no seed: give numbers with commas between.")
     wanted, names = [int(word) for word in words], listed(only) or list(ABLATIONS)

@@ -34,6 +34,7 @@ def phantom_case(
     bias: float = 0.06,
     bias_own: float = 0.01,
     style: float = 0.0,
+    kspace: float = 1.0,
     scanner: str = "protocol",
     sources: tuple[str, ...] = ("T1w", "T2w"),
     target: str = "FLAIR",
@@ -48,14 +49,18 @@ def phantom_case(
     receive field that all contrasts of one session share, ``bias_own`` that of a field of each
     contrast alone, which no model can predict. ``style`` changes the look of the target from
     subject to subject (``_styled``; 1 is clearly visible), which no source tells either (seed 004,
-    2.2). ``scanner="any"`` draws sequences, tissue constants, thickness, fields, noise and disease at
+    2.2). ``kspace`` is the share of rows and of columns of k-space that each slice was measured with: the
+    rest is zero, so neighbouring voxels share noise, of the same ``sigma`` (the anatomy stays as fine as it is).
+    ``scanner="any"`` draws sequences, tissue constants, thickness, fields, noise and disease at
     random (``scanner``), and its target is canonical and without noise; then the options from ``sigma``
-    to ``style`` mean nothing, save that without ``lesions`` there is no disease.
+    to ``kspace`` mean nothing, save that without ``lesions`` there is no disease.
     Raises InputError for an unknown protocol, scanner or contrast, a spacing that is none, and a field
     of view without brain.
     """
     contrasts = (*sources, target)
     _check(protocol, sources, target, spacing)
+    if not 0 < kspace <= 1:
+        raise InputError(f"kspace {kspace} is no share of k-space: give a number above 0, 1 for all of it.")
     if scanner not in ("protocol", "any"):
         raise InputError(f"Phantom scanner {scanner!r} is unknown: choose protocol or any.")
     if scanner == "any":
@@ -79,7 +84,7 @@ def phantom_case(
     # every contrast draws its fields in a fixed order, so a choice of contrasts changes no image
     for name, sequence in PROTOCOLS[protocol].items():
         own = _smooth_field(shape, spacing, bias_own, bias_rng)
-        noise = noise_rng.standard_normal((2, *shape), dtype=np.float32)
+        noise = _measured_with(noise_rng.standard_normal((2, *shape), dtype=np.float32), kspace)
         if name not in contrasts:
             continue
         gamma = 1.0
@@ -158,6 +163,17 @@ def _measured_share(
     water = np.hypot((1 - share) * total + sigma * noise[0], sigma * noise[1])
     fat = np.hypot(share * total + sigma * own[0], sigma * own[1])
     return fat / np.maximum(water + fat, 1e-6)
+
+
+def _measured_with(noise: np.ndarray, share: float) -> np.ndarray:
+    """Complex noise (2,D,H,W) of k-space of which the middle ``share`` of D and of H was measured: same deviation."""
+    if share == 1:
+        return noise
+    spectrum = np.fft.fft2(noise[0] + 1j * noise[1], axes=(0, 1))
+    d, h = (np.abs(np.fft.fftfreq(n)) < share / 2 for n in noise.shape[1:3])
+    kept = d[:, None] & h
+    image = np.fft.ifft2(spectrum * kept[..., None], axes=(0, 1)) / np.sqrt(kept.mean())
+    return np.stack([image.real, image.imag]).astype(np.float32)
 
 
 def _styled(sequence: PulseSequence, amount: float, rng: np.random.Generator) -> tuple[PulseSequence, float]:

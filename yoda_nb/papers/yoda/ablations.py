@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from yoda_nb.errors import InputError
@@ -19,19 +19,21 @@ from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, train_model, training_phantoms
 
 N_PHANTOMS = 128
+SEEDS = (0, 1, 2)
+FINE = 1.5  # mm, a cube of 96 mm
+KSPACE = 0.5  # of rows and columns, as an image interpolated to twice its matrix
 FOLDER = "ablations"  # below the shipped weights: never chosen unless named
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """One row: how it is trained, on phantoms of which noise, with which seeds.
-
-    Two seeds where a claim is about a small difference.
-    """
+    """One row: how it is trained, on phantoms of which look, with which seeds: three where models are compared."""
 
     config: TrainConfig
     sigma: float = 0.04  # of the acquisition, [0,1] scale
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[int, ...] = SEEDS
+    spacing: float = 3.0  # mm; a grid of 64 voxels a side, so finer ones hold the middle of the head
+    kspace: float = 1.0  # share of k-space that was acquired, the rest filled with zeros
 
 
 _BASE = TrainConfig(net=PRESETS["micro"], steps=2500, batch_size=16, lr=2e-3, ema=0.998)
@@ -39,11 +41,14 @@ ABLATIONS = {
     "base": Ablation(_BASE),  # five slices, three views, v, linear: what the others differ from
     "single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1))),  # Table IV
     "cosine": Ablation(replace(_BASE, schedule="cosine")),  # Table V
-    "eps": Ablation(replace(_BASE, prediction="eps"), seeds=(0,)),  # Table VI
-    "x0": Ablation(replace(_BASE, prediction="x0"), seeds=(0,)),  # Table VI
-    "regression-only": Ablation(replace(_BASE, regression=True), seeds=(0,)),  # III-B.4: T = 1
+    "eps": Ablation(replace(_BASE, prediction="eps")),  # Table VI
+    "x0": Ablation(replace(_BASE, prediction="x0")),  # Table VI
+    "regression-only": Ablation(replace(_BASE, regression=True)),  # III-B.4: T = 1
     "low-noise": Ablation(_BASE, sigma=0.02, seeds=(0,)),  # quieter and noisier acquisitions (IV-A)
     "high-noise": Ablation(_BASE, sigma=0.06, seeds=(0,)),
+    "fine": Ablation(_BASE, spacing=FINE),  # Table IV where neighbouring slices are alike
+    "fine-single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1)), spacing=FINE),
+    "correlated": Ablation(_BASE, seeds=(0,), kspace=KSPACE),  # V: noise that white noise does not imitate
 }
 
 
@@ -55,7 +60,7 @@ def model_name(name: str, seed: int) -> str:
 
 
 def train_ablations(
-    names: Iterable[str] = (), *, out: Path, seeds: Iterable[int] = (0, 1), weights: Path = WEIGHTS
+    names: Iterable[str] = (), *, out: Path, seeds: Iterable[int] = SEEDS, weights: Path = WEIGHTS
 ) -> list[dict]:
     """Train every ablation (or those named) with these seeds; returns their cards.
 
@@ -71,8 +76,9 @@ def train_ablations(
 
 def _train(name: str, seed: int, out: Path, weights: Path) -> dict:
     row = ABLATIONS[name]
-    volumes, validation = _phantoms(row.sigma)
-    data = f"{describe_phantoms(N_PHANTOMS, ())}, noise {row.sigma:g}"
+    volumes, validation = _phantoms(row.sigma, row.spacing, row.kspace)
+    share = f", {row.kspace:g} of k-space" if row.kspace < 1 else ""
+    data = f"{describe_phantoms(N_PHANTOMS, ())}, noise {row.sigma:g}{share}"
     return train_model(
         weights / f"{model_name(name, seed)}.safetensors",
         replace(row.config, seed=seed),
@@ -85,6 +91,7 @@ def _train(name: str, seed: int, out: Path, weights: Path) -> dict:
 
 
 @cache
-def _phantoms(sigma: float) -> tuple[list[Volume], list[Volume]]:
-    """What all rows of one noise level train on and are validated with."""
-    return training_phantoms(N_PHANTOMS, sigma=sigma), training_phantoms(8, first_seed=VALIDATION_SEEDS, sigma=sigma)
+def _phantoms(sigma: float, spacing: float, kspace: float) -> tuple[list[Volume], list[Volume]]:
+    """What all rows of one look train on and are validated with."""
+    make = partial(training_phantoms, sigma=sigma, spacing=spacing, kspace=kspace)
+    return make(N_PHANTOMS), make(8, first_seed=VALIDATION_SEEDS)

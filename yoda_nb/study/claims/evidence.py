@@ -1,6 +1,6 @@
 """The tables behind the verdicts: one row a subject, made by one function each.
 
-Computing all of them takes over an hour on two cores, so those of the quick profile are shipped as
+Computing all of them takes over two hours on two cores, so those of the quick profile are shipped as
 CSV with checksums (``study/shipped/tables``); ``yoda-nb rebuild evidence`` makes them again and a
 test recomputes parts of them. The index beside them says from which machine, commit and date each
 is, and which code and weights it rests on, so that a table that no longer fits is known. Any other
@@ -152,6 +152,7 @@ def ship(name: str, table: pd.DataFrame, weights: Mapping[str, str], about: Mapp
 
 def stamp(name: str, weights: Mapping[str, str], about: Mapping[str, Any]) -> None:
     """Write what a shipped table rests on into the index: how it was made, by which weights and code."""
+    index.cache_clear()  # another process may have written since
     rests_on = {"weights": dict(sorted(weights.items())), "code": code_behind(name, weights)}
     entries = index() | {name: {**index().get(name, {}), **about, **rests_on}}
     write_atomic(INDEX, (json.dumps(dict(sorted(entries.items())), indent=1) + "\n").encode())

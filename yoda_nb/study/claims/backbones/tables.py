@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ TITLES = {"adm": "ADM", "uvit": "U-ViT", "dit": "DiT", "dit-wavelet": "DiT, wave
 SWEPT = ("adm", "uvit", "dit")
 KINDS = {"DDPM": "posterior", "DDIM": "zero"}
 STEPS = (2, 4, 8, 16)
+SUBJECTS = 16  # of "intensity"
 SLICES = 16  # axial ones of each subject, around the fullest: the nets see one at a time
 # Schedules for the net of alpha-cosine (App. A). Steps between times at which a schedule sits at its
 # limit leave x as it is: sigmoids jump over these. The last one's 5 are those of the paper's 128 that act.
@@ -43,7 +44,7 @@ SWAPS: dict[str, dict[str, Any]] = {
     "sigmoid-0.008": {"jump_to": 30, "n_steps": 5},
 }
 SIDE = {"here": 48, "paper": 256}  # of the slices that operations are counted for
-BATCH, REPEATS = 16, 7  # of a timing
+BATCH, REPEATS, PAPER_REPEATS = 16, 7, 5  # of a timing
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,19 @@ def _beside(v: Volume, image: Tensor, unet: Tensor) -> dict[str, float]:
     return {"unet_psnr": psnr, "inconsistency": slice_inconsistency(_error(v, image), v.mask, AXIAL)}
 
 
+def intensity(study: Study) -> pd.DataFrame:
+    """The fewest and the most DDPM steps on more subjects (Figure 4): score-table columns, system, kind and n_steps."""
+    steps, parts = sweep_steps(study), []
+    todo = [(v, _run(name, "DDPM", n)) for v in study.more(SUBJECTS) for name in SWEPT for n in (steps[0], steps[-1])]
+    with progress_bar(total=sum(run.n_steps for _, run in todo), desc="intensity") as bar:
+        for v, run in todo:
+            table = tables.score_table([middle(v)], {run.label: [run.image(study, v)]})
+            of = table[table.sampler == run.label]
+            parts.append(of.assign(system=run.system, kind=run.kind, n_steps=run.n_steps))
+            bar.update(run.n_steps)
+    return pd.concat(parts, ignore_index=True)
+
+
 def distances(study: Study) -> pd.DataFrame:
     """Fréchet distances of every run with bootstrap draws over subjects (Table 1, Figure 3): ``fd_draws``."""
     cut = [middle(v) for v in study.volumes]
@@ -202,16 +216,20 @@ def cost(study: Study) -> pd.DataFrame:
     """Parameters, operations and throughput of the four backbones (Table 2).
 
     Columns system, size ("here" | "paper"), side, parameters (million), gflops (two for each
-    multiply-add, one slice of ``side``), repeat, rate (batches of 16 slices a second on this
-    machine; nan for the paper's sizes, which are counted without weights).
+    multiply-add, one slice of ``side``), repeat, rate (batches of 16 slices a second on this machine;
+    at the paper's sizes slices, of nets without training; nan in the tests' profile, which only counts those).
     """
-    rows = []
-    for name, repeat, rate in _rates(study):
-        rows.append({"system": name, **counted(TRAININGS[name].config.net, "here"), "repeat": repeat, "rate": rate})
-    rows += [
-        {"system": name, **counted(config, "paper"), "repeat": 0, "rate": np.nan} for name, config in PAPER.items()
-    ]
-    return pd.DataFrame(rows)
+    here = {name: TRAININGS[name].config.net for name in PAPER}
+    repeats = 2 if study.profile == "tiny" else REPEATS
+    rows = [_costs(name, here[name], "here", k, rate) for name, k, rate in _rates(study, here, "here", BATCH, repeats)]
+    if study.profile == "tiny":
+        return pd.DataFrame([*rows, *(_costs(name, net, "paper", 0, np.nan) for name, net in PAPER.items())])
+    timings = _rates(study, PAPER, "paper", 1, PAPER_REPEATS)
+    return pd.DataFrame([*rows, *(_costs(name, PAPER[name], "paper", k, rate) for name, k, rate in timings)])
+
+
+def _costs(name: str, net: Config, size: str, repeat: int, rate: float) -> dict[str, object]:
+    return {"system": name, **counted(net, size), "repeat": repeat, "rate": rate}
 
 
 def counted(config: Config, size: str) -> dict[str, object]:
@@ -230,26 +248,30 @@ def counted(config: Config, size: str) -> dict[str, object]:
 
 
 @torch.inference_mode()
-def _rates(study: Study) -> Iterator[tuple[str, int, float]]:
+def _rates(
+    study: Study, configs: Mapping[str, Config], size: str, batch: int, repeats: int
+) -> Iterator[tuple[str, int, float]]:
     """Batches a second, the backbones in turn so that a busy machine slows all alike."""
     device = torch.device(study.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = autocast_dtype(device)
-    nets = {name: TRAININGS[name].config.net.build().to(device).eval() for name in PAPER}
-    side = SIDE["here"]
-    slabs, times = torch.randn(BATCH, 3, side, side, device=device), torch.zeros(BATCH, device=device)
-    for repeat in range(1 + (2 if study.profile == "tiny" else REPEATS)):  # the first warms up
+    nets = {name: config.build().to(device).eval() for name, config in configs.items()}
+    side, passes = SIDE[size], 5 if size == "here" else 1
+    times = torch.zeros(batch, device=device)
+    for repeat in range(1 + repeats):  # the first warms up
         for name, net in nets.items():
+            slabs = torch.randn(batch, 1 + configs[name].n_sources, side, side, device=device)
             begun = time.perf_counter()
             with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                for _ in range(5):
+                for _ in range(passes):
                     net(slabs, times).sum().item()
             if repeat:
-                yield name, repeat, 5 / (time.perf_counter() - begun)
+                yield name, repeat, passes / (time.perf_counter() - begun)
 
 
 TABLES = {
     "backbones": scores,
     "backbones_fd": distances,
+    "intensity": intensity,
     "patch_grid": patch_grid,
     "backbones_cost": cost,
     **convergence.TABLES,

@@ -1,8 +1,18 @@
 """What seed 000 claims: its tables of evidence and its verdicts, by topic."""
 
-from yoda_nb.study.claims.yoda import ablations, averages, benchmark, divergence, lesions, perception, samplers, slices
+from yoda_nb.study.claims.yoda import (
+    ablations,
+    averages,
+    benchmark,
+    divergence,
+    lesions,
+    perception,
+    samplers,
+    slices,
+    systematic,
+)
 
 _TOPICS = (samplers, perception, averages, slices, ablations, lesions, benchmark)
-TABLES = {name: make for topic in (*_TOPICS, divergence) for name, make in topic.TABLES.items()}
+TABLES = {name: make for topic in (*_TOPICS, divergence, systematic) for name, make in topic.TABLES.items()}
 EFFECTS = {claim: effects for topic in _TOPICS for claim, effects in topic.EFFECTS.items()}
 NOTES = {claim: note for topic in _TOPICS for claim, note in topic.NOTES.items()}
