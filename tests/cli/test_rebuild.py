@@ -89,6 +89,12 @@ def test_systems_and_ablations_take_names_and_seeds(called, tmp_path):
 def test_segmenter_features_and_figure_have_their_own_commands(called, tmp_path, monkeypatch):
     assert call("segmenter").stdout.splitlines()[-1] == "S: good"
     assert called["train_segmenter"][1]["command"] == "yoda-nb rebuild segmenter"
+    assert call("segmenter", "--spacing", 1.5).exit_code == 0
+    (path, config), options = called["train_segmenter"]
+    assert path.stem == "segmenter-fine" and config.spacing == 1.5
+    assert options["command"] == "yoda-nb rebuild segmenter --spacing 1.5"
+    refused = call("segmenter", "--spacing", 2)
+    assert refused.exit_code != 0 and "There is no segmenter of 2 mm" in refused.output
     assert call("features", "--only", "tissue").stdout.startswith("Models: 1 to train: ")
     assert "train_offline" not in called
     assert called["train_tissue_net"][1]["command"] == "yoda-nb rebuild features --only tissue"

@@ -19,7 +19,7 @@ from yoda_nb.images.volumes import Volume, conform
 from yoda_nb.metrics.downstream import dice
 from yoda_nb.metrics.segmentation import lesion_probability, load_segmenter, save_segmenter, segment
 from yoda_nb.metrics.segmentation.net import build_segmenter
-from yoda_nb.metrics.segmentation.training import SegmenterConfig, draw_slabs, fit_segmenter
+from yoda_nb.metrics.segmentation.training import SegmenterConfig, acquired_phantom, draw_slabs, fit_segmenter
 from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.systems.models import shipped_models
 
@@ -129,6 +129,12 @@ def test_training_is_seeded_and_learns_what_is_bright():
 def test_training_needs_lesions():
     with pytest.raises(InputError, match="target and lesions"):
         fit_segmenter([replace(blob_volume(), lesions=None)], SegmenterConfig())
+
+
+def test_training_subjects_are_of_the_voxel_size_that_is_asked_for():
+    coarse, fine = acquired_phantom(100_000), acquired_phantom(100_000, 1.5)
+    assert coarse.spacing == (3, 3, 3) and fine.spacing == (1.5, 1.5, 1.5) and fine.sigma == coarse.sigma
+    assert 3 * coarse.lesions.sum() < fine.lesions.sum(), "the same lesions, of eight times the voxels"
 
 
 def test_the_command_that_the_card_names_is_there():

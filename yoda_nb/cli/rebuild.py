@@ -141,15 +141,24 @@ def ablations(
 
 @rebuild_app.command()
 @guarded
-def segmenter(threads: OneThread = 1, device: Device = None) -> None:
+def segmenter(
+    spacing: Annotated[float, Option(help="Voxel size in mm: 3 or 1.5, each a segmenter of its own.")] = 3.0,
+    threads: OneThread = 1,
+    device: Device = None,
+) -> None:
     """Train the lesion segmenter; a stopped run begins anew."""
+    from yoda_nb.errors import InputError
+    from yoda_nb.metrics.segmentation.net import SEGMENTERS
     from yoda_nb.metrics.segmentation.training import SegmenterConfig, train_segmenter
     from yoda_nb.nets.models import WEIGHTS
 
-    _expect_trainings(["segmenter"])
+    if spacing not in SEGMENTERS:
+        raise InputError(f"There is no segmenter of {spacing:g} mm: choose 3 or 1.5.")
+    _expect_trainings([SEGMENTERS[spacing]])
     _threads(threads)
-    path = WEIGHTS / "segmenter.safetensors"
-    card = train_segmenter(path, SegmenterConfig(), device=device, command="yoda-nb rebuild segmenter")
+    path = WEIGHTS / f"{SEGMENTERS[spacing]}.safetensors"
+    command = "yoda-nb rebuild segmenter" + ("" if spacing == 3 else f" --spacing {spacing:g}")
+    card = train_segmenter(path, SegmenterConfig(spacing=spacing), device=device, command=command)
     say(f"{card['title']}: {card['metrics']['test']}")
 
 

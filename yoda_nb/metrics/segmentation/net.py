@@ -12,7 +12,8 @@ from torch import nn
 from yoda_nb.errors import InputError
 from yoda_nb.nets.models import WEIGHTS, Card, note, read_net, save_net
 
-SHIPPED = "segmenter"
+SEGMENTERS = {3.0: "segmenter", 1.5: "segmenter-fine"}  # voxel size in mm -> weights
+SHIPPED = SEGMENTERS[3.0]
 CHANNELS, THICKNESS = (24, 48, 96), 5
 
 

@@ -26,6 +26,7 @@ from yoda_nb.training.recipes import TRAIN_SEEDS, VALIDATION_SEEDS
 SIGMAS = (0.02, 0.06)  # acquisition noise of the training images, [0,1] scale
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(2, 19))
 TEST_SEEDS = range(1001, 1013)  # the manifest's test subjects
+IN_WORDS = ("channels", "thickness", "phantoms", "spacing")  # of a configuration, which a card tells elsewhere
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,19 @@ class SegmenterConfig:
     batch_size: int = 16
     lr: float = 3e-3  # the peak of a one-cycle schedule
     seed: int = 0
+    spacing: float = 3.0  # mm; a grid of 64 voxels a side, so finer ones hold the middle of the head
     channels: tuple[int, ...] = CHANNELS
     thickness: int = THICKNESS
 
 
-def acquired_phantom(seed: int) -> Volume:
-    """One training subject: an acquisition of either protocol, at a noise level of its own.
+def acquired_phantom(seed: int, spacing: float = 3.0) -> Volume:
+    """One training subject: an acquisition of either protocol, at a noise level of its own; ``spacing`` in mm.
 
     A segmenter in use meets many scanners; one that knew a single noise level would rate images
     by their noise. Only target, mask and lesions are kept.
     """
     sigma = float(np.random.default_rng(seed).uniform(*SIGMAS))
-    v = phantom_case(seed, sigma=sigma, protocol="ab"[seed % 2], sources=("T1w",))
+    v = phantom_case(seed, spacing=spacing, sigma=sigma, protocol="ab"[seed % 2], sources=("T1w",))
     return replace(v, clean=None, labels=None)
 
 
@@ -122,12 +124,13 @@ def train_segmenter(path: Path, config: SegmenterConfig, *, device: str | None =
     Returns the card. The test images are those of the manifest's test phantoms, as acquired.
     """
     first, last = TRAIN_SEEDS, TRAIN_SEEDS + config.phantoms - 1
-    volumes = [acquired_phantom(s) for s in tqdm(range(first, last + 1), desc="phantoms", mininterval=5)]
+    seeds = tqdm(range(first, last + 1), desc="phantoms", mininterval=5)
+    volumes = [acquired_phantom(seed, config.spacing) for seed in seeds]
     start = time.perf_counter()
     net = fit_segmenter(volumes, config, device=device)
     seconds = time.perf_counter() - start
     card: Card = {
-        "title": "Lesion segmenter, FLAIR, 3 mm",
+        "title": f"Lesion segmenter, FLAIR, {config.spacing:g} mm",
         "task": "white-matter lesions of phantoms on a FLAIR image of any origin",
         "contrast": "FLAIR",
         "spacing_mm": round(volumes[0].spacing[0], 4),
@@ -139,16 +142,16 @@ def train_segmenter(path: Path, config: SegmenterConfig, *, device: str | None =
             "data": f"{config.phantoms} acquired phantoms, seeds {first} to {last}, from MNI152, protocols a and b, "
             f"Rician noise {SIGMAS[0]:g} to {SIGMAS[1]:g}; no synthetic image",
             "command": command,
-            **{k: v for k, v in asdict(config).items() if k not in ("channels", "thickness", "phantoms")},
+            **{k: v for k, v in asdict(config).items() if k not in IN_WORDS},
             "seconds": round(seconds),
             "machine": describe_machine(),
             "torch": torch.__version__,
         },
     }
     trial = Segmenter("trial", net, card, "")
-    held_out = [acquired_phantom(VALIDATION_SEEDS + k) for k in range(config.validation)]
+    held_out = [acquired_phantom(VALIDATION_SEEDS + k, config.spacing) for k in range(config.validation)]
     card["threshold"], best = choose_threshold(trial, held_out)
-    test = [phantom_case(seed) for seed in TEST_SEEDS]
+    test = [phantom_case(seed, spacing=config.spacing) for seed in TEST_SEEDS]
     scores = [dice(lesion_probability(v, segmenter=trial) > card["threshold"], required(v, "lesions")) for v in test]
     card["metrics"] = {
         "validation": f"Dice {best:.4f}, mean of {len(held_out)} acquired phantoms; the threshold was chosen on them",
