@@ -14,7 +14,7 @@ from yoda_nb.nets.models import WEIGHTS, read_card
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.papers import NETS
 from yoda_nb.papers.yoda import ablations
-from yoda_nb.papers.yoda.ablations import ABLATIONS, model_name, train_ablations
+from yoda_nb.papers.yoda.ablations import ABLATIONS, LOOK, model_name, train_ablations
 from yoda_nb.systems.models import load_model, shipped_models
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
@@ -37,6 +37,7 @@ def test_every_row_has_a_card_and_was_trained_as_the_table_says(name, seed):
     assert card["regression_only"] == row.config.regression and len(card["sha256"]) == 64
     assert (told["seed"], told["steps"], told["batch_size"]) == (seed, row.config.steps, row.config.batch_size)
     assert card["spacing_mm"] == row.spacing and ("of k-space" in told["data"]) == (row.kspace < 1)
+    assert ("of opposite contrast" in told["data"]) == (row.hidden > 0)
     assert f"noise {row.sigma:g}" in told["data"] and f"--only {name}" in told["command"]
 
 
@@ -44,9 +45,13 @@ def test_rows_differ_in_one_thing_and_never_in_budget():
     base = ABLATIONS["base"]
     for name, row in ABLATIONS.items():
         changed = [k for k, v in row.config.document().items() if v != base.config.document()[k]]
-        changed += [look for look in ("sigma", "spacing", "kspace") if getattr(row, look) != getattr(base, look)]
-        assert len(changed) == (name != "base") + (name == "fine-single-slice"), (name, changed)
-        assert not {"steps", "batch_size", "lr"} & set(changed)
+        changed += [look for look in LOOK if getattr(row, look) != getattr(base, look)]
+        long = name.endswith("-long") or name == "hidden"
+        assert len(changed) == (name not in ("base", "base-long")) + (name == "fine-single-slice") + long, (
+            name,
+            changed,
+        )
+        assert {"steps", "batch_size", "lr"} & set(changed) == ({"batch_size"} if long else set())
 
 
 def test_ablations_are_never_chosen_unless_named():

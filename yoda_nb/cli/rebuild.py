@@ -19,6 +19,7 @@ Force = Annotated[bool, Option("--force", help="Make again even what still fits.
 Threads = Annotated[int | None, Option(help="CPU threads; default: all cores.")]
 OneThread = Annotated[int, Option(help="CPU threads; the shipped models were trained on one.")]
 Runs = Annotated[Path, Option(help="Folder of the runs: a stopped one goes on where it was.")]
+Jobs = Annotated[int, Option(min=1, help="So many at a time, each in a process of its own: for a GPU or many cores.")]
 Docs = Annotated[Path, Option(help="Folder of the documents.")]
 
 DOCS = CHECKOUT / "docs"
@@ -105,7 +106,9 @@ def samples(
 
 @rebuild_app.command()
 @guarded
-def systems(only: Only = None, out: Runs = Path("runs/systems"), threads: OneThread = 1, device: Device = None) -> None:
+def systems(
+    only: Only = None, out: Runs = Path("runs/systems"), threads: OneThread = 1, device: Device = None, jobs: Jobs = 1
+) -> None:
     """Train the models of the table of systems."""
     from yoda_nb.papers import TRAININGS
     from yoda_nb.systems.train import model_name, train_systems
@@ -113,7 +116,7 @@ def systems(only: Only = None, out: Runs = Path("runs/systems"), threads: OneThr
     names = listed(only) or list(TRAININGS)
     _expect_trainings(model_name(name) for name in names)
     _threads(threads)
-    for card in train_systems(names, out=out, device=device):
+    for card in train_systems(names, out=out, device=device, jobs=jobs):
         say(card["title"])
 
 
@@ -121,21 +124,23 @@ def systems(only: Only = None, out: Runs = Path("runs/systems"), threads: OneThr
 @guarded
 def ablations(
     only: Only = None,
-    seeds: Annotated[list[str] | None, Option(help="Seeds of training, comma between; default: all three.")] = None,
+    seeds: Annotated[list[str] | None, Option(help="Seeds of training, comma between; default: all of each.")] = None,
     out: Runs = Path("runs/ablations"),
     threads: OneThread = 1,
+    device: Device = None,
+    jobs: Jobs = 1,
 ) -> None:
     """Train the models of the ablation studies."""
     from yoda_nb.errors import InputError
-    from yoda_nb.papers.yoda.ablations import ABLATIONS, SEEDS, model_name, train_ablations
+    from yoda_nb.papers.yoda.ablations import ABLATIONS, MANY, model_name, train_ablations
 
-    words = listed(seeds) or [str(seed) for seed in SEEDS]
+    words = listed(seeds) or [str(seed) for seed in MANY]
     if bad := [word for word in words if not word.isdigit()]:
         raise InputError(f"--seeds {bad[0]!r} is no seed: give numbers with commas between.")
     wanted, names = [int(word) for word in words], listed(only) or list(ABLATIONS)
     _expect_trainings(model_name(n, s) for n in names for s in wanted if n not in ABLATIONS or s in ABLATIONS[n].seeds)
     _threads(threads)
-    for card in train_ablations(names, out=out, seeds=wanted):
+    for card in train_ablations(names, out=out, seeds=wanted, device=device, jobs=jobs):
         say(card["title"])
 
 

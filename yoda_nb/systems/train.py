@@ -25,7 +25,7 @@ from yoda_nb.systems.training_data import (
 )
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.denoising import DIFFUSION
-from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, train_model, training_phantoms
+from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, each_trained, train_model, training_phantoms
 
 N_PHANTOMS = 128  # of a row
 FOLDERS = {False: "systems", True: "variants"}  # below the shipped weights: never chosen unless named
@@ -143,17 +143,22 @@ def model_name(name: str) -> str:
 
 
 def train_systems(
-    names: Iterable[str] = (), *, out: Path, weights: Path = WEIGHTS, device: str | None = None
+    names: Iterable[str] = (), *, out: Path, weights: Path = WEIGHTS, device: str | None = None, jobs: int = 1
 ) -> list[Card]:
-    """Train every row (or those named); returns their cards. A stopped run goes on where it was."""
+    """Train every row (or those named), ``jobs`` at a time; returns their cards.
+
+    A stopped run goes on where it was.
+    """
     names = list(names) or list(TRAININGS)
-    models = {name: model_name(name) for name in names}
-    return [_train(name, weights / f"{model}.safetensors", out / name, device) for name, model in models.items()]
+    todo = [(name, weights / f"{model_name(name)}.safetensors", out / name) for name in names]
+    for name in names if jobs > 1 else ():
+        _phantoms(*_look(name), jobs)  # before the processes part, which share them
+    return each_trained(partial(_train, device=device, jobs=jobs), todo, jobs)
 
 
-def _train(name: str, path: Path, out: Path, device: str | None) -> Card:
+def _train(name: str, path: Path, out: Path, *, device: str | None, jobs: int) -> Card:
     row = TRAININGS[name]
-    volumes, validation = _phantoms(row.sources, row.target, tuple(sorted(row.phantoms.items())))
+    volumes, validation = _phantoms(*_look(name), jobs)
     options = "".join(f", {k} {v}" for k, v in sorted(row.phantoms.items()))
     return train_model(
         path,
@@ -169,10 +174,15 @@ def _train(name: str, path: Path, out: Path, device: str | None) -> Card:
     )
 
 
+def _look(name: str) -> tuple[tuple[str, ...], str, tuple[tuple[str, Any], ...]]:
+    row = TRAININGS[name]
+    return row.sources, row.target, tuple(sorted(row.phantoms.items()))
+
+
 @cache
 def _phantoms(
-    sources: tuple[str, ...], target: str, options: tuple[tuple[str, Any], ...]
+    sources: tuple[str, ...], target: str, options: tuple[tuple[str, Any], ...], workers: int
 ) -> tuple[list[Volume], list[Volume]]:
     """What rows of the same data train on and are validated with."""
-    make: dict[str, Any] = {"sources": sources, "target": target, **dict(options)}
+    make: dict[str, Any] = {"sources": sources, "target": target, "workers": workers, **dict(options)}
     return training_phantoms(N_PHANTOMS, **make), training_phantoms(8, first_seed=VALIDATION_SEEDS, **make)

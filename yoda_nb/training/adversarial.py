@@ -43,7 +43,8 @@ def critic_loss(
     """Eq. 12 of seed 002: images (N,C,A,B), beside them ``given`` (N,G,A,B) that the critic sees too.
 
     The penalty, with weight ``eta``, is taken on the first ``share`` of the images: a second
-    derivative of all of them would double the cost of a step.
+    derivative of all of them would double the cost of a step. The authors save by taking it in every
+    tenth step instead, with 0.5, which is 0.05 a step.
     """
     few = max(1, int(share * len(real)))
     loss = discriminator_loss(_judge(critic, real, given, times), _judge(critic, fake, given, times))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
-from yoda_nb.diffusion.slabs import gather_slabs
 from yoda_nb.errors import InputError
 from yoda_nb.images.space import ROI_MARGIN_MM, roi_box
 from yoda_nb.images.styles import histogram, style_key
@@ -144,29 +144,56 @@ def draw_batch(pool: Sequence[Item], config: TrainConfig, step: int, rank: int =
     Unpaired, the targets come from the pool's odd volumes and the sources from its even ones.
     """
     rng = np.random.default_rng([config.seed, step, rank])
-    s = config.net.thickness
-    targets, sources, masks, source_masks, keys = [], [], [], [], []
+    s, n = config.net.thickness, config.net.n_sources
+    targets, sources, masks, source_masks, keys, jitters = [], [], [], [], [], []
     for _ in range(config.batch_size):
         slab, inside, key = _draw_slab(pool[1::2] if config.unpaired else pool, config, rng)
         other, other_inside, _ = _draw_slab(pool[::2], config, rng) if config.unpaired else (slab, inside, key)
-        targets.append(slab[:, :s])
-        sources.append(_jitter(other[:, s:], config, rng))
+        targets.append(slab[:s])
+        sources.append(other[s:])
+        jitters.append(np.exp(rng.normal(0, config.augment, (2, n))))
         masks.append(inside)
         keys.append(key)
         source_masks.append(other_inside)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    x0 = torch.cat(targets)
+    x0 = torch.stack(targets).float()
     first = config.n_train - 1 if config.regression else 0
     return Batch(
         target=x0,
-        source=torch.cat(sources),
-        weight=_weight(torch.cat(masks), config),
+        source=_jitter(torch.stack(sources).float(), np.stack(jitters, 1)),
+        weight=_weight(torch.stack(masks), config),
         times=torch.randint(first, config.n_train, (len(x0),), generator=generator),
         eps=torch.randn(x0.shape, generator=generator),
         fractions=torch.rand(len(x0), generator=generator),
-        source_weight=_weight(torch.cat(source_masks), config),
+        source_weight=_weight(torch.stack(source_masks), config),
         keys=torch.stack(keys),
     )
+
+
+def batches(
+    pool: Sequence[Item], config: TrainConfig, steps: range, rank: int = 0, loaders: int = 0
+) -> Iterator[Batch]:
+    """The batches of these steps in their order, drawn here or ahead of time by ``loaders`` processes."""
+    draws = _Draws(pool, config, steps, rank)
+    if not loaders:
+        return map(draws.__getitem__, range(len(draws)))
+    return iter(DataLoader(draws, batch_size=None, num_workers=loaders, prefetch_factor=4))
+
+
+@dataclass(frozen=True)
+class _Draws(Dataset):
+    """``draw_batch`` of each step, as a data set."""
+
+    pool: Sequence[Item]
+    config: TrainConfig
+    steps: range
+    rank: int
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, k: int) -> Batch:
+        return draw_batch(self.pool, self.config, self.steps[k], self.rank)
 
 
 def _weight(masks: Tensor, config: TrainConfig) -> Tensor:
@@ -175,37 +202,35 @@ def _weight(masks: Tensor, config: TrainConfig) -> Tensor:
 
 
 def _draw_item(pool: Sequence[Item], rng: np.random.Generator) -> Item:
-    weights = np.array([item.weight for item in pool])
-    if (weights == weights[0]).all():
+    weights = [item.weight for item in pool]
+    if len(set(weights)) == 1:
         return pool[int(rng.integers(len(pool)))]
-    return pool[int(rng.choice(len(pool), p=weights / weights.sum()))]
+    return pool[int(rng.choice(len(pool), p=np.array(weights) / sum(weights)))]
 
 
 def _draw_slab(pool: Sequence[Item], config: TrainConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """One slab of all channels (1,(1+C)*S,A,B), the masks of its middle slice (1,M,A,B), the volume's style key."""
+    """One slab of all channels ((1+C)*S,A,B) float16, the masks of its middle slice (M,A,B), the volume's style key."""
     item = _draw_item(pool, rng)
     axis = config.views[rng.integers(len(config.views))]
-    cut = [slice(None)] * 3
+    cut = [slice(None)] * 4
     for d in range(3):
         lo, hi = item.box[d].start, item.box[d].stop
         if d != axis:
             size = item.mask.shape[1 + d]
             start = rng.integers(lo, max(lo, hi - config.window) + 1)
             start = min(start, size - config.window)
-            cut[d] = slice(start, start + config.window)
-    centre = torch.tensor([rng.integers(item.box[axis].start, item.box[axis].stop)])
-    slab = gather_slabs(item.images[:, *cut], axis, centre, config.net.thickness).float()
-    inside = gather_slabs(item.mask[:, *cut], axis, centre, 1)
+            cut[1 + d] = slice(start, start + config.window)
+    centre, reach = int(rng.integers(item.box[axis].start, item.box[axis].stop)), config.net.thickness // 2
+    near = torch.arange(centre - reach, centre + reach + 1).clamp(0, item.images.shape[1 + axis] - 1)
+    slab = item.images[*cut].index_select(1 + axis, near).movedim(1 + axis, 1).flatten(0, 1)
+    inside = item.mask[*cut].select(1 + axis, centre)
     if axis != 0 and rng.random() < 0.5:  # left-right mirror: D is the first in-slice axis
         slab, inside = slab.flip(-2), inside.flip(-2)
     return slab, inside, item.key
 
 
-def _jitter(source: Tensor, config: TrainConfig, rng: np.random.Generator) -> Tensor:
-    """Random gain and gamma for each source contrast, for scanners that differ: (1,C*S,A,B)."""
-    n = config.net.n_sources
-    gain, gamma = np.exp(rng.normal(0, config.augment, (2, n)))
-    shape = (1, n, 1, 1, 1)
-    magnitude = ((source + 1) / 2).unflatten(1, (n, -1))
-    changed = torch.tensor(gain).float().view(shape) * magnitude ** torch.tensor(gamma).float().view(shape)
-    return (2 * changed - 1).clamp(-1, 1).flatten(1, 2)
+def _jitter(sources: Tensor, jitters: np.ndarray) -> Tensor:
+    """Sources (N,C*S,A,B) with a gain and a gamma for each contrast, ``jitters`` (2,N,C): scanners differ."""
+    gain, gamma = torch.from_numpy(jitters).float()[..., None, None, None]  # each (N,C,1,1,1)
+    magnitude = ((sources + 1) / 2).unflatten(1, (gain.shape[1], -1))
+    return (2 * gain * magnitude**gamma - 1).clamp(-1, 1).flatten(1, 2)

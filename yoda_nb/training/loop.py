@@ -5,14 +5,9 @@ The batch of a step is a function of (seed, step, rank), so there is no random s
 
 from __future__ import annotations
 
-import json
 import os
-import pickle
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from math import cos, isfinite, pi
 from pathlib import Path
 from typing import Any
@@ -24,10 +19,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.nifti import atomic
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.base import autocast_dtype
-from yoda_nb.training.batches import Batch, Item, TrainConfig, data_hash, draw_batch, make_pool
+from yoda_nb.training.batches import Batch, Item, TrainConfig, batches, data_hash, draw_batch, make_pool
+from yoda_nb.training.checkpoints import load_checkpoint, save_checkpoint
+from yoda_nb.training.graphs import Graphed
+from yoda_nb.training.processes import any_process, process_group, stop_requests
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -50,6 +47,7 @@ def fit(
     stop_after: int | None = None,
     initial: nn.Module | None = None,
     weights: Sequence[float] = (),
+    loaders: int = 0,
     on_log: Callable[[dict], None] | None = None,
 ) -> nn.Module:
     """Train a net and return its exponential moving average, on ``device``, in eval mode.
@@ -57,15 +55,16 @@ def fit(
     ``out`` holds ``checkpoint.pt`` (replaced atomically) and ``log.jsonl``; a run found there goes
     on where it stopped. ``stop_after`` ends after that many steps of this call (the learning rate
     still follows ``config.steps``). ``initial`` starts from another net's weights; ``weights`` say
-    how often each volume is drawn, by default all alike. Under torchrun every process draws its own
-    batches and gradients are averaged.
+    how often each volume is drawn, by default all alike; ``loaders`` processes draw batches ahead, the
+    same ones. Under torchrun every process draws its own batches and gradients are averaged. On CUDA a
+    net that one loss trains is replayed as a graph (``Graphed``).
 
     Ctrl-C and SIGTERM end the step in hand, write the checkpoint and raise KeyboardInterrupt with
     what to do next; a second Ctrl-C does not wait. Raises InputError for volumes that do not fit
     the net, for a checkpoint that is damaged, of another configuration or of other data, and for a
     loss that is not finite (the last checkpoint is kept).
     """
-    with _process_group() as rank, _stop_requests() as requests:
+    with process_group() as rank, stop_requests() as requests:
         device = torch.device(device or _default_device())
         out = None if out is None else Path(out)
         pool = make_pool(volumes, config, weights)
@@ -73,17 +72,16 @@ def fit(
         data = data_hash(pool) if out else ""
         state, first, seconds = _start(config, device, initial, out, data)
         ema = state["ema"]
-        wrapped = {k: _parallel(net) for k, net in state["nets"].items()}
+        wrapped = {k: _wrapped(net, device, config) for k, net in state["nets"].items()}
         last = config.steps if stop_after is None else min(config.steps, first + stop_after)
 
         begun, losses, done, stopped = time.monotonic() - seconds, [], first, False
         bar = tqdm(
             range(first, last), initial=first, total=config.steps, desc="train", mininterval=5, disable=rank != 0
         )
-        for step in bar:
-            batch = draw_batch(pool, config, step, rank).to(device)
-            losses.append(_step(wrapped, state, batch, config, step))
-            done, stopped = step + 1, _any_process(bool(requests))
+        for step, batch in zip(bar, batches(pool, config, range(first, last), rank, loaders), strict=True):
+            losses.append(_step(wrapped, state, batch.to(device), config, step))
+            done, stopped = step + 1, any_process(bool(requests))
             if done % checkpoint_every and done != last and not stopped:
                 continue
             entry = {
@@ -99,7 +97,7 @@ def fit(
                 entry["validation"] = validation_loss({**state["nets"], "net": ema.module}, held_out, config)
             bar.set_postfix({k: f"{entry[k]:.4f}" for k in ("loss", "validation") if k in entry})
             if rank == 0:
-                _save_checkpoint(out, state, config, entry, data)
+                save_checkpoint(out, state, config, entry, data)
                 if on_log is not None:
                     on_log(entry)
             if stopped:
@@ -122,8 +120,11 @@ def validation_loss(nets: Mapping[str, nn.Module], pool: Sequence[Item], config:
     return float(torch.stack(losses).mean())
 
 
-def _parallel(net: nn.Module) -> nn.Module:
-    return nn.parallel.DistributedDataParallel(net) if dist.is_initialized() else net
+def _wrapped(net: nn.Module, device: torch.device, config: TrainConfig) -> nn.Module:
+    if dist.is_initialized():
+        return nn.parallel.DistributedDataParallel(net)
+    alone = device.type == "cuda" and len(config.method.build(config)) == 1
+    return Graphed(net) if alone else net
 
 
 def _start(config: TrainConfig, device, initial, out, data: str) -> tuple[dict, int, float]:
@@ -141,7 +142,7 @@ def _start(config: TrainConfig, device, initial, out, data: str) -> tuple[dict, 
         weights = [p for name in player.nets for p in nets[name].parameters()]
         state[f"optimiser{k}"] = torch.optim.Adam(weights, lr=config.lr, betas=config.betas)
         state[f"scaler{k}"] = torch.amp.GradScaler(device.type, enabled=fp16)
-    return state, *_load_checkpoint(out, state, config, data)
+    return state, *load_checkpoint(out, state, config, data)
 
 
 def _step(nets: Mapping[str, nn.Module], state: dict, batch: Batch, config: TrainConfig, step: int) -> Tensor:
@@ -170,7 +171,8 @@ def _step(nets: Mapping[str, nn.Module], state: dict, batch: Batch, config: Trai
 
 def _autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
     dtype = autocast_dtype(device) if config.half else None
-    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+    cached = device.type != "cuda"  # a graph casts its weights itself
+    return torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=cached)
 
 
 def _default_device() -> str:
@@ -179,93 +181,7 @@ def _default_device() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
 
 
-@contextmanager
-def _process_group() -> Iterator[int]:
-    """Join the processes torchrun started, if it did; yields this process's rank."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
-        yield dist.get_rank() if dist.is_initialized() else 0
-        return
-    # gloo beside nccl: asking whether to stop must not wait for the GPU
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield dist.get_rank()
-    finally:
-        dist.destroy_process_group()
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM in the yielded list in place of dying of them (main thread only)."""
-    requests: list[int] = []
-
-    def note(number: int, _frame) -> None:
-        if requests and number == signal.SIGINT:
-            raise KeyboardInterrupt("Training was stopped at once: the last checkpoint is kept.")
-        requests.append(number)
-
-    if threading.current_thread() is not threading.main_thread():  # others may not set handlers
-        yield requests
-        return
-    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield requests
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-
-
-def _any_process(stop: bool) -> bool:
-    """Whether any process was asked to stop: all leave after the same step, or some would wait."""
-    if not dist.is_initialized():
-        return stop
-    flag = torch.tensor(int(stop))
-    dist.all_reduce(flag, dist.ReduceOp.MAX)
-    return bool(flag)
-
-
 def _advice(done: int, out: Path | None) -> str:
     if out is None:
         return f"Training was stopped after step {done} and is lost: give an out folder to keep it."
     return f"Training was stopped after step {done}, kept in {out}: run the same command to go on."
-
-
-def _fingerprint(config: TrainConfig) -> str:
-    return json.dumps(config.document(), sort_keys=True)
-
-
-def _save_checkpoint(out: Path | None, state: dict, config: TrainConfig, entry: dict, data: str) -> None:
-    if out is None:
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    blob = {k: v.state_dict() for k, v in state.items()}
-    blob |= {k: entry[k] for k in ("step", "seconds")} | {"config": _fingerprint(config), "data": data}
-    with atomic(out / "checkpoint.pt") as part:
-        torch.save(blob, part)
-    with open(out / "log.jsonl", "a") as log:
-        log.write(json.dumps(entry) + "\n")
-
-
-def _load_checkpoint(out: Path | None, state: dict, config: TrainConfig, data: str) -> tuple[int, float]:
-    """Restore a run in place; the step to go on with and the seconds so far, zeros for a new run."""
-    if out is None:
-        return 0, 0.0
-    path = out / "checkpoint.pt"
-    for stray in out.glob(f".*-{path.name}"):  # left by a run killed while writing
-        stray.unlink(missing_ok=True)
-    if not path.exists():
-        return 0, 0.0
-    try:
-        blob = torch.load(path, map_location="cpu", weights_only=True)
-        step, seconds, settings = int(blob["step"]), blob.get("seconds", 0.0), blob["config"]
-        seen = blob["data"]
-    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} is damaged or no checkpoint of ours: delete it or choose another folder.") from error
-    if settings != _fingerprint(config):
-        raise InputError(f"{path} belongs to a run with other settings: choose another --out folder.")
-    if seen != data:
-        raise InputError(
-            f"{path} belongs to a run on other data: give the same subjects and files, or choose another --out folder."
-        )
-    for name, part in state.items():
-        part.load_state_dict(blob[name])
-    return step, seconds

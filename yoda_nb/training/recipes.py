@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -97,6 +99,17 @@ def _kept_phantom(case: tuple[int, Path | None], *, keep: Path, sources, target:
     return path
 
 
+def each_trained(train: Callable[..., dict], todo: Sequence[tuple[Any, ...]], jobs: int = 1) -> list[dict]:
+    """The cards of ``train(*each)``: in turn, or ``jobs`` at a time in processes that share what this one holds.
+
+    A CUDA device must not have been used before.
+    """
+    if jobs == 1:
+        return [train(*each) for each in todo]
+    with get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
+        return pool.starmap(train, todo, chunksize=1)
+
+
 def describe_phantoms(n: int, anatomies: Sequence[Path]) -> str:
     """What a card says of ``training_phantoms``."""
     maps = ", ".join(Path(a).name for a in anatomies)
@@ -119,12 +132,13 @@ def train_model(
     title: str = "",
     extra: Mapping[str, object] | None = None,
     bits: int = 16,
+    loaders: int = 0,
 ) -> dict:
     """Train, write the weights to ``path`` and the card beside them; returns the card.
 
     ``out`` holds the run and resumes it; ``initial`` starts from another net's weights; ``weights``
     as in ``fit``; ``data``, ``command``, ``title`` and ``extra`` are for the card; ``bits`` (16 or 8) of a
-    weight are kept. All volumes must share their contrasts and be of one isotropic spacing.
+    weight are kept; ``loaders`` as in ``fit``. All volumes must share their contrasts and be of one isotropic spacing.
     """
     net = fit(
         volumes,
@@ -134,6 +148,7 @@ def train_model(
         device=device,
         initial=initial,
         weights=weights,
+        loaders=loaders,
         checkpoint_every=int(config.option("log_every", 500)),
     )
     # what the run wrote, for this call may only have resumed the end of it

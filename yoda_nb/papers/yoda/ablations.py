@@ -10,18 +10,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.papers.yoda import PRESETS
 from yoda_nb.training.batches import TrainConfig
-from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, train_model, training_phantoms
+from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, each_trained, train_model, training_phantoms
 
 N_PHANTOMS = 128
 SEEDS = (0, 1, 2)
+MANY = tuple(range(6))  # where designs differ by little more than trainings of one of them do
 FINE = 1.5  # mm, a cube of 96 mm
 KSPACE = 0.5  # of rows and columns, as an image interpolated to twice its matrix
+LOOK = ("sigma", "spacing", "kspace", "hidden")
 FOLDER = "ablations"  # below the shipped weights: never chosen unless named
 
 
@@ -35,20 +38,39 @@ class Ablation:
     spacing: float = 3.0  # mm; a grid of 64 voxels a side, so finer ones hold the middle of the head
     kspace: float = 1.0  # share of k-space that was acquired, the rest filled with zeros
 
+    hidden: float = 0.0  # probability that a lesion has the opposite contrast in the target
+
+    @property
+    def look(self) -> tuple[tuple[str, Any], ...]:
+        """Arguments of ``phantom_case``."""
+        return tuple((name, getattr(self, name)) for name in LOOK)
+
+
+LONG = 10  # times the slabs of all others, in as many steps
+TARGETS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "x0": {"prediction": "x0"},
+    "eps": {"prediction": "eps"},
+    "regression-only": {"regression": True},
+}
 
 _BASE = TrainConfig(net=PRESETS["micro"], steps=2500, batch_size=16, lr=2e-3, ema=0.998)
 ABLATIONS = {
-    "base": Ablation(_BASE),  # five slices, three views, v, linear: what the others differ from
+    "base": Ablation(_BASE, seeds=MANY),  # five slices, three views, v, linear: what the others differ from
     "single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1))),  # Table IV
-    "cosine": Ablation(replace(_BASE, schedule="cosine")),  # Table V
-    "eps": Ablation(replace(_BASE, prediction="eps")),  # Table VI
-    "x0": Ablation(replace(_BASE, prediction="x0")),  # Table VI
-    "regression-only": Ablation(replace(_BASE, regression=True)),  # III-B.4: T = 1
+    "cosine": Ablation(replace(_BASE, schedule="cosine"), seeds=MANY),  # Table V
+    "eps": Ablation(replace(_BASE, **TARGETS["eps"])),  # Table VI
+    "x0": Ablation(replace(_BASE, **TARGETS["x0"])),  # Table VI
+    "regression-only": Ablation(replace(_BASE, **TARGETS["regression-only"])),  # III-B.4: T = 1
+    **{f"{name}-long": Ablation(replace(_BASE, batch_size=LONG * 16, **change)) for name, change in TARGETS.items()},
+    "quiet": Ablation(_BASE, sigma=0.01, seeds=(0,)),
     "low-noise": Ablation(_BASE, sigma=0.02, seeds=(0,)),  # quieter and noisier acquisitions (IV-A)
     "high-noise": Ablation(_BASE, sigma=0.06, seeds=(0,)),
-    "fine": Ablation(_BASE, spacing=FINE),  # Table IV where neighbouring slices are alike
-    "fine-single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1)), spacing=FINE),
+    "fine": Ablation(_BASE, spacing=FINE, seeds=MANY),  # Table IV where neighbouring slices are alike
+    "fine-single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1)), spacing=FINE, seeds=MANY),
     "correlated": Ablation(_BASE, seeds=(0,), kspace=KSPACE),  # V: noise that white noise does not imitate
+    "hidden": Ablation(replace(_BASE, batch_size=LONG * 16), hidden=0.5),  # I and V: what the sources cannot tell
+    "fine-long": Ablation(replace(_BASE, batch_size=LONG * 16), spacing=FINE, seeds=(0,)),  # IV-A: lesions
 }
 
 
@@ -60,9 +82,15 @@ def model_name(name: str, seed: int) -> str:
 
 
 def train_ablations(
-    names: Iterable[str] = (), *, out: Path, seeds: Iterable[int] = SEEDS, weights: Path = WEIGHTS
+    names: Iterable[str] = (),
+    *,
+    out: Path,
+    seeds: Iterable[int] = MANY,
+    weights: Path = WEIGHTS,
+    device: str | None = None,
+    jobs: int = 1,
 ) -> list[dict]:
-    """Train every ablation (or those named) with these seeds; returns their cards.
+    """Train every ablation (or those named) with these seeds, ``jobs`` at a time; returns their cards.
 
     ``out`` holds the runs: a second call goes on where the first stopped, and what is finished is
     not trained again. Raises InputError for a name that is not in the table.
@@ -71,14 +99,17 @@ def train_ablations(
     if unknown := set(names) - set(ABLATIONS):
         raise InputError(f"There is no ablation {sorted(unknown)[0]!r}: choose among {', '.join(ABLATIONS)}.")
     todo = [(name, seed) for seed in seeds for name in names if seed in ABLATIONS[name].seeds]
-    return [_train(name, seed, out, weights) for name, seed in todo]
+    for name, _ in todo if jobs > 1 else ():
+        _phantoms(ABLATIONS[name].look, jobs)  # before the processes part, which share them
+    return each_trained(partial(_train, out=out, weights=weights, device=device, jobs=jobs), todo, jobs)
 
 
-def _train(name: str, seed: int, out: Path, weights: Path) -> dict:
+def _train(name: str, seed: int, *, out: Path, weights: Path, device: str | None, jobs: int) -> dict:
     row = ABLATIONS[name]
-    volumes, validation = _phantoms(row.sigma, row.spacing, row.kspace)
+    volumes, validation = _phantoms(row.look, jobs)
     share = f", {row.kspace:g} of k-space" if row.kspace < 1 else ""
-    data = f"{describe_phantoms(N_PHANTOMS, ())}, noise {row.sigma:g}{share}"
+    either = f", {row.hidden:g} of lesions of opposite contrast" if row.hidden else ""
+    data = f"{describe_phantoms(N_PHANTOMS, ())}, noise {row.sigma:g}{share}{either}"
     return train_model(
         weights / f"{model_name(name, seed)}.safetensors",
         replace(row.config, seed=seed),
@@ -86,12 +117,13 @@ def _train(name: str, seed: int, out: Path, weights: Path) -> dict:
         validation=validation,
         out=out / f"{name}-{seed}",
         data=data,
+        device=device,
         command=f"yoda-nb rebuild ablations --only {name} --seeds {seed}",
     )
 
 
 @cache
-def _phantoms(sigma: float, spacing: float, kspace: float) -> tuple[list[Volume], list[Volume]]:
+def _phantoms(look: tuple[tuple[str, Any], ...], workers: int) -> tuple[list[Volume], list[Volume]]:
     """What all rows of one look train on and are validated with."""
-    make = partial(training_phantoms, sigma=sigma, spacing=spacing, kspace=kspace)
+    make = partial(training_phantoms, workers=workers, **dict(look))
     return make(N_PHANTOMS), make(8, first_seed=VALIDATION_SEEDS)
