@@ -13,7 +13,8 @@ import torch
 from scipy import ndimage
 
 from yoda_nb.data.anatomy import tissue_fractions
-from yoda_nb.data.phantom import PROTOCOLS, TISSUE_CONSTANTS, TISSUES, PulseSequence, _subject, phantom_case, signal
+from yoda_nb.data.phantom import PROTOCOLS, TISSUE_CONSTANTS, TISSUES, _subject, phantom_case, signal
+from yoda_nb.data.physics import PulseSequence
 from yoda_nb.errors import InputError
 from yoda_nb.metrics.noise import rician_mean, rician_std
 
@@ -266,6 +267,22 @@ def test_style_changes_the_target_alone():
     assert {plain.subject, styled.subject, other.subject} == {"phantom-3", "phantom-3-styled", "phantom-4-styled"}
 
 
+def test_two_scanners_change_the_target_alone_and_lie_far_apart():
+    """Seed 004, 2.2: targets of distinct looks for similar sources."""
+    small = {"shape": (32, 32, 32), "spacing": 6.0, "style": 0.15}
+    a, b = (phantom_case(3, **small, look=look) for look in ("a", "b"))
+    assert torch.equal(a.source, b.source) and torch.equal(a.mask, b.mask)
+    means = {name: [float(v.clean[v.labels == code].mean()) for code in (2, 3)] for name, v in (("a", a), ("b", b))}
+    assert all(x > y + 0.25 for x, y in zip(*means.values(), strict=True))  # grey and white matter, of [-1,1]
+    cases = {seed: phantom_case(seed, **small, look="either") for seed in range(1, 13)}
+    drawn = [v.subject.rpartition("-")[2] for v in cases.values()]
+    assert set(drawn) == {"a", "b"} and 3 <= drawn.count("a") <= 9
+    same = next(v for v in (a, b) if v.subject == cases[3].subject)
+    assert torch.equal(same.target, cases[3].target) and cases[3].subject in ("phantom-3-look-a", "phantom-3-look-b")
+    with pytest.raises(InputError, match="look 'c' is unknown"):
+        phantom_case(3, look="c")
+
+
 def test_zero_filled_kspace_correlates_noise_and_keeps_its_size_and_the_anatomy():
     white, filled = (phantom_case(3, **SMALL, kspace=share) for share in (1.0, 0.5))
     assert torch.equal(white.clean, filled.clean) and torch.equal(white.labels, filled.labels)
@@ -286,3 +303,29 @@ def test_zero_filled_kspace_correlates_noise_and_keeps_its_size_and_the_anatomy(
 def test_a_share_of_kspace_that_is_none_is_refused(share):
     with pytest.raises(InputError, match="k-space"):
         phantom_case(0, **SMALL, kspace=share)
+
+
+def test_hidden_lesions_look_alike_in_the_sources_and_opposite_in_the_target():
+    bright, either, dark = (made(3, hidden=share) for share in (0.0, 0.5, 1.0))
+    for name in ("source", "mask", "labels", "lesions"):
+        assert torch.equal(getattr(bright, name), getattr(either, name))
+        assert torch.equal(getattr(bright, name), getattr(dark, name))
+    white = (bright.labels == TISSUES.index("WM")) & ~bright.lesions
+    of = {
+        name: float(v.clean[v.lesions].mean() - v.clean[white].mean()) for name, v in {"b": bright, "d": dark}.items()
+    }
+    assert of["b"] > 0.2 and of["d"] == pytest.approx(-of["b"], rel=0.35)
+    difference = (bright.clean - dark.clean).abs() > 0.05
+    is_bright = (either.clean == bright.clean) & difference
+    assert torch.equal(difference & ~is_bright, (either.clean == dark.clean) & difference), "one of the two, everywhere"
+    assert 0 < is_bright.sum() < difference.sum(), "some are bright and some dark"
+    assert torch.equal(
+        either.target[~difference & (bright.clean == dark.clean)],
+        bright.target[~difference & (bright.clean == dark.clean)],
+    )
+    assert either.subject == "phantom-3-hidden"
+
+
+def test_hidden_is_a_probability():
+    with pytest.raises(InputError, match="hidden 2 is no probability"):
+        made(3, hidden=2)

@@ -14,7 +14,7 @@ T = 40
 
 @pytest.fixture
 def path():
-    return brownian(T)
+    return brownian(T, ends="closed")
 
 
 @pytest.fixture
@@ -31,6 +31,34 @@ def test_a_brownian_bridge_starts_at_the_target_and_ends_at_the_source(path):
     assert path.at(-1) == (1, 0, 0)
     assert path.at(T - 1) == (0, 1, 0)
     assert path.std.max() == pytest.approx(0.5**0.5)  # half way, with s = 1
+
+
+def test_an_open_bridge_stays_a_thousandth_from_its_ends():
+    """The authors' m_t: T even times from 0.001 to 0.999."""
+    path = brownian(1000)
+    m = [0.001 + 0.998 * t / 999 for t in range(1000)]
+    for t in (0, 1, 499, 998, 999):
+        assert path.at(t) == pytest.approx((1 - m[t], m[t], (2 * m[t] * (1 - m[t])) ** 0.5))
+    assert float(path.std.min()) == pytest.approx(0.0447, abs=1e-4)
+
+
+@pytest.mark.parametrize("ends", ["open", "closed"])
+@pytest.mark.parametrize(("t", "s"), [(30, 29), (30, 10), (T - 2, 3)])
+def test_the_deterministic_step_is_that_of_the_authors(ends, t, s):
+    """m_s y + (1 - m_s) x0 + sqrt((delta_s - sigma^2) / delta_t) of the residual, in plain numbers."""
+    m_t, m_s = ((k + 1) / T if ends == "closed" else 0.001 + 0.998 * k / (T - 1) for k in (t, s))
+    delta_t, delta_s = (2 * (m - m * m) for m in (m_t, m_s))
+    kernel = delta_t - delta_s * (1 - m_t) ** 2 / (1 - m_s) ** 2
+    x0, y, x = 0.3, -0.8, 0.25
+    kept = ((delta_s - kernel * delta_s / delta_t) / delta_t) ** 0.5
+    assert kept == pytest.approx(delta_s * (1 - m_t) / (delta_t * (1 - m_s)))  # the posterior mean's, in closed form
+    wanted = (1 - m_s) * x0 + m_s * y + kept * (x - (1 - m_t) * x0 - m_t * y)
+    one = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    args = (x * one, x0 * one, t, s, 7 * one)
+    how = {"y": y * one, "bridge": brownian(T, ends=ends)}
+    assert float(bridge_step(*args, **how, sigma="mean")) == pytest.approx(wanted)
+    zero = float(bridge_step(*args, **how, sigma="zero"))
+    assert zero == pytest.approx((1 - m_s) * x0 + m_s * y + (delta_s / delta_t) ** 0.5 * (x - (1 - m_t) * x0 - m_t * y))
 
 
 def test_walking_the_markov_kernel_gives_the_marginals(path):
@@ -63,7 +91,7 @@ def test_the_posterior_is_that_of_bayes(path, t, s):
     assert posterior_std(path, t, s) == pytest.approx(float(std), rel=1e-5)
 
 
-@pytest.mark.parametrize("sigma", ["posterior", "zero"])
+@pytest.mark.parametrize("sigma", ["posterior", "mean", "zero"])
 def test_an_oracle_gives_the_target_back(path, images, sigma):
     x0, y, _ = images
     pairs = time_pairs(T, 7)

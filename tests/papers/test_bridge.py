@@ -101,7 +101,8 @@ def test_co_prediction_averages_what_overlapping_slabs_say():
     torch.testing.assert_close(both[1], torch.full_like(x, 2.0))
 
 
-def test_the_loss_is_the_error_of_x_t_less_the_target():
+@pytest.mark.parametrize("ends", ["open", "closed"])
+def test_the_loss_is_the_error_of_x_t_less_the_target(ends):
     volumes = [phantom_case(seed, shape=(32, 32, 32), spacing=6.0, style=1.0) for seed in (1, 2)]
     config = TrainConfig(
         net=NET,
@@ -111,8 +112,9 @@ def test_the_loss_is_the_error_of_x_t_less_the_target():
         batch_size=4,
         window=16,
         views=(2,),
-        options=(("prior", 1),),
+        options=(("prior", 1), ("ends", ends)),
     )
+    path = brownian(T, ends=ends)
     batch = draw_batch(make_pool(volumes, config), config, 0)
     keys = torch.stack([style_key(histogram(v.target, v.mask, 16)) for v in volumes])
     assert batch.keys.shape == (4, 3, 16)
@@ -122,6 +124,8 @@ def test_the_loss_is_the_error_of_x_t_less_the_target():
 
     def perfect(slabs, times, style):
         assert torch.equal(style, batch.keys)
+        a, b, std = (values[times].view(-1, 1, 1, 1).float() for values in (path.a, path.b, path.std))
+        torch.testing.assert_close(slabs[:, :3], a * batch.target + b * batch.source[:, 3:] + std * batch.eps)
         return slabs[:, :3] - batch.target
 
     assert bridge_loss({"net": perfect}, batch, config) == 0
@@ -146,7 +150,7 @@ def keyed(tmp_path_factory) -> tuple:
         "schedule": "brownian",
         "n_train": T,
         "prediction": "x_t - x0",
-        "options": {"prior": 1},
+        "options": {"prior": 1, "ends": "open"},
         "training": {},
         **style_histograms(others),
     }
@@ -162,6 +166,17 @@ def test_sampling_is_deterministic_whatever_the_seed(keyed):
     assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])
     drawn = [translate(volume, "bbdm", seed=seed, sigma="posterior", **how).target for seed in (0, 1)]
     assert not torch.equal(*drawn)
+
+
+def test_path_and_step_are_the_models_or_ones_own(keyed):
+    """An open path and the posterior's mean, as the authors have them, unless another is named."""
+    volume, file, _ = keyed
+
+    def made(**changes):
+        return translate(volume, "bbdm", model=file, n_steps=3, corrections=0, device="cpu", **changes).target
+
+    assert torch.equal(made(), made(sigma="mean", ends="open"))
+    assert not torch.equal(made(), made(ends="closed")) and not torch.equal(made(), made(sigma="zero"))
 
 
 def test_a_style_reaches_the_image(keyed):

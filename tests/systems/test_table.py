@@ -76,7 +76,7 @@ def test_a_card_tells_the_effort(path):
     assert not weights.exists() or weights.stat().st_size <= 1.5 * MB
     assert config_from_dict(card["net"], NETS) == row.config.net
     assert training["slabs_seen"] == row.config.steps * row.config.batch_size
-    assert training["slabs_seen"] == BUDGET or path.stem.endswith("-long")
+    assert training["slabs_seen"] == BUDGET or row.variant
     assert training["seconds"] > 0 and training["machine"] and training["seed"] == row.config.seed
     assert path.stem in training["command"] and training["history"][-1]["step"] == row.config.steps
     assert (tuple(card["sources"]), card["target"]) == (row.sources, row.target)
@@ -151,7 +151,8 @@ def test_settings_are_read_as_their_types():
         ("bbdm", {"corrections": -1}, "corrections must be at least 0"),
         ("selfrdb", {"recursions": 0}, "recursions must be at least 1"),
         ("adm", {"slice_size": -1}, "slice_size must be at least 0"),
-        ("bbdm", {"sigma": "fresh"}, r"sigma must be posterior \| zero, got fresh"),
+        ("bbdm", {"ends": "shut"}, r"ends must be open \| closed \| trained, got shut"),
+        ("bbdm", {"sigma": "fresh"}, r"sigma must be posterior \| mean \| zero, got fresh"),
     ],
 )
 def test_settings_out_of_range_are_refused(name, settings, says):

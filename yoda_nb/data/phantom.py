@@ -7,7 +7,6 @@ turn tissues into contrasts, and a bias field, lesions and Rician noise make an 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ import torch
 from scipy import ndimage
 
 from yoda_nb.data.anatomy import grid_affine, rotation, solid, tissue_fractions
-from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, PulseSequence, signal
+from yoda_nb.data.looks import check_look, styled
+from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, signal
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, intensity_window
 
@@ -34,6 +34,8 @@ def phantom_case(
     bias: float = 0.06,
     bias_own: float = 0.01,
     style: float = 0.0,
+    look: str = "own",
+    hidden: float = 0.0,
     kspace: float = 1.0,
     scanner: str = "protocol",
     sources: tuple[str, ...] = ("T1w", "T2w"),
@@ -48,19 +50,25 @@ def phantom_case(
     FreeSurfer-coded label map, None the MNI152 maps. ``bias`` is the standard deviation of the
     receive field that all contrasts of one session share, ``bias_own`` that of a field of each
     contrast alone, which no model can predict. ``style`` changes the look of the target from
-    subject to subject (``_styled``; 1 is clearly visible), which no source tells either (seed 004,
-    2.2). ``kspace`` is the share of rows and of columns of k-space that each slice was measured with: the
+    subject to subject (``looks.styled``; 1 is clearly visible), which no source tells either (seed 004,
+    2.2); ``look="either"`` draws one of two scanners' looks for each, "a" or "b" names one.
+    ``hidden`` is the probability that a lesion has the opposite contrast in the target, dark where others
+    are bright, though all look alike in the sources: what no model can tell but by drawing.
+    ``kspace`` is the share of rows and of columns of k-space that each slice was measured with: the
     rest is zero, so neighbouring voxels share noise, of the same ``sigma`` (the anatomy stays as fine as it is).
     ``scanner="any"`` draws sequences, tissue constants, thickness, fields, noise and disease at
     random (``scanner``), and its target is canonical and without noise; then the options from ``sigma``
     to ``kspace`` mean nothing, save that without ``lesions`` there is no disease.
-    Raises InputError for an unknown protocol, scanner or contrast, a spacing that is none, and a field
+    Raises InputError for an unknown protocol, look, scanner or contrast, a spacing that is none, and a field
     of view without brain.
     """
     contrasts = (*sources, target)
     _check(protocol, sources, target, spacing)
+    check_look(look)
     if not 0 < kspace <= 1:
         raise InputError(f"kspace {kspace} is no share of k-space: give a number above 0, 1 for all of it.")
+    if not 0 <= hidden <= 1:
+        raise InputError(f"hidden {hidden} is no probability: give a number from 0 to 1.")
     if scanner not in ("protocol", "any"):
         raise InputError(f"Phantom scanner {scanner!r} is unknown: choose protocol or any.")
     if scanner == "any":
@@ -71,12 +79,13 @@ def phantom_case(
         )
     d, h, w = (int(n) for n in shape)
     shape = (d, h, w)
-    warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng = (
-        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(6)
+    warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng, coin_rng = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)
     )
     fractions = _subject(anatomy, shape, spacing, warp_rng)  # (3,D,H,W) CSF, GM, WM
     mask = solid(fractions.sum(0) > 0.5)
     lesion = _lesions(fractions, mask, spacing, lesion_rng) if lesions else np.zeros(shape)
+    signs = _signs(lesion, hidden, coin_rng)
     constants = {name: _jitter(c, tissue_rng) for name, c in TISSUE_CONSTANTS.items()}
     field = _smooth_field(shape, spacing, bias, bias_rng)
 
@@ -88,16 +97,18 @@ def phantom_case(
         if name not in contrasts:
             continue
         gamma = 1.0
-        if name == target and style:
-            sequence, gamma = _styled(sequence, style, style_rng)
+        if name == target and (style or look != "own"):
+            sequence, gamma, look = styled(sequence, style, look, style_rng)
         values = {t: signal(c, sequence) for t, c in constants.items()}
-        image = _mix(fractions, lesion, values) * np.exp(field + own) * mask
-        clean[name] = image / intensity_window(image, mask)[1]
+        gain = np.exp(field + own) * mask
+        high = intensity_window(_mix(fractions, lesion, values) * gain, mask)[1]  # tells nothing of what is hidden
+        shown = lesion * signs if name == target else lesion
+        clean[name] = _mix(fractions, shown, values) * gain / high
         if gamma != 1:
             clean[name] = clean[name] ** gamma
         noisy[name] = np.hypot(clean[name] + sigma * noise[0], sigma * noise[1])
         if name == "FF":
-            share = _fat_share(fractions, lesion, values)
+            share = _fat_share(fractions, shown, values)
             noisy[name] = _measured_share(clean[name], share, sigma, noise, noise_rng)
             clean[name] = share
 
@@ -109,7 +120,7 @@ def phantom_case(
         affine=grid_affine(shape, spacing),
         sources=tuple(sources),
         contrast=target,
-        subject=_name(seed, style, anatomy),
+        subject=_name(seed, style, look, hidden, anatomy),
         target=_to_range(noisy[target], mask),
         clean=_to_range(clean[target], mask),
         labels=torch.from_numpy(labels[None]),
@@ -118,8 +129,9 @@ def phantom_case(
     )
 
 
-def _name(seed: int, style: float, anatomy: str | Path | None) -> str:
-    kind = "-styled" if style else ""
+def _name(seed: int, style: float, look: str, hidden: float, anatomy: str | Path | None) -> str:
+    kind = f"-look-{look}" if look != "own" else "-styled" if style else ""
+    kind += "-hidden" if hidden else ""
     return f"phantom-{seed}{kind}" + (f"-{Path(anatomy).name.split('.')[0]}" if anatomy else "")
 
 
@@ -144,6 +156,12 @@ def _mix(fractions: np.ndarray, lesion: np.ndarray, values: dict[str, float]) ->
     csf, gm, wm = fractions
     sick = lesion * wm
     return csf * values["CSF"] + gm * values["GM"] + (wm - sick) * values["WM"] + sick * values["lesion"]
+
+
+def _signs(lesion: np.ndarray, hidden: float, rng: np.random.Generator) -> np.ndarray:
+    """(D,H,W): -1 in each lesion that shows the opposite contrast, with probability ``hidden``; 1 elsewhere."""
+    numbered, count = ndimage.label(lesion > 0.1)
+    return np.where(np.append(False, rng.random(count) < hidden)[numbered], -1.0, 1.0)
 
 
 def _fat_share(fractions: np.ndarray, lesion: np.ndarray, values: dict[str, float]) -> np.ndarray:
@@ -174,13 +192,6 @@ def _measured_with(noise: np.ndarray, share: float) -> np.ndarray:
     kept = d[:, None] & h
     image = np.fft.ifft2(spectrum * kept[..., None], axes=(0, 1)) / np.sqrt(kept.mean())
     return np.stack([image.real, image.imag]).astype(np.float32)
-
-
-def _styled(sequence: PulseSequence, amount: float, rng: np.random.Generator) -> tuple[PulseSequence, float]:
-    """Another site's choice of a sequence: TE and TI differ by 15 and 5 %, times ``amount``, and so
-    does the gamma of its images, by 25 % (standard deviations of the logarithms)."""
-    te, ti, gamma = np.exp(amount * rng.normal(0, [0.15, 0.05, 0.25]))
-    return replace(sequence, te=sequence.te * te, ti=sequence.ti * ti), float(gamma)
 
 
 def _jitter(constants: tuple[float, float, float], rng: np.random.Generator) -> tuple:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SIGMAS = ("posterior", "zero")
+SIGMAS = ("posterior", "mean", "zero")
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,15 @@ def score(x: Tensor, x0: Tensor, t: int, *, y: Tensor, bridge: Bridge) -> Tensor
 def bridge_step(
     x: Tensor, x0: Tensor, t: int, s: int, noise: Tensor, *, y: Tensor, bridge: Bridge, sigma: str = "posterior"
 ) -> Tensor:
-    """x_s = a_s x0 + b_s y + sqrt(std_s^2 - sigma^2) eps + sigma noise, for any s < t.
+    """x_s = a_s x0 + b_s y + sqrt(std_s^2 - sigma^2) eps + noise of a step, for any s < t.
 
-    eps is what x_t holds beyond x0 and y. sigma "posterior" draws from q(x_s | x_t, x0, y), "zero"
-    keeps eps (deterministic). All images (1,D,H,W).
+    eps is what x_t holds beyond x0 and y, in units of std_t. With sigma the posterior's standard deviation,
+    "posterior" draws from q(x_s | x_t, x0, y) (sigma times ``noise``), and "mean" takes its mean: the same
+    share of eps and no noise, which is the deterministic step of the authors of seed 004 (eta = 0 in their
+    code). "zero" is DDIM's: sigma = 0, so all of eps stays. All images (1,D,H,W).
     """
     (a_t, b_t, std_t), (a_s, b_s, std_s) = bridge.at(t), bridge.at(s)
-    std = posterior_std(bridge, t, s) if sigma == "posterior" else 0.0
+    std = 0.0 if sigma == "zero" else posterior_std(bridge, t, s)
     eps = (x - a_t * x0 - b_t * y) / std_t if std_t > 0 else torch.zeros_like(x)
-    return a_s * x0 + b_s * y + max(std_s**2 - std**2, 0.0) ** 0.5 * eps + std * noise
+    found = a_s * x0 + b_s * y + max(std_s**2 - std**2, 0.0) ** 0.5 * eps
+    return found + std * noise if sigma == "posterior" else found

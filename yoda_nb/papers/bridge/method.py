@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from yoda_nb.papers.bridge.path import brownian
+from yoda_nb.papers.bridge.path import brownian, trained_ends
 from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.denoising import masked_mean
 from yoda_nb.training.method import Method, Player
@@ -23,9 +23,10 @@ def bridge_loss(nets: Mapping[str, nn.Module], batch: Batch, config: TrainConfig
     """Mask-weighted mean squared error of m_t (y - x0) + sqrt(delta_t) eps = x_t - x0 (seed 004, eq. 2-3).
 
     Over all slices of the slab, with the style key where the net takes one. The weight c_eps,t of
-    the equations is left out, as the authors' code does: every time then weighs alike.
+    the equations is left out, as the authors' code does: every time then weighs alike. Option "ends"
+    chooses the path (``brownian``).
     """
-    path = brownian(config.n_train)
+    path = brownian(config.n_train, ends=trained_ends(dict(config.options)))
     a, b, std = (values.to(batch.target)[batch.times].view(-1, 1, 1, 1) for values in (path.a, path.b, path.std))
     x_t = a * batch.target + b * prior_slabs(batch, config) + std * batch.eps  # eq. 1
     style = {"style": batch.keys} if batch.keys.numel() else {}

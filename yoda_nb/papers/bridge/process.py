@@ -19,7 +19,7 @@ from yoda_nb.images.volumes import Volume, load_volume
 from yoda_nb.nets.base import Given
 from yoda_nb.nets.models import Model
 from yoda_nb.papers.bridge.ista import corrected
-from yoda_nb.papers.bridge.path import brownian
+from yoda_nb.papers.bridge.path import ENDS, brownian, trained_ends
 
 STYLES = ("average", "best", "exact", "foreign")
 OF_THE_MODEL = ("", "average", "foreign")  # styles that its card keeps, whatever the subject
@@ -27,9 +27,15 @@ OF_THE_MODEL = ("", "average", "foreign")  # styles that its card keeps, whateve
 
 @dataclass(frozen=True)
 class Aligned(Sampling):
-    """Start from the source that the model's bridge ends in (the card's option "prior"), without noise."""
+    """Start from the source that the model's bridge ends in (the card's option "prior"), without noise.
 
-    sigma: str = "zero"  # noise of a step: "posterior" | "zero"
+    As the authors' code does, steps go to the posterior's mean and m_t stays 0.001 away from 0 and 1. Not
+    as there, the style key is added to the embedding of time in every block (``nets.unet``), where theirs
+    enters by cross-attention: with one key a volume both say one thing to every voxel of a slice.
+    """
+
+    sigma: str = "mean"  # noise of a step: "posterior", or none: "mean" of the posterior | "zero", as DDIM
+    ends: str = "trained"  # of m_t: "open" (0.001 to 0.999) | "closed" (t/T) | "trained", as the model was
     style: str = "average"  # style key: "average" | "best" | "exact" | "foreign", or an image's path
     corrections: int = 1  # M of ISTA sampling (seed 004, eq. 5)
     correction_size: float = 0.01  # lambda of ISTA sampling
@@ -37,12 +43,13 @@ class Aligned(Sampling):
 
     def __post_init__(self) -> None:
         checked("sigma", self.sigma, SIGMAS)
+        checked("ends", self.ends, (*ENDS, "trained"))
         if self.corrections < 0:
             raise InputError(f"corrections must be at least 0, got {self.corrections}.")
 
     def process(self, job: Job) -> Process:
         spec, card = job.spec, job.model.card
-        path = brownian(card["n_train"])
+        path = brownian(card["n_train"], ends=trained_ends(card["options"]) if self.ends == "trained" else self.ends)
         at = int(card["options"].get("prior", 0))
         y = job.cut.source[at : at + 1].to(job.device)
         denoise = volume_denoiser(

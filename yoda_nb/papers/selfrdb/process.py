@@ -25,7 +25,7 @@ class Recursive(Sampling):
     The card's option "prior" says which source channel the bridge ends in.
     """
 
-    sigma: str = "posterior"  # noise of a step: "posterior" | "zero"
+    sigma: str = "posterior"  # noise of a step: "posterior", or none: "mean" of the posterior | "zero", as DDIM
     recursions: int = 5  # most estimates of x0 in a step
 
     def __post_init__(self) -> None:

@@ -1,0 +1,24 @@
+"""What seed 004 claims: its tables of evidence and its verdicts."""
+
+from yoda_nb.study.claims.bridge.measures import both_looks, residual, scanner_of, slice_looks, slice_means, unevenness
+from yoda_nb.study.claims.bridge.tables import DESIGNS, KEYED, PALETTE, PURE, RIVALS, TABLES, draw, subjects
+from yoda_nb.study.claims.bridge.verdicts import EFFECTS, NOTES
+
+__all__ = [
+    "DESIGNS",
+    "EFFECTS",
+    "KEYED",
+    "NOTES",
+    "PALETTE",
+    "PURE",
+    "RIVALS",
+    "TABLES",
+    "both_looks",
+    "draw",
+    "residual",
+    "scanner_of",
+    "slice_looks",
+    "slice_means",
+    "subjects",
+    "unevenness",
+]
