@@ -34,7 +34,9 @@ rebuild_app = typer.Typer(
 
 @rebuild_app.command()
 @guarded
-def evidence(only: Only = None, threads: Threads = None, device: Device = None, force: Force = False) -> None:
+def evidence(
+    only: Only = None, threads: Threads = None, device: Device = None, force: Force = False, jobs: Jobs = 1
+) -> None:
     """Make the tables behind the verdicts that no longer fit the code or the weights."""
     from yoda_nb.study import rebuild
     from yoda_nb.study.claims.evidence import MAKERS, index
@@ -45,7 +47,7 @@ def evidence(only: Only = None, threads: Threads = None, device: Device = None, 
     machines = {index()[name]["machine"] for name in todo if name in index()}
     expect(f"Tables: {len(todo)} of {len(names)} to make", last, machines)
     _threads(threads)
-    made = rebuild.rebuild_evidence(names, force=force, device=device, say=say)
+    made = rebuild.rebuild_evidence(names, force=force, device=device, workers=jobs, say=say)
     say(f"{len(made)} made")
 
 

@@ -21,6 +21,7 @@ from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import describe_machine, processor, recording
+from yoda_nb.study.ahead import draw_ahead
 from yoda_nb.study.claims import evidence
 from yoda_nb.study.claims.evidence import MAKERS, SHIPPED_STUDY, Study
 from yoda_nb.study.claims.yoda import benchmark
@@ -120,15 +121,18 @@ def remove_other_samples() -> list[Path]:
 
 
 def rebuild_evidence(
-    names: Iterable[str] = (), *, force: bool = False, device: str | None = None, say: Say = print
+    names: Iterable[str] = (), *, force: bool = False, device: str | None = None, workers: int = 1, say: Say = print
 ) -> list[str]:
     """Make and ship the tables that do not fit (with ``force`` all of these names); returns what was made.
 
-    A table that another is made from comes first, and is made too where it does not fit.
+    A table that another is made from comes first, and is made too where it does not fit. ``workers`` processes
+    first sample a share each into the bank.
     """
     names = known(names, MAKERS, "table")
     study = _Rebuilt(*SHIPPED_STUDY, device=device or "", fresh=True, say=say, wanted=frozenset(names if force else ()))
     while todo := [name for name in names if study.lacks(name)]:
+        if workers > 1:
+            draw_ahead(todo[0], study, workers)
         study.table(todo[0])
     return study.made
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,22 +62,23 @@ def fd_draws(
     acquired = pd.Series(levels)
     names = [v.subject for v in volumes]
     rng = np.random.default_rng(seed)
-    found = []
-    for draw in range(draws + 1):
-        chosen = rng.integers(len(names), size=len(names)) if draw else np.arange(len(names))
+    drawn = [np.arange(len(names))] + [rng.integers(len(names), size=len(names)) for _ in range(draws)]
+
+    def measured(draw: int, label: str) -> dict[str, Any]:
+        chosen = drawn[draw]
         subjects = [names[i] for i in chosen]
-        level = acquired.loc[subjects].mean()
-        for label, each in fake.items():
-            mean = rows.loc[label].loc[subjects][["ssim", "noise"]].mean()
-            apart = {
-                f"{measure}{eye}": float(np.mean([of(*pair) for pair in _drawn(real, each, chosen, eye)]))
-                for eye in eyes
-                for measure, of in distances.items()
-            }
-            seen = {"ssim": mean.ssim, "noise": mean.noise, "gap": abs(mean.noise - level)}
-            n = sum(len(real[i][""][0]) for i in chosen)
-            found.append({"draw": draw, "sampler": label, **apart, **seen, "n": n})
-    return pd.DataFrame(found)
+        mean = rows.loc[label].loc[subjects][["ssim", "noise"]].mean()
+        apart = {
+            f"{measure}{eye}": float(np.mean([of(*pair) for pair in _drawn(real, fake[label], chosen, eye)]))
+            for eye in eyes
+            for measure, of in distances.items()
+        }
+        gap = abs(mean.noise - acquired.loc[subjects].mean())
+        n = sum(len(real[i][""][0]) for i in chosen)
+        return {"draw": draw, "sampler": label, **apart, "ssim": mean.ssim, "noise": mean.noise, "gap": gap, "n": n}
+
+    with ThreadPoolExecutor() as pool:  # nearly all of it is linear algebra, which leaves Python's lock
+        return pd.DataFrame(pool.map(measured, *zip(*product(range(draws + 1), fake), strict=True)))
 
 
 Features = Sequence[Mapping[str, Sequence[np.ndarray]]]  # of each subject: extractor -> features by each of its nets

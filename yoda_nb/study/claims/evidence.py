@@ -20,9 +20,11 @@ from functools import cache
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 from torch import Tensor
 
 from yoda_nb.errors import InputError
@@ -152,10 +154,11 @@ def ship(name: str, table: pd.DataFrame, weights: Mapping[str, str], about: Mapp
 
 def stamp(name: str, weights: Mapping[str, str], about: Mapping[str, Any]) -> None:
     """Write what a shipped table rests on into the index: how it was made, by which weights and code."""
-    index.cache_clear()  # another process may have written since
     rests_on = {"weights": dict(sorted(weights.items())), "code": code_behind(name, weights)}
-    entries = index() | {name: {**index().get(name, {}), **about, **rests_on}}
-    write_atomic(INDEX, (json.dumps(dict(sorted(entries.items())), indent=1) + "\n").encode())
+    with FileLock(Path(gettempdir()) / "yoda-nb-evidence.lock"):
+        index.cache_clear()  # another process may have written since
+        entries = index() | {name: {**index().get(name, {}), **about, **rests_on}}
+        write_atomic(INDEX, (json.dumps(dict(sorted(entries.items())), indent=1) + "\n").encode())
     index.cache_clear()
     outdated.cache_clear()
 
@@ -198,9 +201,13 @@ def index() -> dict[str, dict[str, Any]]:
     return json.loads(INDEX.read_text()) if INDEX.exists() else {}
 
 
-@cache
+_subjects: list[Volume] = []  # the first test phantoms, as many as have been asked for
+
+
 def _volumes(n: int) -> list[Volume]:
-    return load_subjects(n)
+    if len(_subjects) < n:
+        _subjects[:] = load_subjects(n)
+    return _subjects[:n]
 
 
 @cache

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 
+JUDGED = (0.02, 0.04, 0.06)  # noise levels of Y10
+
+
 def _acquired(study: Study, name: str) -> pd.DataFrame:
     table = study.table(name)
     return table[table.reference == "acquired"]
@@ -37,7 +40,7 @@ def _equal(table: pd.DataFrame, a: str, b: str, by: str) -> list[Effect]:
 def samples_carry_noise(study: Study) -> list[Effect]:
     """Y10: generated over acquired noise, for acquisitions of three noise levels."""
     t = study.table("levels")
-    t = t[t.sampler == "diffusion"]
+    t = t[(t.sampler == "diffusion") & t.sigma.isin(JUDGED)]
     t = t.assign(excess=t.noise / t.acquired - 1)
     return [
         mean_effect(f"generated / acquired noise at sigma {sigma:g}, less 1", rows.excess, "within", 0.2)
@@ -81,8 +84,8 @@ def truncation_is_free(study: Study) -> list[Effect]:
     return _equal(_acquired(study, "truncation"), "truncated", "full", "path")
 
 
-def _targets(study: Study, sampler: str) -> pd.DataFrame:
-    t = _acquired(study, "targets")
+def _targets(study: Study, sampler: str, name: str = "targets") -> pd.DataFrame:
+    t = _acquired(study, name)
     return t[t.sampler == sampler].replace({"model": {"v": "linear v"}})
 
 
@@ -109,9 +112,10 @@ def schedules_agree_on_average(study: Study) -> list[Effect]:
 
 
 def v_is_best(study: Study) -> list[Effect]:
-    """Y19: v over x0 in all samplers, over eps in those that eps can run."""
+    """Y19: v over x0 in all samplers, over eps in those that eps can run, at the larger budget."""
     pairs = [(s, "x0") for s in ("diffusion", "ExpA 4", "regression")] + [(s, "eps") for s in ("diffusion", "ExpA 4")]
-    return [e for s, other in pairs for e in _both(_targets(study, s), "linear v", other, "model", f"{s}: ")]
+    tables = {s: _targets(study, s, "long_targets") for s, _ in pairs}
+    return [e for s, other in pairs for e in _both(tables[s], "linear v", other, "model", f"{s}: ")]
 
 
 def eps_cannot_regress(study: Study) -> list[Effect]:
@@ -136,8 +140,8 @@ def eps_cannot_regress(study: Study) -> list[Effect]:
 
 
 def dedicated_regression(study: Study) -> list[Effect]:
-    """Y27: "almost nothing" is less than the margins of an equivalence."""
-    return _equal(_targets(study, "regression"), "T = 1", "linear v", "model")
+    """Y27: "almost nothing" is less than the margins of an equivalence, at the larger budget."""
+    return _equal(_targets(study, "regression", "long_targets"), "T = 1", "linear v", "model")
 
 
 EFFECTS = {
