@@ -14,10 +14,10 @@ from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.nets.discriminator import Discriminator
 from yoda_nb.papers import SYSTEMS, TRAININGS
 from yoda_nb.papers.syndiff import TRAININGS as ROWS
-from yoda_nb.papers.syndiff.cyclegan import background, cycle_loss
+from yoda_nb.papers.syndiff.cyclegan import background, cycle_loss, one_shot_nets, weight
 from yoda_nb.papers.syndiff.method import SYNDIFF as METHOD
 from yoda_nb.papers.syndiff.method import diffuse, projected
-from yoda_nb.papers.syndiff.nets import HalfUNetConfig, ResNetConfig
+from yoda_nb.papers.syndiff.nets import BoundedUNetConfig, HalfUNetConfig, ResNetConfig
 from yoda_nb.systems.train import model_name
 from yoda_nb.training.batches import draw_batch, make_pool
 
@@ -116,8 +116,8 @@ def test_nets_have_their_shapes_and_see_what_they_should():
     slabs, times = noise(2, 3, 16, 24).float(), torch.tensor([0.0, 3.0])
     other = torch.cat([slabs[:, :1], -slabs[:, 1:]], 1)
     net, blind = HalfUNetConfig().build(), HalfUNetConfig(conditional=False).build()
-    for weight in net.parameters():  # residual branches start at zero
-        nn.init.normal_(weight, std=0.1)
+    for values in net.parameters():  # residual branches start at zero
+        nn.init.normal_(values, std=0.1)
     assert net(slabs, times).shape == (2, 1, 16, 24)
     assert not torch.equal(net(slabs, times), net(other, times))
     assert torch.equal(blind(slabs, times), blind(other, times))
@@ -150,7 +150,7 @@ def test_every_player_learns(name, volumes):
     method = config.method
     batch = draw_batch(make_pool(volumes, config), config, 0)
     nets = method.build(config)
-    quiet = not config.option("adversarial", 1.0)
+    quiet = not weight(config, "adversarial", "theta")
     for player in method.players:
         loss = player.loss(nets, batch, config)
         assert loss.isfinite()
@@ -177,3 +177,43 @@ def test_systems_name_their_trainings():
         assert system.weights == model_name(name) and system.views == config.views == (2,)
         assert system.n_steps == config.n_train and system.sampling.sigma == "posterior"
         assert config.unpaired == (name != "syndiff-paired")
+
+
+def test_a_bounded_generator_is_the_tanh_of_the_other():
+    slabs, times = noise(2, 3, 16, 24).float() * 3, torch.tensor([0.0, 3.0])
+    torch.manual_seed(0)
+    net, bounded = HalfUNetConfig().build(), BoundedUNetConfig().build()
+    for values in net.parameters():
+        nn.init.normal_(values, std=0.1)
+    bounded.load_state_dict(net.state_dict())
+    assert torch.allclose(bounded(slabs, times), net(slabs, times).tanh())
+
+
+def test_each_module_has_weights_of_its_own(volumes):
+    config = small("syndiff")
+    batch = draw_batch(make_pool(volumes, config), config, 0)
+    nets = METHOD.build(config)
+
+    def losses(**options: float) -> tuple[float, float]:
+        changed = replace(config, options=tuple(options.items()))
+        return tuple(player.loss(nets, batch, changed).item() for player in METHOD.players)
+
+    names = [f"{name}_{module}" for name in ("cycle", "adversarial") for module in ("phi", "theta")]
+    silent = dict.fromkeys(names, 0.0)
+    each = {name: losses(**silent | {name: 1.0}) for name in names}
+    assert losses(**silent) == (0.0, 0.0)
+    assert all(each[name][1] > 0 for name in names) and len({each[name] for name in names}) == 4
+    assert sum(each[name][1] for name in names) == pytest.approx(losses(cycle=1.0)[1], rel=1e-5)
+    critics = losses(adversarial=2.0)[0]  # eq. 24 weighs critics as eq. 23 their generators
+    assert 2 * (each["adversarial_phi"][0] + each["adversarial_theta"][0]) == pytest.approx(critics, rel=1e-5)
+    assert losses(eta_phi=0.0)[0] != losses(eta_theta=0.0)[0] != losses()[0]
+
+
+def test_long_rows_are_nearer_to_the_paper():
+    for name in ("syndiff", "cyclegan", "ddpm-unpaired", "projector-l1"):
+        short, long = ROWS[name].config, ROWS[f"{name}-long"].config
+        assert weight(long, "eta", "theta") == 0.05 and weight(long, "eta", "phi") == 0
+        assert long.method is short.method and long.betas == (0.5, 0.9) and long.lr_end == 1e-4
+        assert isinstance(long.net, BoundedUNetConfig) == name.startswith(("syndiff", "projector"))
+        assert long.net.channels == short.net.channels and ROWS[f"{name}-long"].variant
+        assert [len(one_shot_nets(c)["critic_b"].blocks) for c in (short, long)] == [2, 3]

@@ -6,8 +6,15 @@ import pandas as pd
 import pytest
 import torch
 
-from yoda_nb.study.claims.syndiff import EFFECTS, SYNDIFF, slice_psnr
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.metrics.images import score
+from yoda_nb.papers import TRAININGS
+from yoda_nb.study.claims.rules import stated
+from yoda_nb.study.claims.syndiff import EFFECTS, baselines
+from yoda_nb.study.claims.syndiff.baselines import CONSTANT, LINE
+from yoda_nb.study.claims.syndiff.tables import ABLATIONS, MADE, PROJECTORS, SHORT, SYNDIFF, slice_psnr
 from yoda_nb.study.claims.verdicts import combined
+from yoda_nb.training.rows import BUDGET
 
 
 def test_psnr_of_samples_and_their_slices_is_that_of_known_errors():
@@ -21,24 +28,74 @@ def test_psnr_of_samples_and_their_slices_is_that_of_known_errors():
 
 
 class Tables:
-    """A study of made-up scores: SynDiff is 1 dB and 0.1 SSIM above every other."""
+    """A study of made-up scores: each row of the table by its PSNR (dB), SSIM with it."""
 
-    def __init__(self, *samplers: str):
-        rows = [
-            (s, f"sub-{k}", 20.0 + (s == SYNDIFF) + 0.01 * k, 0.8 + 0.1 * (s == SYNDIFF))
-            for s in samplers
-            for k in range(6)
-        ]
-        self.scores = pd.DataFrame(rows, columns=["sampler", "subject", "psnr", "ssim"]).assign(reference="acquired")
+    def __init__(self, **rows: float):
+        self.scores = pd.DataFrame(
+            [
+                {"sampler": name.replace("_", " "), "subject": f"sub-{k}", "psnr": psnr + 0.01 * k, "ssim": psnr / 30}
+                for name, psnr in rows.items()
+                for k in range(6)
+            ]
+        ).assign(reference="acquired", training=0)
 
     def table(self, name):
         return self.scores
 
 
-def test_a_variant_without_a_model_leaves_a_verdict_open():
-    parts = ["no adversarial loss", "no cycle loss", "no diffusive module"]
-    assert combined(EFFECTS["S03"](Tables(SYNDIFF, *parts))) == "reproduced"
-    effects = EFFECTS["S03"](Tables(SYNDIFF, *parts[:2]))
-    assert combined(effects) == "inconclusive" and sum("no model" in e.name for e in effects) == 2
-    assert combined(EFFECTS["S05"](Tables(SYNDIFF, "2 steps", "8 steps"))) == "not reproduced"
-    assert combined(EFFECTS["S01"](Tables(SYNDIFF, "DDPM", "cycle GAN"))) == "reproduced"
+BASE = {CONSTANT: 17.0, "straight_line": 18.0}
+RIVALS = {"DDPM": 19.0, "cycle_GAN": 19.5}
+
+
+def test_rivals_are_judged_where_syndiff_beats_a_constant_and_a_line():
+    good = BASE | {SYNDIFF: 21.0}
+    assert combined(EFFECTS["S01"](Tables(**good, **RIVALS))) == "reproduced"
+    assert combined(EFFECTS["S01"](Tables(**good, DDPM=22.0, cycle_GAN=19.0))) == "not reproduced"
+    assert combined(EFFECTS["S01"](Tables(**good, DDPM=19.0))) == "inconclusive"
+
+
+@pytest.mark.parametrize("rivals", [RIVALS, {"DDPM": 14.0, "cycle_GAN": 14.0}])
+def test_a_model_below_a_line_says_nothing_of_its_rivals(rivals):
+    poor = EFFECTS["S01"](Tables(**BASE | {SYNDIFF: 17.5}, **rivals))
+    assert combined(poor) == "inconclusive" and "not reproduced" not in {e.verdict for e in poor}
+    fine = EFFECTS["S01"](Tables(**BASE | {SYNDIFF: 21.0}, **rivals))
+    assert stated(poor) == stated(fine), "the rule does not depend on what is found"
+
+
+def test_numbers_of_steps_are_alike_only_among_models_that_learned():
+    alike = {"2_steps": 0.05, "8_steps": -0.05}
+
+    def verdict(psnr: float, **less: float) -> str:
+        return combined(EFFECTS["S05"](Tables(**BASE, **{SYNDIFF: psnr}, **{k: psnr - v for k, v in less.items()})))
+
+    assert verdict(21.0, **alike) == "reproduced" and verdict(17.5, **alike) == "inconclusive"
+    assert verdict(21.0, **alike | {"2_steps": 1.0}) == "not reproduced"
+    assert verdict(21.0, **{"2_steps": 0.0}) == "inconclusive", "8 steps were not trained"
+
+
+def test_parts_are_judged_at_the_short_budget():
+    rows = {name.replace(" ", "_"): 19.0 for name in ABLATIONS}
+    assert combined(EFFECTS["S03"](Tables(**BASE, **{SHORT: 20.0}, **rows))) == "reproduced"
+    assert combined(EFFECTS["S03"](Tables(**BASE, **{SHORT: 17.9}, **rows))) == "inconclusive"
+    assert len([e for e in EFFECTS["S03"](Tables(**BASE, **{SHORT: 20.0})) if "no model" in e.name]) == 6
+
+
+def test_rows_behind_the_verdicts_are_of_one_longer_budget():
+    slabs = {name: TRAININGS[name].config.steps * TRAININGS[name].config.batch_size for _, name in MADE.values()}
+    for name in (*PROJECTORS.values(), *slabs):
+        config = TRAININGS[name].config
+        assert config.steps * config.batch_size == (20 if name.endswith("-long") else 1) * BUDGET
+
+
+def test_the_line_is_the_best_one_and_the_constant_the_mean():
+    base = baselines._fitted(1)
+    assert base.slopes.shape == (2,)
+    v = phantom_case(100_000)  # the phantom that it was fitted on
+    made = base.images(v)
+    assert all((image[~v.mask] == -1).all() and image.dtype == torch.float32 for image in made.values())
+    assert made[CONSTANT][v.mask].unique().item() == pytest.approx(v.target[v.mask].mean().item(), abs=1e-5)
+    error = (made[LINE] - v.target)[v.mask].double()
+    known = torch.cat([v.source[:, v.mask[0]], torch.ones(1, int(v.mask.sum()))]).double()
+    assert (known @ error / len(error)).abs().max() < 1e-4, "the least squares' residual is orthogonal to what is known"
+    psnr = {label: score((x + 1) / 2, (v.target + 1) / 2, v.mask, data_range=1)["psnr"] for label, x in made.items()}
+    assert psnr[LINE] > psnr[CONSTANT]

@@ -1,8 +1,9 @@
 """Two one-shot generators that undo each other: the cycle GAN and SynDiff's non-diffusive module (seed 002).
 
-Domain B is the target, one contrast; domain A all sources together, of other subjects. ``options``:
-"cycle" and "adversarial" are the weights of eq. 22 and 23, "eta" that of the gradient penalty. What lies
-outside the mask is background, -1, for generators and critics alike, as it is when sampling.
+Domain B is the target, one contrast; domain A all sources together, of other subjects. ``options`` are
+read by ``weight``: "cycle_phi" and "adversarial_phi" are this module's weights of eq. 22 and 23, "eta_phi"
+that of the gradient penalty of its critics, "critic_blocks" their depth. What lies outside the mask is
+background, -1, for generators and critics alike, as it is when sampling.
 """
 
 from __future__ import annotations
@@ -21,22 +22,35 @@ from yoda_nb.training.method import Method, Player
 
 Nets = Mapping[str, nn.Module]
 CRITICS = ("critic_a", "critic_b")
-ETA = 0.02  # seed 002 gives no value
+# What seed 002 prints (IV-B.1): lambda_1 = 0.5, lambda_2 = 1, of both modules. It gives no value of eta: 0.02 is
+# this project's; the authors' code takes 0.05 a step (``adversarial.critic_loss``) for critics of steps, 0 for others.
+DEFAULTS = {"cycle": 0.5, "adversarial": 1.0, "eta": 0.02}
+CRITIC_WIDTHS = (16, 48, 64)  # of the blocks of a critic
 
 
-def background(images: Tensor, weight: Tensor) -> Tensor:
-    """Images (N,C,A,B) with -1 outside the mask, where the batch's weight (N,1,A,B) is below 1."""
-    return torch.where(weight >= 1, images.float(), -1.0)
+def weight(config: TrainConfig, name: str, module: str) -> float:
+    """Weight of a term in the non-diffusive ("phi") or diffusive module ("theta"): of the term alone for both."""
+    return float(config.option(f"{name}_{module}", config.option(name, DEFAULTS[name])))
+
+
+def critic_widths(config: TrainConfig) -> tuple[int, ...]:
+    """Widths of a critic's "critic_blocks", two by default."""
+    return CRITIC_WIDTHS[: int(config.option("critic_blocks", 2))]
+
+
+def background(images: Tensor, inside: Tensor) -> Tensor:
+    """Images (N,C,A,B) with -1 outside the mask, where the batch's weight ``inside`` (N,1,A,B) is below 1."""
+    return torch.where(inside >= 1, images.float(), -1.0)
 
 
 def one_shot_nets(config: TrainConfig) -> dict[str, nn.Module]:
     """G_phi of both directions and their critics (seed 002, III-B.2)."""
-    n = config.net.n_sources
+    n, widths = config.net.n_sources, critic_widths(config)
     return {
         "to_a": ResNetConfig(n_sources=1, out_slices=n).build(),
         "to_b": ResNetConfig(n_sources=n).build(),
-        "critic_a": Discriminator(n),
-        "critic_b": Discriminator(1),
+        "critic_a": Discriminator(n, widths),
+        "critic_b": Discriminator(1, widths),
     }
 
 
@@ -47,7 +61,7 @@ def estimates(nets: Nets, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def one_shot_loss(nets: Nets, batch: Batch, config: TrainConfig, y_a: Tensor, y_b: Tensor) -> Tensor:
     """Both generators' adversarial (eq. 17) and cycle-consistency terms (eq. 21-22), weighted."""
-    cycle, adversarial = config.option("cycle", 0.5), config.option("adversarial", 1.0)
+    cycle, adversarial = (weight(config, name, "phi") for name in ("cycle", "adversarial"))
     loss = y_a.new_zeros(())
     if cycle:
         loss = loss + cycle * cycle_loss(nets, batch, y_a, y_b)
@@ -70,7 +84,7 @@ def one_shot_critics(batch: Batch, nets: Nets, config: TrainConfig, y_a: Tensor,
     The paper's text gives these critics the input image as well; unpaired, no real pair exists, so
     here they see single images.
     """
-    eta = config.option("eta", ETA)
+    eta = weight(config, "eta", "phi")
     return critic_loss(nets["critic_a"], background(batch.source, batch.source_weight), y_a, eta) + critic_loss(
         nets["critic_b"], background(batch.target, batch.weight), y_b, eta
     )
@@ -81,12 +95,12 @@ def idle(nets: Nets, names: tuple[str, ...]) -> Tensor:
     return sum((0.0 * p.sum() for name in names for p in nets[name].parameters()), torch.zeros(()))
 
 
-def _to_a(nets: Nets, target: Tensor, weight: Tensor) -> Tensor:
-    return background(nets["to_a"](_slabs(target)), weight)
+def _to_a(nets: Nets, target: Tensor, inside: Tensor) -> Tensor:
+    return background(nets["to_a"](_slabs(target)), inside)
 
 
-def _to_b(nets: Nets, source: Tensor, weight: Tensor) -> Tensor:
-    return background(nets["to_b" if "to_b" in nets else "net"](_slabs(source)), weight)
+def _to_b(nets: Nets, source: Tensor, inside: Tensor) -> Tensor:
+    return background(nets["to_b" if "to_b" in nets else "net"](_slabs(source)), inside)
 
 
 def _slabs(images: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """Adversarial diffusion of seed 002, for paired data or, with a non-diffusive module, for unpaired data.
 
 Domain B is the target, domain A all sources together. Each domain has a diffusive generator that
-predicts x0, and a critic of single steps (x_{t-k}, x_t). ``options``: "cycle" and "adversarial" are
-lambda_1 and lambda_2 of eq. 22 and 23, 0 for the ablations of Tab. VI and VII; "eta" weighs the gradient
-penalty. Time t = 0 .. n_train - 1 is the paper's (t + 1) k, so T/k is ``n_train``.
+predicts x0, and a critic of single steps (x_{t-k}, x_t). ``options``: "cycle_theta", "adversarial_theta"
+and "eta_theta" are the diffusive module's lambda_1, lambda_2 (eq. 22 and 23, varied in Tab. VIII) and
+weight of the gradient penalty; those of the other module end in "_phi". "cycle", "adversarial" and "eta"
+set both at once, 0 for the ablations of Tab. VI and VII. "critic_blocks" is the depth of all critics.
+Time t = 0 .. n_train - 1 is the paper's (t + 1) k, so T/k is ``n_train``.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from yoda_nb.errors import InputError
 from yoda_nb.nets.discriminator import Discriminator
 from yoda_nb.papers.syndiff.cyclegan import (
     CRITICS,
-    ETA,
     background,
+    critic_widths,
     estimates,
     idle,
     one_shot_critics,
     one_shot_loss,
     one_shot_nets,
+    weight,
 )
 from yoda_nb.papers.syndiff.nets import HalfUNetConfig
 from yoda_nb.training.adversarial import critic_loss, generator_loss
@@ -68,20 +71,20 @@ class Step:
 
 def diffuse(nets: Nets, batch: Batch, config: TrainConfig, domain: str, given: Tensor) -> Step:
     """Noise a domain's images and take the generator's step back, guided by images ``given`` (eq. 19-20)."""
-    clean, weight = (batch.target, batch.weight) if domain == "b" else (batch.source, batch.source_weight)
-    x0, path = background(clean, weight), _path(config)
+    clean, inside = (batch.target, batch.weight) if domain == "b" else (batch.source, batch.source_weight)
+    x0, path = background(clean, inside), _path(config)
     draw = _generator(batch, domain)
     eps, first, second = (gaussian(x0.shape, draw, like=x0) for _ in range(3))
     latent = gaussian((len(x0), _net(config).latent), draw, like=x0)
     x_t = add_noise(x0, eps, path.alpha_bar.to(x0)[batch.times].view(-1, 1, 1, 1))
-    made = background(nets[NET[domain]](torch.cat([x_t, given], 1), batch.times, latent=latent), weight)
+    made = background(nets[NET[domain]](torch.cat([x_t, given], 1), batch.times, latent=latent), inside)
     real, fake = (projected(x_t, x, batch.times, n, path) for x, n in ((x0, first), (made, second)))
-    return Step(x0, weight, x_t, made, real, fake)
+    return Step(x0, inside, x_t, made, real, fake)
 
 
 def diffusive_loss(nets: Nets, step: Step, times: Tensor, config: TrainConfig, domain: str) -> Tensor:
     """One diffusive generator's absolute error (eq. 22) and adversarial term (eq. 11), weighted."""
-    cycle, adversarial = config.option("cycle", 0.5), config.option("adversarial", 1.0)
+    cycle, adversarial = (weight(config, name, "theta") for name in ("cycle", "adversarial"))
     loss = cycle * masked_mean((step.made - step.x0).abs(), step.weight)
     if adversarial:
         logits = nets[STEP_CRITICS[domain]](torch.cat([step.fake, step.x_t], 1), times)
@@ -91,7 +94,7 @@ def diffusive_loss(nets: Nets, step: Step, times: Tensor, config: TrainConfig, d
 
 def step_critic(nets: Nets, step: Step, times: Tensor, config: TrainConfig, domain: str) -> Tensor:
     """One critic of steps (eq. 12)."""
-    eta = config.option("eta", ETA)
+    eta = weight(config, "eta", "theta")
     return critic_loss(nets[STEP_CRITICS[domain]], step.real, step.fake, eta, given=step.x_t, times=times)
 
 
@@ -102,14 +105,15 @@ def _guides(nets: Nets, batch: Batch) -> dict[str, Tensor]:
 
 
 def _unpaired_critics(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
-    if not config.option("adversarial", 1.0):
-        return idle(nets, (*CRITICS, *STEP_CRITICS.values()))
+    loss = idle(nets, (*CRITICS, *STEP_CRITICS.values()))
     with torch.no_grad():
         guides = _guides(nets, batch)
         steps = {d: diffuse(nets, batch, config, d, y) for d, y in guides.items()}
-    return one_shot_critics(batch, nets, config, guides["b"], guides["a"]) + sum(
-        step_critic(nets, step, batch.times, config, d) for d, step in steps.items()
-    )
+    if phi := weight(config, "adversarial", "phi"):  # eq. 24
+        loss = loss + phi * one_shot_critics(batch, nets, config, guides["b"], guides["a"])
+    if theta := weight(config, "adversarial", "theta"):
+        loss = loss + theta * sum(step_critic(nets, step, batch.times, config, d) for d, step in steps.items())
+    return loss
 
 
 def _unpaired_generators(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
@@ -121,7 +125,7 @@ def _unpaired_generators(nets: Nets, batch: Batch, config: TrainConfig) -> Tenso
 
 
 def _paired_critic(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
-    if not config.option("adversarial", 1.0):
+    if not weight(config, "adversarial", "theta"):
         return idle(nets, (STEP_CRITICS["b"],))
     with torch.no_grad():
         step = diffuse(nets, batch, config, "b", batch.source)
@@ -167,7 +171,7 @@ def _validate_denoiser(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
 
 
 def _step_critic_net(channels: int, config: TrainConfig) -> Discriminator:
-    return Discriminator(2 * channels, time=True, time_scale=_net(config).time_scale)
+    return Discriminator(2 * channels, critic_widths(config), time=True, time_scale=_net(config).time_scale)
 
 
 def _net(config: TrainConfig) -> HalfUNetConfig:

@@ -61,6 +61,23 @@ class HalfUNet(nn.Module):
         return F.pixel_shuffle(self.unet(halves, times, latent=latent), 2)
 
 
+@dataclass(frozen=True)
+class BoundedUNetConfig(HalfUNetConfig):
+    """A diffusive generator that ends in a tanh, as the authors' does; the paper's text does not say."""
+
+    kind: ClassVar[str] = "half-unet-tanh"
+
+    def build(self) -> nn.Module:
+        return BoundedUNet(self)
+
+
+class BoundedUNet(HalfUNet):
+    """As ``HalfUNet``; images in (-1,1)."""
+
+    def forward(self, slabs: Tensor, times: Tensor, *, latent: Tensor | None = None) -> Tensor:
+        return torch.tanh(super().forward(slabs, times, latent=latent))
+
+
 class ResNet(nn.Module):
     """Encoder, residual blocks, decoder: (N,in,A,B) -> (N,out,A,B), in (-1,1), in one step.
 
