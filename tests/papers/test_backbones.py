@@ -15,6 +15,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.nets.base import config_from_dict, config_to_dict, n_parameters
 from yoda_nb.nets.models import Model
 from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
+from yoda_nb.papers.backbones import BUDGETS, LONG, PAIR, PATCH, SEEDS, of_budget
 from yoda_nb.papers.backbones.continuous import CONTINUOUS, continuous_loss, levels, min_snr_weight, x0_error
 from yoda_nb.papers.backbones.slices import resize_slices
 from yoda_nb.papers.backbones.vit import DiTConfig
@@ -24,6 +25,7 @@ from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.rows import BUDGET
 
 ROWS = ("unet", "adm", "uvit", "dit", "dit-wavelet", "adm-plain")
+PATCHES = ("dit-8", "dit-8-wavelet", "dit-8-long")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def phantom():
     return phantom_case(3, spacing=4.0, shape=(48, 48, 48))
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [*ROWS, *PATCHES])
 def test_rows_build_small_nets_that_their_cards_rebuild(name):
     config = TRAININGS[name].config.net
     net = config.build()
@@ -39,7 +41,27 @@ def test_rows_build_small_nets_that_their_cards_rebuild(name):
     out = net(torch.randn(2, 3, 2 * config.divisor, 5 * config.divisor), torch.tensor([-10.0, 3.0]))
     assert out.shape == (2, 1, 2 * config.divisor, 5 * config.divisor)
     assert n_parameters(net) < 400_000
-    assert TRAININGS[name].config.steps * TRAININGS[name].config.batch_size == BUDGET
+    times = LONG if name.endswith("-long") else 1
+    assert TRAININGS[name].config.steps * TRAININGS[name].config.batch_size == times * BUDGET
+
+
+def test_patches_of_8_are_the_only_change():
+    own, large = TRAININGS["dit"].config, TRAININGS["dit-8"].config
+    assert large == replace(own, net=replace(own.net, patch=PATCH)) and large.window % PATCH == 0
+    assert TRAININGS["dit-8-wavelet"].config == replace(large, net=replace(large.net, wavelet=True))
+    assert TRAININGS["dit-8-long"].config == replace(large, steps=LONG * large.steps)
+
+
+def test_trainings_of_other_lengths_and_seeds_come_in_pairs():
+    names = {of_budget(name, steps, seed) for name in PAIR for steps in BUDGETS for seed in SEEDS}
+    assert len(names) == 18 and set(PAIR) <= names <= set(TRAININGS)
+    for steps in BUDGETS:
+        for seed in SEEDS:
+            weighted, plain = (TRAININGS[of_budget(name, steps, seed)] for name in PAIR)
+            options = dict(weighted.config.options) | {"min_snr": 0.0}
+            assert replace(weighted.config, options=tuple(options.items())) == plain.config
+            assert (plain.config.steps, plain.config.seed) == (steps, seed)
+            assert plain.variant and weighted.title != plain.title
 
 
 class Answer(nn.Module):

@@ -20,7 +20,7 @@ def min_snr_weight(snr: Tensor, gamma: float) -> Tensor:
 
 
 def levels(batch: Batch, config: TrainConfig) -> Tensor:
-    """log-SNR (N,) of a batch at its continuous times."""
+    """log-SNR (N,) of a batch at its continuous times, kept within -10 and 10 (``schedules.LOG_SNR_LIMIT``)."""
     return log_snr(config.schedule, (batch.times + batch.fractions) / config.n_train)
 
 

@@ -1,7 +1,9 @@
-"""Evidence on the Min-SNR weight: validation during training, and what each of two nets is good at (seed 001, 3.3)."""
+"""Evidence on the Min-SNR weight (seed 001, 3.3): samples against training, and what each of two nets is good at."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +14,15 @@ from yoda_nb.diffusion.process import add_noise, gaussian
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.images.volumes import Volume, crop_volume, required
 from yoda_nb.metrics.images import psnr
-from yoda_nb.papers import SYSTEMS
-from yoda_nb.systems.models import load_model
+from yoda_nb.papers.backbones import BUDGETS, SEEDS, of_budget
+from yoda_nb.study import tables
+from yoda_nb.study.claims.backbones.sweep import KINDS, middle
+from yoda_nb.study.claims.draws import by_eye, drawing, fd_draws, fewer
+from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect, over_trainings, paired_effect
+from yoda_nb.study.sampling import progress_bar
 from yoda_nb.systems.run import Run, prepare
 from yoda_nb.systems.table import get_system
+from yoda_nb.systems.train import model_name
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
@@ -23,18 +30,43 @@ if TYPE_CHECKING:
 PAIR = ("adm", "adm-plain")
 TIMES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.98)  # u, from the image to noise
 SLICES = 4  # axial ones of each subject, around the fullest
+STEPS = 16  # of DDIM
+TRAININGS = {
+    f"{name}, {steps} steps, seed {seed}": (name, steps, seed) for name in PAIR for steps in BUDGETS for seed in SEEDS
+}
+
+
+def _images(study: Study) -> dict[str, list[Tensor]]:
+    """A DDIM sample (1,D,H,W) in [-1,1] of every subject's middle slices by every training."""
+    n, made = fewer(study, STEPS), dict[str, list[Tensor]]()
+    with progress_bar(total=len(TRAININGS) * len(study.volumes), desc="Min-SNR") as bar:
+        for label, training in TRAININGS.items():
+            settings = {"model": model_name(of_budget(*training)), "n_steps": n, "sigma": KINDS["DDIM"]}
+            for v in study.volumes:
+                made.setdefault(label, []).append(study.samples(middle(v), PAIR[0], **settings)[0])
+                bar.update()
+    return made
+
+
+def _told(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with column sampler, and which training each is: system, steps and training (seed)."""
+    known = pd.DataFrame.from_dict(TRAININGS, orient="index", columns=["system", "steps", "training"])
+    return table.join(known, on="sampler")
 
 
 def min_snr(study: Study) -> pd.DataFrame:
-    """Validation during training with and without the weight, from the model cards.
+    """Samples of trainings with and without the weight, of several lengths and seeds.
 
-    Columns system, step, psnr: of x0 at uniform times on fixed batches, dB, data range 1.
+    Score-table columns plus system, steps (of training) and training (seed).
     """
-    rows = []
-    for name in PAIR:
-        history = load_model(SYSTEMS[name].weights).card["training"]["history"]
-        rows += [{"system": name, "step": e["step"], "psnr": -10 * np.log10(e["validation"])} for e in history]
-    return pd.DataFrame(rows)
+    table = tables.score_table([middle(v) for v in study.volumes], _images(study))
+    return _told(table[table.sampler != "acquired"].reset_index(drop=True))
+
+
+def distances(study: Study) -> pd.DataFrame:
+    """Fréchet distances of the same samples with bootstrap draws over subjects: ``fd_draws``, and which training."""
+    cut = [middle(v) for v in study.volumes]
+    return _told(fd_draws(cut, _images(study), study.table("min_snr"), **drawing(study)))
 
 
 def levels(study: Study) -> pd.DataFrame:
@@ -71,4 +103,35 @@ def _thin(v: Volume) -> Volume:
     return crop_volume(v, (slice(0, v.shape[0]), slice(0, v.shape[1]), slice(first, first + SLICES)))
 
 
-TABLES = {"min_snr": min_snr, "min_snr_levels": levels}
+def min_snr_is_faster(study: Study) -> list[Effect]:
+    """K08: after a quarter and after half of the budget, samples are better in PSNR and have a lower FD.
+
+    That is what "speeds convergence" says: as good in fewer steps of training. At the whole budget nothing is asked.
+    """
+    t = study.table("min_snr")
+    t = t[t.reference == "acquired"]
+    subjects, effects = t.subject.nunique(), []
+    for steps in BUDGETS[:-1]:
+        after = f"after {steps} steps of training"
+        name = f"PSNR {after}, Min-SNR less plain"
+        effects.append(paired_effect(t[t.steps == steps], "psnr", *PAIR, ">", by="system", unit="dB", name=name))
+        effects += by_eye(study.table("min_snr_fd"), partial(_fd_over, after=after, steps=steps, subjects=subjects))
+    return effects
+
+
+def _fd_over(t: pd.DataFrame, after: str, steps: int, subjects: int) -> Effect:
+    """FD with the weight over that without, in doublings, of pairs of trainings of this length."""
+    name, each = f"FD {after}, Min-SNR over plain", []
+    for _, of in t[t.steps == steps].groupby("training"):
+        fd = of.pivot(index="draw", columns="system", values="fd")
+        ratio = np.log2(fd[PAIR[0]] / fd[PAIR[1]])
+        each.append(bootstrap_effect(name, ratio.iloc[0], ratio.iloc[1:], subjects, "<", unit="doublings"))
+    return over_trainings(each)
+
+
+TABLES = {"min_snr": min_snr, "min_snr_fd": distances, "min_snr_levels": levels}
+EFFECTS: dict[str, Callable[[Study], Sequence[Effect]]] = {"K08": min_snr_is_faster}
+NOTES = {
+    "K08": "Three pairs of trainings for each of two budgets, every one with a learning rate that rises and falls "
+    "within its steps. What is judged is 16 steps of DDIM, so what a net learned at all noise levels that they pass."
+}
