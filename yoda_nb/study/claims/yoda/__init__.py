@@ -2,6 +2,7 @@
 
 from yoda_nb.study.claims.yoda import (
     ablations,
+    ambiguity,
     averages,
     benchmark,
     divergence,
@@ -12,7 +13,7 @@ from yoda_nb.study.claims.yoda import (
     systematic,
 )
 
-_TOPICS = (samplers, perception, averages, slices, ablations, lesions, benchmark)
+_TOPICS = (samplers, perception, averages, ambiguity, slices, ablations, lesions, benchmark)
 TABLES = {name: make for topic in (*_TOPICS, divergence, systematic) for name, make in topic.TABLES.items()}
 EFFECTS = {claim: effects for topic in _TOPICS for claim, effects in topic.EFFECTS.items()}
 NOTES = {claim: note for topic in _TOPICS for claim, note in topic.NOTES.items()}

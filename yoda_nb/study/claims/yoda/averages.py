@@ -176,19 +176,8 @@ def detail_averages_out(study: Study) -> list[Effect]:
     ]
 
 
-def spread_is_noise(study: Study) -> list[Effect]:
-    """Y12: the spread has the size of the acquisition's noise and does not follow the error."""
-    t = study.table("spread")
-    by = t.groupby("subject")
-    ratio = by.spread.apply(lambda s: np.sqrt((s**2).mean())) / by.sigma.first()
-    return [
-        mean_effect("spread over samples / sigma, less 1", ratio - 1, "within", 0.25),
-        mean_effect("rank correlation of spread and true error", by["rank"].first(), "<", 0.3),
-    ]
-
-
 TABLES = {"expa": convergence, "spectra": spectra, "spread": spread}
 
 
-EFFECTS = {"Y05": expa_is_regression, "Y11": detail_averages_out, "Y12": spread_is_noise}
+EFFECTS = {"Y05": expa_is_regression, "Y11": detail_averages_out}
 NOTES: dict[str, str] = {}
