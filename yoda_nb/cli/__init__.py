@@ -60,12 +60,28 @@ def bench(
     device: Annotated[str, Option(help="cpu or cuda.")] = "cpu",
     repeats: Annotated[int, Option(help="Measurements of each kind, taken in turn.")] = 3,
     model: Annotated[str, Option(help="A shipped model, or a .safetensors file of your own.")] = "tiny-t1w-t2w-flair",
+    preset: Annotated[
+        str | None, Option(help="An untrained net of this size instead: micro, tiny, small, paper.")
+    ] = None,
+    roi: Annotated[str, Option(help="Voxels of the region of interest, AxBxC.")] = "61x54x51",
+    batch_size: Annotated[int, Option(min=1, help="Slabs at once.")] = 16,
+    memory: Annotated[bool, Option(help="Measure memory too.")] = True,
     json: Json = False,
 ) -> None:
     """Measure speed and memory against a straightforward baseline, as ratios in one run."""
     from yoda_nb.bench import format_bench, run_bench
+    from yoda_nb.errors import InputError
+    from yoda_nb.papers.yoda import PRESETS
 
-    result = run_bench(model=model, threads=threads, device=device, repeats=repeats, progress=not json)
+    sides = roi.split("x")
+    if len(sides) != 3 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise InputError(f"--roi {roi!r} is no size: give three numbers of voxels, such as 61x54x51.")
+    if preset is not None and preset not in PRESETS:
+        raise InputError(f"Preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}.")
+    net: dict = {"model": model} if preset is None else {"net_config": PRESETS[preset]}
+    a, b, c = map(int, sides)
+    how: dict = {"threads": threads, "device": device, "repeats": repeats, "memory": memory, "batch_size": batch_size}
+    result = run_bench(roi=(a, b, c), progress=not json, **how, **net)
     emit(result, json, format_bench(result))
 
 
