@@ -208,9 +208,9 @@ _schedule = cache(schedule)
 
 
 def _generator(batch: Batch, domain: str) -> torch.Generator:
-    """Noise that belongs to this batch, so that critics and generators see the same images."""
+    """Noise that belongs to this batch, so that critics and generators see the same images; drawn on its device."""
     bits = batch.eps.flatten()[:2].cpu().view(torch.int32).tolist()
-    return torch.Generator().manual_seed((bits[0] << 31 ^ bits[1] << 1 ^ (domain == "a")) & (2**63 - 1))
+    return torch.Generator(batch.eps.device).manual_seed((bits[0] << 31 ^ bits[1] << 1 ^ (domain == "a")) & (2**63 - 1))
 
 
 SYNDIFF = Method(
