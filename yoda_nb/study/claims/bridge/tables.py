@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from yoda_nb.data.looks import SCANNERS
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.process import expected
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FIRST_SEED = 1001  # of the manifest's test phantoms, here of one of two scanners
 SUBJECTS = 16  # of them in Table 2
+_STYLED = [STYLED | {"look": name} for name in SCANNERS]  # of even seeds, of odd ones
 N_EX = 2  # samples in Palette's mean
 STEPS = 50  # evaluations without correction, as many as the paper's steps of ISTA; with it, half as many steps
 ALONE = {"n_steps": STEPS, "corrections": 0, "co_predict": False}
@@ -45,7 +47,7 @@ DESIGNS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "no key, ISTA": (PURE, {"style": "", **CORRECTED}),
     "foreign key": (KEYED, {"style": "foreign", **ALONE}),
     "average key": (KEYED, {"style": "average", **ALONE}),
-    "average key, DDIM": (KEYED, {"style": "average", **ALONE, "sigma": "zero"}),  # all of the residual stays
+    "average key, residual kept": (KEYED, {"style": "average", **ALONE, "sigma": "zero"}),
     "average key, one step": (KEYED, {"style": "average", **JOINT, "n_steps": 1}),
     "average key, co-prediction": (KEYED, {"style": "average", **JOINT}),
     "average key, ISTA": (KEYED, {"style": "average", **CORRECTED}),
@@ -58,9 +60,9 @@ RIVALS = ("bridge", "Palette", f"Palette, mean of {N_EX}")  # Table 1
 
 
 def subjects(study: Study, most: int = SUBJECTS) -> list[Volume]:
-    """``own``, or ``most`` phantoms of two scanners; two in the tests' profile."""
+    """``own``, or ``most`` phantoms, of the two scanners in turn; two in the tests' profile."""
     n = min(most, study.settings.evidence) if study.profile == "tiny" else most
-    return list(study.own) or [phantom_case(seed, **STYLED) for seed in range(FIRST_SEED, FIRST_SEED + n)]
+    return list(study.own) or [phantom_case(seed, **_STYLED[seed % 2]) for seed in range(FIRST_SEED, FIRST_SEED + n)]
 
 
 def _few(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:
