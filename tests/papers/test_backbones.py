@@ -15,7 +15,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.nets.base import config_from_dict, config_to_dict, n_parameters
 from yoda_nb.nets.models import Model
 from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
-from yoda_nb.papers.backbones import BUDGETS, LONG, PAIR, PATCH, SEEDS, of_budget
+from yoda_nb.papers.backbones import BUDGETS, GAMMAS, LONG, PATCH, SEEDS, TRAINED, of_budget
 from yoda_nb.papers.backbones.continuous import CONTINUOUS, continuous_loss, levels, min_snr_weight, x0_error
 from yoda_nb.papers.backbones.slices import resize_slices
 from yoda_nb.papers.backbones.vit import DiTConfig
@@ -52,16 +52,20 @@ def test_patches_of_8_are_the_only_change():
     assert TRAININGS["dit-8-long"].config == replace(large, steps=LONG * large.steps)
 
 
-def test_trainings_of_other_lengths_and_seeds_come_in_pairs():
-    names = {of_budget(name, steps, seed) for name in PAIR for steps in BUDGETS for seed in SEEDS}
-    assert len(names) == 18 and set(PAIR) <= names <= set(TRAININGS)
-    for steps in BUDGETS:
+@pytest.mark.parametrize("name", TRAINED)
+def test_trainings_of_other_lengths_and_seeds_differ_in_the_weight_alone(name):
+    for steps in TRAINED[name]:
         for seed in SEEDS:
-            weighted, plain = (TRAININGS[of_budget(name, steps, seed)] for name in PAIR)
-            options = dict(weighted.config.options) | {"min_snr": 0.0}
-            assert replace(weighted.config, options=tuple(options.items())) == plain.config
-            assert (plain.config.steps, plain.config.seed) == (steps, seed)
-            assert plain.variant and weighted.title != plain.title
+            row, own = (TRAININGS[of_budget(one, steps, seed)] for one in (name, "adm"))
+            options = dict(own.config.options) | {"min_snr": GAMMAS[name]}
+            assert row.config == replace(own.config, options=tuple(options.items()))
+            assert (row.config.steps, row.config.seed) == (steps, seed)
+            assert row.config.warmup / steps == TRAININGS["adm"].config.warmup / BUDGETS[-1]
+
+
+def test_a_limit_that_is_never_reached_weights_by_snr():
+    snr = torch.tensor([0.01, 1.0, 2.0**14])
+    torch.testing.assert_close(min_snr_weight(snr, GAMMAS["adm-snr"]), snr / (snr + 1))
 
 
 class Answer(nn.Module):

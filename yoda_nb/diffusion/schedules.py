@@ -87,7 +87,8 @@ def shifted_cosine_log_snr(u: Tensor) -> Tensor:
 def sigmoid_log_snr(u: Tensor, tau: float, end: float = 3.0) -> Tensor:
     """alpha^2 = (sigmoid(e / tau) - sigmoid(e u / tau)) / (sigmoid(e / tau) - 1/2).
 
-    Jabri et al. 2023 with start 0 and end e, which seed 001, App. A, leaves open.
+    Jabri et al. 2023 with start 0 and end e, which seed 001, App. A, leaves open: its authors' code has the same 0
+    and 3, but takes the right-hand side for alpha, so that noise prevails still longer.
     """
     a = end / tau
     # sigmoid(-x) = 1 - sigmoid(x) keeps its digits where sigmoid(x) is close to 1

@@ -185,12 +185,13 @@ NOTES = {
     "K02": "The paper's steps are judged up to 128; it goes on to 1000.",
     "K03": "From 16 to 128 steps of DDPM; the paper goes on to 1000.",
     "K04": "Where the sigmoids sit at their limit a step changes nothing, so those steps are skipped: of 128, those of "
-    "tau = 0.1 leave 47 and those of tau = 0.008 five. Start 0 and end 3 of the sigmoid are not in the paper.",
-    "K06": "Operations counted at the paper's sizes are two to a hundred times those of its Table 2, in another order: "
-    "these U-Nets also work at full resolution, and their attention, half of ADM's operations, is laid out "
-    "otherwise than in the authors' nets. So no order of operations is judged. On a CPU the order of throughput is "
-    "the paper's all the same; there ADM is slowest by far, and U-ViT, which the paper finds as slow as ADM, is not "
-    "judged.",
+    "tau = 0.1 leave 47 and those of tau = 0.008 five. Start 0 and end 3 of the sigmoid are those of the authors' "
+    "code, which takes it for alpha; here, as Jabri et al., it is alpha squared.",
+    "K06": "No order of operations is judged: those counted at the paper's sizes are two to a hundred times its Table "
+    "2's, in another order. A single 3 x 3 convolution of 128 channels at 256 x 256 takes 19 GFLOP, the paper's whole "
+    "U-Net 3; and half of ADM's operations here are attention among all voxels of a slice at two of three levels, "
+    "where the authors' code attends within rows, at all three. On a CPU the order of throughput is the paper's all "
+    "the same; there ADM is slowest by far, and U-ViT, which the paper finds as slow as ADM, is not judged.",
     **patches.NOTES,
     **convergence.NOTES,
 }
