@@ -41,9 +41,13 @@ def homogenise_slices(
     over voxels inside the mask in both, plus ``penalty`` times the mean squared parameter
     (III-D), with Adam, which needs fewer steps than the paper's plain gradient descent.
 
-    Neighbours differ by anatomy too, and removing all contrast would remove that: with the
-    paper's penalty of 0.01, on intensities in [0,1], the error to the truth grew tenfold on
-    phantoms of 4 mm. With 10 it fell for slice gains of 2 to 10 % at 2 and at 4 mm.
+    Neighbours differ by anatomy too, and a weak penalty lets the correction remove that: the paper prints
+    0.01 and its code has 0.02, on intensities in [0,1], of a mask that is eroded first and without slices
+    that are thin in it. On two phantoms of 3 mm with slice gains of 5 % the root mean square error, 0.027
+    and 0.028, became 0.018 and 0.021 with 10, and 0.29 to 0.35 with 0.02 and 0.01; in the eroded mask
+    without slices of less than a fifth of the largest 0.020 with 10, 0.014 and 0.017 with 1, and still
+    0.15 to 0.18 with 0.02 and 0.01. With 10 and the whole mask, ``homogenise`` of a system, it also
+    fell for gains of 2 to 10 % at 2 and at 4 mm. Another penalty or mask is for this function's caller.
     """
     if x.shape[1 + axis] < 2:
         return x.clone()
