@@ -98,7 +98,7 @@ def steps_lower_fd(study: Study) -> list[Effect]:
 def steps_do_not_help_intensity(study: Study) -> list[Effect]:
     """K03: from the fewest to the most steps no gain beyond what counts as none, on sixteen subjects (Fig. 4)."""
     t = _acquired(study)
-    first, last = min(t[t.kind == "DDPM"].n_steps), _most(t)
+    first, last = min(t[(t.kind == "DDPM") & (t.schedule == "")].n_steps), _most(t)
     effects = []
     for name in BACKBONES:
         pair = _label(name, "DDPM", last), _label(name, "DDPM", first)
