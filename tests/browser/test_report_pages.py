@@ -68,7 +68,7 @@ def site(tmp_path_factory) -> Path:
 
 # pandas leaves the corner of its tables empty, as print does
 RULES = {"rules": {"empty-table-header": {"enabled": False}}}
-PAGES = ("index.html", "01_first.html", "02_second.html", "claims.html", "made.html")
+PAGES = ("index.html", "01_first.html", "02_second.html", "reproduces.html", "claims.html", "made.html")
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -273,6 +273,8 @@ def test_claims_say_what_they_rest_on(monkeypatch):
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines if line[:1] == "Y"] == ["Y02", "Y20"]
     assert sum(line.startswith("     Shipped evidence (") for line in lines) == 2
+    assert sum(line.startswith(("     Rule of commit ", "     Rule not on record")) for line in lines) == 2
+    assert "     Over subjects (n) and no trained model." in lines, "a law has none"
     assert lines[-1] == "2 of 2 verdicts rest on shipped evidence; --fresh computes it anew"
     (first, second) = json.loads(call("claims", "Y02", "Y20", "--json").stdout)
     assert first["shipped"] == ["rician"] and second["basis"].startswith("Shipped evidence (")

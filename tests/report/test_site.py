@@ -79,6 +79,7 @@ def test_pages_ask_for_nothing_and_describe_every_image(site):
         "claims.html",
         "index.html",
         "made.html",
+        "reproduces.html",
     ]
     for path in pages:
         page = Page(path)

@@ -15,6 +15,7 @@ from yoda_nb.report.front import front_explorer, front_figure, question
 from yoda_nb.report.ledger import by_paper, by_verdict, claims_json, gather_claims, legend, share, tally, warnings
 from yoda_nb.report.memory import in_gib
 from yoda_nb.report.pages import notebook_title, page_cells, render_page
+from yoda_nb.report.plain import TITLE, by_answer
 from yoda_nb.report.provenance import commit, machine, versions
 from yoda_nb.report.story import sentences
 from yoda_nb.study.bank import write_atomic
@@ -50,6 +51,8 @@ def write_site(runs: Sequence[Run], out: Path, started: float, peak: int | None 
         "warnings": warnings(found),
     }
     write_atomic(out / "claims.html", render_page("claims.html.j2", **common, **told, here="claims", title="Claims"))
+    plain = render_page("plain.html.j2", **common, **told, answers=by_answer(found), here="reproduces", title=TITLE)
+    write_atomic(out / "reproduces.html", plain)
     facts = _facts(runs, time.monotonic() - started, peak)
     page = render_page(
         "made.html.j2",

@@ -14,7 +14,7 @@ import pandas as pd
 from yoda_nb.data.places import CLAIMS
 from yoda_nb.errors import InputError
 from yoda_nb.papers import PAPERS as MODULES
-from yoda_nb.study.claims import rules, scans
+from yoda_nb.study.claims import origins, rules, scans
 from yoda_nb.study.claims.evidence import PAPERS, Study, basis, outdated, shipped_tables
 from yoda_nb.study.claims.undecided import UNDECIDED
 from yoda_nb.study.claims.verdicts import INCONCLUSIVE, Effect, combined
@@ -86,6 +86,8 @@ class Finding:
             "ruled": self.ruled,
             "basis": self.basis,
             "shipped": list(self.tables),
+            "made": origins.made(self.tables),
+            "trainings": origins.trainings(self.tables),
             "stale": list(self.stale),
             "on_scans": self.on_scans and {k: self.on_scans.document()[k] for k in ("verdict", "effects", "basis")},
         }

@@ -1,0 +1,34 @@
+"""From where a verdict is: dates of the shipped tables behind it, and how often each model behind them was trained."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from yoda_nb.study.claims.evidence import index
+
+SEEDED = re.compile(r"^(ablations/.+)-\d+$")  # models whose name ends in the seed of their training
+EYES = ("features", "segmenter")  # beginnings of nets that look at images and translate none
+
+
+def made(tables: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Commit and date of each shipped table."""
+    return {name: {k: str(index()[name].get(k, "")) for k in ("commit", "date")} for name in tables}
+
+
+def trainings(tables: Iterable[str]) -> dict[str, int]:
+    """Model behind these shipped tables, without its seed -> with how many trainings it takes part."""
+    models = {model for name in tables for model in index()[name].get("weights", {}) if not model.startswith(EYES)}
+    return dict(sorted(Counter(SEEDED.sub(r"\1", model) for model in models).items()))
+
+
+def trained_words(found: Mapping[str, int]) -> str:
+    """Trainings in words: "one training of each model", "3 trainings of each model", "no trained model"."""
+    counts = sorted(set(found.values()))
+    if not counts:
+        return "no trained model"
+    of = "the model" if len(found) == 1 else "each model"
+    if counts == [1]:
+        return f"one training of {of}"
+    return f"{' to '.join(str(n) for n in {counts[0]: 0, counts[-1]: 0})} trainings of {of}"
