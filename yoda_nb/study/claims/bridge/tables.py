@@ -99,8 +99,7 @@ def rivals(study: Study) -> pd.DataFrame:
     ours = get_system("bbdm", **_few(study, {})).evaluations
     one = get_system("palette", **_few(study, PALETTE)).evaluations
     cost = dict(zip(RIVALS, (ours, one, N_EX * one), strict=True))
-    table = _table(study.volumes, lambda v: rival_images(study, v), cost)
-    return table.drop(columns=["scanner", "look", "mixing"])
+    return _table(study.volumes, lambda v: rival_images(study, v), cost)
 
 
 def rival_images(study: Study, v: Volume) -> dict[str, Tensor]:
@@ -120,24 +119,28 @@ def _table(
             scores = tables.score_table([v], {label: [image] for label, image in made.items()})
             known = made | ({} if v.target is None else {"acquired": v.target})
             looks = both_looks(v) if scanner_of(v) else None
-            about = pd.DataFrame([{"sampler": label, **_slices(v, image, looks)} for label, image in known.items()])
-            parts.append(scores.merge(about, on="sampler").assign(scanner=scanner_of(v)))
+            about = [{"sampler": label} | _slices(v, image) | _looks(v, image, looks) for label, image in known.items()]
+            parts.append(scores.merge(pd.DataFrame(about), on="sampler"))
             bar.update()
     table = pd.concat(parts, ignore_index=True)
     return table.assign(nrmse=np.sqrt(table.mse), evaluations=table.sampler.map(cost))
 
 
-def _slices(v: Volume, image: Tensor, looks: tuple[Tensor, Tensor] | None) -> dict[str, float]:
+def _slices(v: Volume, image: Tensor) -> dict[str, Any]:
     rest = residual(image, required(v, "target" if v.clean is None else "clean"), v.mask)
     own = histogram(required(v, "target"), v.mask)
-    share = slice_looks(image, looks, v.mask).look if looks else pd.Series([np.nan])
     return {
-        "look": float(share.mean()),
-        "mixing": float(share.std()),
         "unevenness": unevenness(rest, v.mask),
         "jumps": slice_inconsistency(rest, v.mask, AXIAL),
         "style": float(distances(own, histogram(image, v.mask)[None])[0]),
     }
+
+
+def _looks(v: Volume, image: Tensor, looks: tuple[Tensor, Tensor] | None) -> dict[str, Any]:
+    if looks is None:
+        return {}
+    share = slice_looks(image, looks, v.mask).look
+    return {"scanner": scanner_of(v), "look": float(share.mean()), "mixing": float(share.std())}
 
 
 def repeats(study: Study) -> pd.DataFrame:

@@ -52,6 +52,8 @@ def blocked(table: pd.DataFrame, metric: str, a: str, b: str, rule: str, margin:
 
 def _designs(study: Study) -> pd.DataFrame:
     table = study.table("bridges")
+    if "scanner" not in table:  # of subjects of one's own
+        table = table.assign(scanner="", mixing=np.nan)
     return table[table.reference == "acquired"]
 
 
