@@ -79,8 +79,9 @@ def fit(
         bar = tqdm(
             range(first, last), initial=first, total=config.steps, desc="train", mininterval=5, disable=rank != 0
         )
-        for step, batch in zip(bar, batches(pool, config, range(first, last), rank, loaders), strict=True):
-            losses.append(_step(wrapped, state, batch.to(device), config, step))
+        drawn = batches(pool, config, range(first, last), rank, device=device, loaders=loaders)
+        for step, batch in zip(bar, drawn, strict=True):
+            losses.append(_step(wrapped, state, batch, config, step))
             done, stopped = step + 1, any_process(bool(requests))
             if done % checkpoint_every and done != last and not stopped:
                 continue
@@ -116,7 +117,7 @@ def validation_loss(nets: Mapping[str, nn.Module], pool: Sequence[Item], config:
     device = next(nets["net"].parameters()).device
     measure = config.method.validation
     with _autocast(device, config):
-        losses = [measure(nets, draw_batch(pool, config, i, rank=10**6).to(device), config) for i in range(8)]
+        losses = [measure(nets, draw_batch(pool, config, i, 10**6, device), config) for i in range(8)]
     return float(torch.stack(losses).mean())
 
 
@@ -140,7 +141,9 @@ def _start(config: TrainConfig, device, initial, out, data: str) -> tuple[dict, 
     state: dict[str, Any] = {"nets": nets, "ema": ema}
     for k, player in enumerate(config.method.players):
         weights = [p for name in player.nets for p in nets[name].parameters()]
-        state[f"optimiser{k}"] = torch.optim.Adam(weights, lr=config.lr, betas=config.betas)
+        state[f"optimiser{k}"] = torch.optim.Adam(
+            weights, lr=config.lr, betas=config.betas, fused=device.type == "cuda" or None
+        )
         state[f"scaler{k}"] = torch.amp.GradScaler(device.type, enabled=fp16)
     return state, *load_checkpoint(out, state, config, data)
 

@@ -14,7 +14,7 @@ from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.images.volumes import Volume, required
-from yoda_nb.papers.yoda.ablations import ABLATIONS, FINE, MANY, SEEDS, model_name
+from yoda_nb.papers.yoda.ablations import ABLATIONS, FINE, MANY, MORE, SEEDS, model_name
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws, fewer, label_noise
 from yoda_nb.study.sampling import progress_bar
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 N_EX = 4  # Tables V and VI
 FULL_STEPS = 30  # without truncation, quadratic times: the cosine schedule and noise prediction
 LEVEL_STEPS = 50  # enough steps for a sample to carry all of its noise
-LEVELS = {0.01: "quiet", 0.02: "low-noise", 0.04: "base", 0.06: "high-noise"}  # noise of the acquisition -> model
+LEVELS = {0.02: "low-noise", 0.04: "base", 0.06: "high-noise"}  # noise of the acquisition -> model
 FINE_SEEDS = range(1001, 1007)  # of fine phantoms
 TRUNCATED = 16  # subjects of the equivalence of truncation
+SCHEDULES = ("v", "cosine")
 TARGETS = {"v": "base", "x0": "x0", "eps": "eps", "cosine": "cosine", "T = 1": "regression-only"}
 
 
 def _each(
-    volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int] = MANY
+    volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int] = SEEDS
 ) -> Iterator[tuple[Volume, str, int, str]]:
     """Every (subject, label, seed of training, model), with a bar."""
     todo = [
@@ -60,18 +61,18 @@ def slabs(study: Study) -> pd.DataFrame:
     Score-table columns plus training (seed), slices (1 or 5), views ("one": axial, "three") and
     inconsistency: jumps of the error's mean between adjacent axial slices, [0,1] scale.
     """
-    return _slabs(study, study.volumes, "slabs", {"1": "single-slice", "5": "base"}, SEEDS)
+    return _slabs(study, study.volumes, "slabs", {"1": "single-slice", "5": "base"})
 
 
 def fine_slabs(study: Study) -> pd.DataFrame:
     """The same of models and phantoms of 1.5 mm, cubes of 96 mm in the middle of the head: columns as of ``slabs``."""
     seeds = FINE_SEEDS[: study.settings.evidence]
     volumes = list(study.own) or [phantom_case(seed, spacing=FINE) for seed in seeds]
-    return _slabs(study, volumes, "fine_slabs", {"1": "fine-single-slice", "5": "fine"})
+    return _slabs(study, volumes, "fine_slabs", {"1": "fine-single-slice", "5": "fine"}, MANY)
 
 
 def _slabs(
-    study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int] = MANY
+    study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int] = SEEDS
 ) -> pd.DataFrame:
     n_steps, parts = study.settings.n_steps, []
     for v, slices, seed, model in _each(volumes, name, models, seeds):
@@ -107,14 +108,19 @@ def targets(study: Study) -> pd.DataFrame:
 
 
 def long_targets(study: Study) -> pd.DataFrame:
-    """The same of ten times the slabs, without the cosine schedule: columns as of ``targets``."""
-    return _targets(study, "long_targets", {label: f"{TARGETS[label]}-long" for label in ("v", "x0", "eps", "T = 1")})
+    """The same of v, x0 and T = 1 at ten times the slabs: columns as of ``targets``."""
+    return _targets(study, "long_targets", {label: f"{TARGETS[label]}-long" for label in ("v", "x0", "T = 1")})
 
 
-def _targets(study: Study, name: str, models: dict[str, str]) -> pd.DataFrame:
+def linear_cosine(study: Study) -> pd.DataFrame:
+    """The two schedules again, by six trainings each that no other table knows: columns as of ``targets``."""
+    return _targets(study, "linear_cosine", {label: TARGETS[label] for label in SCHEDULES}, MORE)
+
+
+def _targets(study: Study, name: str, models: dict[str, str], seeds: Sequence[int] = SEEDS) -> pd.DataFrame:
     parts = [
         _scored(v, target_images(study, v, label, model), model=label, training=seed)
-        for v, label, seed, model in _each(study.volumes, name, models)
+        for v, label, seed, model in _each(study.volumes, name, models, seeds)
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -127,7 +133,7 @@ def truncation(study: Study) -> pd.DataFrame:
         "full": {"n_steps": n if study.profile == "tiny" else 4 * (n - 1) + 1, "jump_to": None},
     }
     parts = []
-    for v, _, seed, model in _each(study.more(TRUNCATED), "truncation", {"v": "base"}, SEEDS):
+    for v, _, seed, model in _each(study.more(TRUNCATED), "truncation", {"v": "base"}):
         draw = partial(study.samples, v, "yoda-diffusion", model=model, times="even")
         parts += [_scored(v, {"diffusion": draw(**how)[0]}, path=path, training=seed) for path, how in paths.items()]
     return pd.concat(parts, ignore_index=True)
@@ -138,9 +144,9 @@ def schedules(study: Study) -> pd.DataFrame:
 
     ``fd_draws`` columns plus model, training and sampler.
     """
-    scores, parts = study.table("targets"), []
-    for label in ("v", "cosine"):
-        for seed in ABLATIONS[TARGETS[label]].seeds:
+    scores, parts = study.table("linear_cosine"), []
+    for label in SCHEDULES:
+        for seed in MORE:
             each = [target_images(study, v, label, model_name(TARGETS[label], seed)) for v in study.volumes]
             images = {sampler: [one[sampler] for one in each] for sampler in each[0]}
             own = scores[(scores.model == label) & (scores.training == seed)]
@@ -154,9 +160,8 @@ def schedules(study: Study) -> pd.DataFrame:
 def noise_levels(study: Study) -> pd.DataFrame:
     """Noise of samples of models trained on acquisitions of three noise levels (IV-A).
 
-    Columns subject, sigma, acquired, sampler ("regression" | "diffusion" | "acquired"), noise: white-matter noise
-    with the anatomy's share taken out, and error: root mean square difference to the truth inside the brain,
-    all on the [0,1] scale.
+    Columns subject, sigma, acquired, sampler, noise: white-matter noise with the anatomy's share
+    taken out, [0,1] scale.
     """
     rows = []
     for sigma, name in LEVELS.items():
@@ -166,7 +171,6 @@ def noise_levels(study: Study) -> pd.DataFrame:
             images = {
                 "regression": study.samples(v, "yoda-regression", model=model)[0],
                 "diffusion": study.samples(v, "yoda-diffusion", model=model, n_steps=fewer(study, LEVEL_STEPS))[0],
-                "acquired": required(v, "target"),
             }
             rows += [
                 {
@@ -175,7 +179,6 @@ def noise_levels(study: Study) -> pd.DataFrame:
                     "acquired": label_noise(v, required(v, "target")),
                     "sampler": label,
                     "noise": label_noise(v, image),
-                    "error": float((image - required(v, "clean"))[v.mask].square().mean().sqrt() / 2),
                 }
                 for label, image in images.items()
             ]
@@ -188,6 +191,7 @@ TABLES = {
     "fine_slabs": fine_slabs,
     "targets": targets,
     "long_targets": long_targets,
+    "linear_cosine": linear_cosine,
     "truncation": truncation,
     "schedules": schedules,
 }
