@@ -18,7 +18,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, conform
 from yoda_nb.metrics.downstream import dice
 from yoda_nb.metrics.segmentation import lesion_probability, load_segmenter, save_segmenter, segment
-from yoda_nb.metrics.segmentation.net import build_segmenter
+from yoda_nb.metrics.segmentation.net import SEGMENTERS, build_segmenter
 from yoda_nb.metrics.segmentation.training import SegmenterConfig, acquired_phantom, draw_slabs, fit_segmenter
 from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.systems.models import shipped_models
@@ -40,16 +40,15 @@ def test_the_shipped_segmenter_finds_the_lesions_of_an_acquired_image(phantom):
     assert segment(phantom.target, phantom, threshold=0.99).sum() < found.sum()
 
 
-def test_the_shipped_weights_are_small_and_their_card_tells_where_they_come_from():
-    path = WEIGHTS / "segmenter.safetensors"
-    assert path.stat().st_size < 1.5e6
-    card = load_segmenter().card
-    assert (
-        "no synthetic image" in card["training"]["data"] and card["training"]["command"] == "yoda-nb rebuild segmenter"
-    )
+@pytest.mark.parametrize(("spacing", "name"), SEGMENTERS.items())
+def test_the_shipped_weights_are_small_and_their_card_tells_where_they_come_from(spacing, name):
+    assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 1.5e6
+    card = load_segmenter(name).card
+    assert "no synthetic image" in card["training"]["data"] and card["spacing_mm"] == spacing
+    assert card["training"]["command"].startswith("yoda-nb rebuild segmenter") and f"{spacing:g} mm" in card["title"]
     assert {"seed", "steps", "seconds", "machine"} <= card["training"].keys()
     assert {"intended_use", "limits", "licence", "metrics", "sha256"} <= card.keys()
-    assert "segmenter" not in shipped_models(), "not a denoiser"
+    assert name not in shipped_models(), "not a denoiser"
 
 
 def test_another_voxel_size_is_segmented_at_the_segmenters_and_brought_back(phantom):
@@ -137,7 +136,8 @@ def test_training_subjects_are_of_the_voxel_size_that_is_asked_for():
     assert 3 * coarse.lesions.sum() < fine.lesions.sum(), "the same lesions, of eight times the voxels"
 
 
-def test_the_command_that_the_card_names_is_there():
-    _, *words = load_segmenter().card["training"]["command"].split()
+@pytest.mark.parametrize("name", SEGMENTERS.values())
+def test_the_command_that_the_card_names_is_there(name):
+    _, *words = load_segmenter(name).card["training"]["command"].split()
     done = CliRunner().invoke(app, [*words, "--help"])
     assert done.exit_code == 0 and "Train the lesion segmenter" in done.output
