@@ -211,7 +211,11 @@ def batches(
 ) -> Iterator[Batch]:
     """The batches of these steps in their order, drawn here or ahead of time by ``loaders`` processes."""
     draws = _Draws(pool, config, steps, rank)
-    each = DataLoader(draws, batch_size=None, num_workers=loaders, prefetch_factor=4) if loaders else draws
+    each = iter(
+        DataLoader(draws, None, num_workers=loaders, prefetch_factor=4)
+        if loaders
+        else map(draws.__getitem__, range(len(draws)))
+    )
     return (made(drawn, config, torch.device(device)) for drawn in each)
 
 
@@ -228,7 +232,7 @@ class _Draws(Dataset):
         return len(self.steps)
 
     def __getitem__(self, k: int) -> Drawn:
-        return draw(self.pool, self.config, self.steps[k], self.rank)  # a range ends by IndexError
+        return draw(self.pool, self.config, self.steps[k], self.rank)
 
 
 def _weight(masks: Tensor, config: TrainConfig) -> Tensor:

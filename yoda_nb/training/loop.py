@@ -124,8 +124,12 @@ def validation_loss(nets: Mapping[str, nn.Module], pool: Sequence[Item], config:
 def _wrapped(net: nn.Module, device: torch.device, config: TrainConfig) -> nn.Module:
     if dist.is_initialized():
         return nn.parallel.DistributedDataParallel(net)
-    alone = device.type == "cuda" and len(config.method.build(config)) == 1
-    return Graphed(net) if alone else net
+    return Graphed(net) if _graphs(device, config) else net
+
+
+def _graphs(device: torch.device, config: TrainConfig) -> bool:
+    """Whether a GPU trains one net alone, of one loss."""
+    return device.type == "cuda" and len(config.method.players) == 1 == len(config.method.players[0].nets)
 
 
 def _start(config: TrainConfig, device, initial, out, data: str) -> tuple[dict, int, float]:
@@ -174,8 +178,8 @@ def _step(nets: Mapping[str, nn.Module], state: dict, batch: Batch, config: Trai
 
 def _autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
     dtype = autocast_dtype(device) if config.half else None
-    cached = device.type != "cuda"  # a graph casts its weights itself
-    return torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=cached)
+    # a graph casts its weights itself
+    return torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=not _graphs(device, config))
 
 
 def _default_device() -> str:

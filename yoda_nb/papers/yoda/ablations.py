@@ -122,5 +122,5 @@ def _train(name: str, seed: int, *, out: Path, weights: Path, device: str | None
 @cache
 def _phantoms(look: tuple[tuple[str, Any], ...], workers: int) -> tuple[list[Volume], list[Volume]]:
     """What all rows of one look train on and are validated with."""
-    make = partial(training_phantoms, workers=workers, **dict(look))
-    return make(N_PHANTOMS), make(8, first_seed=VALIDATION_SEEDS)
+    how: dict[str, Any] = {"workers": workers, **dict(look)}
+    return training_phantoms(N_PHANTOMS, **how), training_phantoms(8, first_seed=VALIDATION_SEEDS, **how)

@@ -1,6 +1,6 @@
 """Evidence on adversarial diffusion from unpaired data (seed 002): scores, projectors, seconds, spread.
 
-What the verdicts compare was trained 20 times as long as the rows of the table of systems ("-long"). Those
+What the verdicts compare was trained 12.5 times as long as the rows of the table of systems ("-long"). Those
 weights are not in the package, and a row whose model is not there is left out of a table.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 SYNDIFF, PAIRED, GAN, DDPM, SHORT = "SynDiff", "SynDiff, paired", "cycle GAN", "DDPM", "SynDiff, short"
-# label -> system, training: what the verdicts compare (Table II-IV and VIII), trained 20 times as long as a row
+# label -> system, training: what the verdicts compare (Table II-IV and VIII), trained 12.5 times as long as a row
 RIVALS = {
     SYNDIFF: ("syndiff", "syndiff-long"),
     GAN: ("cyclegan", "cyclegan-long"),

@@ -169,13 +169,13 @@ EFFECTS = {
     "S06": samples_agree,
 }
 _TRAINED = (
-    "One training of each, of 20 times the slabs of the table of systems, 3200 updates where the paper makes 125,000."
+    "One training of each, of 12.5 times the slabs of the table of systems, 2000 updates where the paper makes 125,000."
 )
 NOTES: dict[str, str] = {
     "S01": f"{_TRAINED} SynDiff must first beat the training targets' mean and the best straight line through T1w and "
     "T2w, which is fitted on pairs: else nothing is said of the rivals. UNIT, MUNIT, AttGAN, SAGAN and UNIT-DDPM, "
     "which the paper also beats, are not in this project. The DDPM takes 100 of its 1000 steps here.",
-    "S02": "One training of each, of 20 times the slabs of the table of systems, in 6400 updates. In a twentieth of "
+    "S02": "One training of each, of 12.5 times the slabs of the table of systems, in 4000 updates. In a twelfth of "
     "that the discriminators hardly left chance, and the extractors disagreed.",
     "S03": "One training each, of the short budget (1000 updates of 16 slabs): after it four undecided discriminators "
     "would give the generators a loss of 4 ln 2 = 2.77, and SynDiff's ends near 2.9. It says what parts are worth "
