@@ -10,7 +10,8 @@ import torch
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.papers.yoda import PRESETS
 from yoda_nb.systems.run import translate
-from yoda_nb.training.batches import TrainConfig, batches, make_pool
+from yoda_nb.training.batches import TrainConfig, make_pool
+from yoda_nb.training.draws import batches
 from yoda_nb.training.graphs import Graphed
 from yoda_nb.training.loop import fit
 

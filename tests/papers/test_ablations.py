@@ -17,7 +17,8 @@ from yoda_nb.papers.yoda import ablations
 from yoda_nb.papers.yoda.ablations import ABLATIONS, LOOK, model_name, train_ablations
 from yoda_nb.systems.models import load_model, shipped_models
 from yoda_nb.systems.run import translate
-from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
+from yoda_nb.training.batches import TrainConfig, make_pool
+from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.recipes import train_model
 
 ALL = [(name, seed) for name, row in ABLATIONS.items() for seed in row.seeds]

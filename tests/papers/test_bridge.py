@@ -21,7 +21,8 @@ from yoda_nb.papers.bridge.path import brownian
 from yoda_nb.papers.bridge.process import style_histogram
 from yoda_nb.systems.models import load_model
 from yoda_nb.systems.run import translate
-from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
+from yoda_nb.training.batches import TrainConfig, make_pool
+from yoda_nb.training.draws import draw_batch
 
 T = 40
 

@@ -19,7 +19,8 @@ from yoda_nb.papers.syndiff.method import SYNDIFF as METHOD
 from yoda_nb.papers.syndiff.method import diffuse, projected
 from yoda_nb.papers.syndiff.nets import BoundedUNetConfig, HalfUNetConfig, ResNetConfig
 from yoda_nb.systems.train import model_name
-from yoda_nb.training.batches import draw_batch, make_pool
+from yoda_nb.training.batches import make_pool
+from yoda_nb.training.draws import draw_batch
 
 
 @pytest.fixture(scope="module")

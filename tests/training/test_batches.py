@@ -10,7 +10,8 @@ from scipy import ndimage
 
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
-from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
+from yoda_nb.training.batches import TrainConfig, make_pool
+from yoda_nb.training.draws import draw_batch
 
 NET = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
 

@@ -20,8 +20,9 @@ from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
-from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
+from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.denoising import diffusion_loss
+from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import _start, fit, learning_rate, validation_loss
 
 NET = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)

@@ -13,8 +13,9 @@ from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.nets.unet import UNetConfig
 from yoda_nb.papers import TRAININGS
-from yoda_nb.training.batches import TrainConfig, draw_batch, make_pool
+from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.denoising import DIFFUSION, REGRESSION, masked_mean, middle_of, regression_loss
+from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import _start, _step, fit
 from yoda_nb.training.method import Method, Player
 

@@ -21,8 +21,9 @@ from tqdm.auto import tqdm
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.base import autocast_dtype
-from yoda_nb.training.batches import Batch, Item, TrainConfig, batches, data_hash, draw_batch, make_pool
+from yoda_nb.training.batches import Batch, Item, TrainConfig, data_hash, make_pool
 from yoda_nb.training.checkpoints import load_checkpoint, save_checkpoint
+from yoda_nb.training.draws import batches, draw_batch
 from yoda_nb.training.graphs import Graphed
 from yoda_nb.training.processes import any_process, process_group, stop_requests
 
