@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 
 from yoda_nb.data.phantom import phantom_case
+from yoda_nb.papers import TRAININGS
 from yoda_nb.papers.yoda import PRESETS
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import TrainConfig, make_pool
@@ -88,3 +90,18 @@ def test_batches_drawn_ahead_are_the_same(volume):
     assert len(here) == len(ahead) == 3
     for a, b in zip(here, ahead, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+
+
+@needs_cuda
+def test_players_by_graphs_are_players(volume, exact, monkeypatch):
+    row = TRAININGS["syndiff"].config
+    config = replace(row, steps=8, batch_size=4, window=32, warmup=2, half=False)
+    other = phantom_case(4, spacing=6.0, shape=(32, 32, 32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # refused to record
+        warnings.filterwarnings("ignore", message=".*AccumulateGrad")
+        recorded = fit([volume, other], config, device="cuda")
+    monkeypatch.setattr("yoda_nb.training.loop._recorded", lambda *given: [])
+    plain = fit([volume, other], config, device="cuda")
+    for a, b in zip(recorded.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=5e-3)

@@ -73,6 +73,7 @@ class Batch:
     fractions: Tensor  # (N,) in [0,1): continuous time is (times + fractions) / T
     source_weight: Tensor  # (N,1,A,B): as ``weight``, of the sources' mask where subjects differ
     keys: Tensor = field(default_factory=lambda: torch.zeros(0))  # (N,3,bins) style keys of nets that take them
+    noise: Tensor = field(default_factory=lambda: torch.zeros(0))  # (N,K) further normal numbers, as the method asks
 
 
 @dataclass(frozen=True)

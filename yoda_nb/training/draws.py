@@ -75,6 +75,7 @@ def made(drawn: Drawn, config: TrainConfig, device: torch.device) -> Batch:
         fractions=torch.rand(n, generator=generator, device=device),
         source_weight=_weight(drawn.source_mask.to(device), config),
         keys=drawn.keys.to(device),
+        noise=torch.randn(n, config.method.noise(config), generator=generator, device=device),
     )
 
 

@@ -1,11 +1,17 @@
-"""A small net on a large GPU waits for its launches: forward and backward as CUDA graphs, replayed."""
+"""A small net on a large GPU waits for its launches: what a step does, recorded as CUDA graphs and replayed."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from yoda_nb.training.batches import Batch
+
+WARM = 3  # calls before recording, in which constants settle on the device
 
 
 class Graphed(nn.Module):
@@ -53,3 +59,58 @@ class _Twin(nn.Module):
 
     def forward(self, slabs: Tensor, times: Tensor) -> Tensor:
         return self.net(slabs, times)
+
+
+class Recorded:
+    """One player's loss and gradients: ``loss(nets, batch)`` and its backward, recorded after WARM calls.
+
+    For losses of many nets, which draw nothing, ask the GPU nothing and see batches of one shape. Returns the loss;
+    gradients are in the weights. What cannot be recorded is computed as it is, with a warning.
+    """
+
+    def __init__(self, loss: Callable[[Mapping[str, nn.Module], Batch], Tensor], weights: Sequence[nn.Parameter]):
+        self.loss, self.weights = loss, list(weights)
+        self.calls, self.refused = 0, ""
+        self.graph: Any = None
+        self.batch: Batch | None = None
+        self.found = torch.zeros(())
+
+    def __call__(self, nets: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        self.calls += 1
+        if self.graph is None and self.calls > WARM and not self.refused and batch.target.is_cuda:
+            self._record(nets, batch)
+        if self.graph is None:
+            return self._eager(nets, batch)
+        assert self.batch is not None
+        for mine, given in zip(vars(self.batch).values(), vars(batch).values(), strict=True):
+            mine.copy_(given)
+        self.graph.replay()
+        return self.found.clone()
+
+    def _eager(self, nets: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+        for p in self.weights:
+            p.grad = None
+        loss = self.loss(nets, batch)
+        loss.backward()
+        return loss.detach()
+
+    def _record(self, nets: Mapping[str, nn.Module], batch: Batch) -> None:
+        self.batch = Batch(**{k: v.clone() for k, v in vars(batch).items()})
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # as PyTorch asks for
+            for _ in range(WARM):
+                self._eager(nets, self.batch)
+        torch.cuda.current_stream().wait_stream(aside)
+        for p in self.weights:
+            p.grad = None
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                loss = self.loss(nets, self.batch)
+                loss.backward()
+        except RuntimeError as error:
+            self.refused = str(error)
+            warnings.warn(f"A step is not recorded and runs as it is: {self.refused.splitlines()[0]}", stacklevel=2)
+            return
+        self.graph, self.found = graph, loss.detach()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import cos, isfinite, pi
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from yoda_nb.nets.base import autocast_dtype
 from yoda_nb.training.batches import Batch, Item, TrainConfig, data_hash, make_pool
 from yoda_nb.training.checkpoints import load_checkpoint, save_checkpoint
 from yoda_nb.training.draws import batches, draw_batch
-from yoda_nb.training.graphs import Graphed
+from yoda_nb.training.graphs import Graphed, Recorded
+from yoda_nb.training.method import Player
 from yoda_nb.training.processes import any_process, process_group, stop_requests
 
 
@@ -74,6 +76,7 @@ def fit(
         state, first, seconds = _start(config, device, initial, out, data)
         ema = state["ema"]
         wrapped = {k: _wrapped(net, device, config) for k, net in state["nets"].items()}
+        recorded = _recorded(state, config, device)
         last = config.steps if stop_after is None else min(config.steps, first + stop_after)
 
         begun, losses, done, stopped = time.monotonic() - seconds, [], first, False
@@ -82,7 +85,7 @@ def fit(
         )
         drawn = batches(pool, config, range(first, last), rank, device=device, loaders=loaders)
         for step, batch in zip(bar, drawn, strict=True):
-            losses.append(_step(wrapped, state, batch, config, step))
+            losses.append(_step(wrapped, state, batch, config, step, recorded))
             done, stopped = step + 1, any_process(bool(requests))
             if done % checkpoint_every and done != last and not stopped:
                 continue
@@ -153,7 +156,14 @@ def _start(config: TrainConfig, device, initial, out, data: str) -> tuple[dict, 
     return state, *load_checkpoint(out, state, config, data)
 
 
-def _step(nets: Mapping[str, nn.Module], state: dict, batch: Batch, config: TrainConfig, step: int) -> Tensor:
+def _step(
+    nets: Mapping[str, nn.Module],
+    state: dict,
+    batch: Batch,
+    config: TrainConfig,
+    step: int,
+    recorded: Sequence[Recorded] = (),
+) -> Tensor:
     """One update of each player and of the average; returns the last player's loss."""
     for k, player in enumerate(config.method.players):
         optimiser, scaler = state[f"optimiser{k}"], state[f"scaler{k}"]
@@ -161,11 +171,13 @@ def _step(nets: Mapping[str, nn.Module], state: dict, batch: Batch, config: Trai
             group["lr"] = learning_rate(config, step)
         for name, net in nets.items():  # gradients of the other players' nets are not needed
             net.requires_grad_(name in player.nets)
-        with _autocast(batch.target.device, config):
-            loss = player.loss(nets, batch, config)
-        optimiser.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        scaler.unscale_(optimiser)
+        if recorded:
+            loss = recorded[k](nets, batch)
+        else:
+            loss = _loss(player, config, nets, batch)
+            optimiser.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()
+            scaler.unscale_(optimiser)
         nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], config.clip)
         scaler.step(optimiser)
         scaler.update()
@@ -177,10 +189,26 @@ def _step(nets: Mapping[str, nn.Module], state: dict, batch: Batch, config: Trai
     return loss.detach()
 
 
+def _loss(player: Player, config: TrainConfig, nets: Mapping[str, nn.Module], batch: Batch) -> Tensor:
+    with _autocast(batch.target.device, config):
+        return player.loss(nets, batch, config)
+
+
+def _recorded(state: dict, config: TrainConfig, device: torch.device) -> list[Recorded]:
+    """Of each player, where a GPU trains several nets in a precision that needs no scaler."""
+    if device.type != "cuda" or dist.is_initialized() or _graphs(device, config) or state["scaler0"].is_enabled():
+        return []
+    nets = state["nets"]
+    return [
+        Recorded(partial(_loss, player, config), [p for name in player.nets for p in nets[name].parameters()])
+        for player in config.method.players
+    ]
+
+
 def _autocast(device: torch.device, config: TrainConfig) -> torch.autocast:
     dtype = autocast_dtype(device) if config.half else None
-    # a graph casts its weights itself
-    return torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=not _graphs(device, config))
+    cached = device.type != "cuda"  # a graph casts its weights itself
+    return torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=cached)
 
 
 def _default_device() -> str:

@@ -32,13 +32,15 @@ class Method:
     """How nets are trained: ``players`` move in turn on every batch, the last one's loss is logged.
 
     ``build`` makes the nets; the one called "net" is averaged, validated and kept. ``validate``,
-    on fixed batches, is the last player's loss unless given.
+    on fixed batches, is the last player's loss unless given. Losses draw nothing themselves: ``noise`` numbers of
+    chance for each slab come with the batch.
     """
 
     name: str  # on cards and in checkpoints
     players: tuple[Player, ...]
     build: Callable[[TrainConfig], dict[str, nn.Module]] = only_net
     validate: Loss | None = None
+    noise: Callable[[TrainConfig], int] = lambda config: 0  # normal numbers a slab needs beside ``eps``
 
     @property
     def validation(self) -> Loss:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from yoda_nb.diffusion.process import add_noise, gaussian, prediction_target
+from yoda_nb.diffusion.process import add_noise, prediction_target
 from yoda_nb.diffusion.schedules import Schedule, schedule
 from yoda_nb.errors import InputError
 from yoda_nb.nets.discriminator import Discriminator
@@ -49,7 +49,7 @@ def projected(x_t: Tensor, x0: Tensor, times: Tensor, noise: Tensor, path: Sched
 
     The paper prints the weight of x_t with sqrt(alpha-bar_t); Bayes' rule gives sqrt(alpha_t).
     """
-    share = F.pad(path.alpha_bar, (1, 0), value=1.0).to(times.device)  # 1 is the clean image
+    share = F.pad(path.alpha_bar.to(times.device), (1, 0), value=1.0)  # 1 is the clean image
     ab_t, ab_s = share[times + 1], share[times]
     gamma, left = 1 - ab_t / ab_s, 1 - ab_t  # of this step; of all steps up to t
     weights = ab_s.sqrt() * gamma / left, (ab_t / ab_s).sqrt() * (1 - ab_s) / left, (gamma * (1 - ab_s) / left).sqrt()
@@ -72,10 +72,8 @@ class Step:
 def diffuse(nets: Nets, batch: Batch, config: TrainConfig, domain: str, given: Tensor) -> Step:
     """Noise a domain's images and take the generator's step back, guided by images ``given`` (eq. 19-20)."""
     clean, inside = (batch.target, batch.weight) if domain == "b" else (batch.source, batch.source_weight)
-    x0, path = background(clean, inside), _path(config)
-    draw = _generator(batch, domain)
-    eps, first, second = (gaussian(x0.shape, draw, like=x0) for _ in range(3))
-    latent = gaussian((len(x0), _net(config).latent), draw, like=x0)
+    x0, path = background(clean, inside), _path(config, clean.device)
+    eps, first, second, latent = _noise(batch, config, domain)
     x_t = add_noise(x0, eps, path.alpha_bar.to(x0)[batch.times].view(-1, 1, 1, 1))
     made = background(nets[NET[domain]](torch.cat([x_t, given], 1), batch.times, latent=latent), inside)
     real, fake = (projected(x_t, x, batch.times, n, path) for x, n in ((x0, first), (made, second)))
@@ -150,7 +148,7 @@ def _denoiser_generators(nets: Nets, batch: Batch, config: TrainConfig) -> Tenso
 
 def _denoising(nets: Nets, batch: Batch, config: TrainConfig, given: Tensor) -> Tensor:
     """Squared error of what the net predicts of the noised target."""
-    ab = _path(config).alpha_bar.to(batch.target)[batch.times].view(-1, 1, 1, 1)
+    ab = _path(config, batch.target.device).alpha_bar.to(batch.target)[batch.times].view(-1, 1, 1, 1)
     x0 = background(batch.target, batch.weight)
     output = nets["net"](torch.cat([add_noise(x0, batch.eps, ab), given], 1), batch.times).float()
     return masked_mean((output - prediction_target(x0, batch.eps, ab, config.prediction)).square(), batch.weight)
@@ -200,17 +198,28 @@ def _build_denoiser(config: TrainConfig) -> dict[str, nn.Module]:
     return {"net": config.net.build(), **one_shot_nets(config)}
 
 
-def _path(config: TrainConfig) -> Schedule:
-    return _schedule(config.schedule, config.n_train)
+def _path(config: TrainConfig, device: torch.device) -> Schedule:
+    return _on_device(config.schedule, config.n_train, device)
 
 
-_schedule = cache(schedule)
+@cache
+def _on_device(name: str, n_train: int, device: torch.device) -> Schedule:
+    path = schedule(name, n_train)
+    return replace(path, alpha_bar=path.alpha_bar.to(device))
 
 
-def _generator(batch: Batch, domain: str) -> torch.Generator:
-    """Noise that belongs to this batch, so that critics and generators see the same images; drawn on its device."""
-    bits = batch.eps.flatten()[:2].cpu().view(torch.int32).tolist()
-    return torch.Generator(batch.eps.device).manual_seed((bits[0] << 31 ^ bits[1] << 1 ^ (domain == "a")) & (2**63 - 1))
+def _numbers(config: TrainConfig, contrasts: int) -> int:
+    """Normal numbers that a slab of a domain needs: three images and a latent."""
+    return 3 * contrasts * config.window**2 + _net(config).latent
+
+
+def _noise(batch: Batch, config: TrainConfig, domain: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of one domain's slabs: eps and the noise of two steps (N,C,A,B), latent (N,L); the same for all players."""
+    images, first = (batch.target, 0) if domain == "b" else (batch.source, _numbers(config, 1))
+    own = batch.noise[:, first : first + _numbers(config, images.shape[1])]
+    size = images[0].numel()
+    eps, one, two = (own[:, k * size : (k + 1) * size].reshape(images.shape) for k in range(3))
+    return eps, one, two, own[:, 3 * size :]
 
 
 SYNDIFF = Method(
@@ -221,12 +230,14 @@ SYNDIFF = Method(
     ),
     _build_unpaired,
     _validate_unpaired,
+    lambda config: _numbers(config, 1) + _numbers(config, config.net.n_sources),
 )
 PAIRED = Method(
     "syndiff-paired",
     (Player((STEP_CRITICS["b"],), _paired_critic), Player(("net",), _paired_generator)),
     _build_paired,
     _validate_paired,
+    lambda config: _numbers(config, 1),
 )
 DDPM_UNPAIRED = Method(
     "ddpm-unpaired",
