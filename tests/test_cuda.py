@@ -11,6 +11,7 @@ import torch
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.papers import TRAININGS
 from yoda_nb.papers.yoda import PRESETS
+from yoda_nb.systems.models import find_model, load_model
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.draws import batches
@@ -105,3 +106,16 @@ def test_players_by_graphs_are_players(volume, exact, monkeypatch):
     plain = fit([volume, other], config, device="cuda")
     for a, b in zip(recorded.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(a, b, atol=5e-3)
+
+
+@needs_cuda
+def test_a_recorded_net_gives_what_it_gives(volume):
+    how = {"device": "cuda", "seed": 3, "n_steps": 7}
+    recorded = translate(volume, "yoda-ddim", **how).target
+    net = load_model(find_model(volume.sources, None, 6.0, steps=7)).net
+    assert any(net.__dict__["_replay"].recorded.values()), "nothing was recorded"
+    watch = net.register_forward_hook(lambda *given: None)  # a net that is watched runs as it is
+    try:
+        assert torch.equal(translate(volume, "yoda-ddim", **how).target, recorded)
+    finally:
+        watch.remove()

@@ -76,7 +76,8 @@ def volume_denoiser(
             times = torch.full((len(slabs),), told, device=device)
             return padded(net, slabs, divisor, times).float()
 
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        cached = device.type != "cuda"  # a recorded net casts its weights itself
+        with torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=cached):
             slices = in_batches(run, len(centres), batch_size)  # (K,out_slices,A,B)
         if out_slices > 1 and not co_predict:
             slices = slices[:, out_slices // 2 : out_slices // 2 + 1]

@@ -15,6 +15,7 @@ from yoda_nb.diffusion.process import SIGMAS, Denoiser, gaussian, vp_step
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.diffusion.system import Job, Process, Sampling, checked
 from yoda_nb.errors import InputError
+from yoda_nb.nets.replay import replayed
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def clipped(denoise: Denoiser) -> Denoiser:
 
 def model_net(job: Job) -> nn.Module:
     """The model's net on the job's device; one with random latents draws them from the job's generator."""
-    net = job.model.net.to(job.device)
+    net = replayed(job.model.net.to(job.device))
     size = getattr(job.model.config, "latent", 0)
     return WithLatents(net, size, job.generator) if size else net
 

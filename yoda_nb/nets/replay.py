@@ -1,0 +1,73 @@
+"""A small net on a large GPU waits for its launches: recorded once for each shape, then replayed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SMALL = 10_000_000  # parameters; larger nets keep a GPU busy as they are
+
+
+class Replay(nn.Module):
+    """A net without gradients as CUDA graphs: from the second call with inputs of some shapes on.
+
+    On a CPU, with gradients, of a large net, of one that is watched (hooks), and where a net cannot be recorded
+    it runs as it is. Autocast must not cache its casts. Graphs share their memory: outputs are copies.
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+        self.recorded: dict[Any, Any] = {}  # shapes -> graph, inputs, output; None: seen once; False: refused
+        self.pool: Any = None
+
+    def __deepcopy__(self, memo: dict) -> None:
+        return None  # a copy of a net records its own
+
+    def forward(self, slabs: Tensor, times: Tensor, **given: Tensor) -> Tensor:
+        weights = list(self.net.parameters())
+        large = sum(p.numel() for p in weights) > SMALL
+        if not slabs.is_cuda or torch.is_grad_enabled() or self.net._forward_hooks or large:
+            return self.net(slabs, times, **given)
+        inputs = {"slabs": slabs, "times": times, **given}
+        where = tuple(p.data_ptr() for p in weights)  # a net that was moved lies elsewhere
+        key = (where, torch.is_autocast_enabled("cuda"), *((k, x.shape, x.dtype) for k, x in inputs.items()))
+        if key not in self.recorded:
+            self.recorded[key] = None
+            return self.net(slabs, times, **given)
+        if self.recorded[key] is None:
+            self.recorded[key] = self._record(inputs)
+        if not self.recorded[key]:
+            return self.net(slabs, times, **given)
+        graph, mine, out = self.recorded[key]
+        for name, x in inputs.items():
+            mine[name].copy_(x)
+        graph.replay()
+        return out.clone()
+
+    def _record(self, inputs: dict[str, Tensor]) -> Any:
+        mine = {name: x.clone() for name, x in inputs.items()}
+        given = {name: x for name, x in mine.items() if name not in ("slabs", "times")}
+        self.pool = self.pool or torch.cuda.graph_pool_handle()
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # as PyTorch asks for
+            self.net(mine["slabs"], mine["times"], **given)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self.pool):
+                out = self.net(mine["slabs"], mine["times"], **given)
+        except RuntimeError:
+            return False
+        return graph, mine, out
+
+
+def replayed(net: nn.Module) -> nn.Module:
+    """The one ``Replay`` of a net."""
+    known = net.__dict__.get("_replay")
+    if known is None:
+        known = net.__dict__["_replay"] = Replay(net)  # no part of the net: neither saved nor moved with it
+    return known
