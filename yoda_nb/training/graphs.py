@@ -15,17 +15,17 @@ WARM = 3  # calls before recording, in which constants settle on the device
 
 
 class Graphed(nn.Module):
-    """A net called as ``net(slabs, times)``: from the second call with gradients on, of shapes that stay.
+    """A net called as ``net(slabs, times, **given)``: from the second call with gradients on, of shapes that stay.
 
-    Anything else (no gradients, other shapes, further inputs, a net that cannot be captured) runs the net as
-    it is. ``captured`` says which. Autocast must not cache its casts.
+    Anything else (no gradients, other shapes, a net that cannot be captured) runs the net as it is.
+    ``captured`` says which. Autocast must not cache its casts.
     """
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
-        self.shapes: tuple[torch.Size, torch.Size] | None = None
-        self.replay: Any = None  # (slabs, times) -> output
+        self.shapes: Any = None
+        self.replay: Any = None  # (slabs, times, ...) -> output
         self.refused = ""
 
     @property
@@ -33,32 +33,31 @@ class Graphed(nn.Module):
         return self.replay is not None
 
     def forward(self, slabs: Tensor, times: Tensor, **given: Tensor) -> Tensor:
-        if given or not torch.is_grad_enabled() or not slabs.is_cuda or self.refused:
+        if not torch.is_grad_enabled() or not slabs.is_cuda or self.refused:
             return self.net(slabs, times, **given)
-        shapes = slabs.shape, times.shape
+        inputs = (slabs.detach(), times, *given.values())
+        shapes = (tuple(given), *(x.shape for x in inputs))
         if self.shapes is None:
-            self.shapes, first = shapes, self.net(slabs, times)
-            return first
-        if shapes != self.shapes:
-            return self.net(slabs, times)
-        if self.replay is None:
+            self.shapes = shapes
+        elif shapes == self.shapes and self.replay is None:
             try:
                 # a twin that shares the weights: capturing changes the forward of what it is given
-                self.replay = torch.cuda.make_graphed_callables(_Twin(self.net), (slabs.detach(), times))
+                self.replay = torch.cuda.make_graphed_callables(_Twin(self.net, tuple(given)), inputs)
             except RuntimeError as error:
                 self.refused = str(error)
-                return self.net(slabs, times)
-        return self.replay(slabs, times)
+        if self.replay is None or shapes != self.shapes:
+            return self.net(slabs, times, **given)
+        return self.replay(*inputs)
 
 
 class _Twin(nn.Module):
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module, names: tuple[str, ...]):
         super().__init__()
-        self.net = net
+        self.net, self.names = net, names
         self.train(net.training)
 
-    def forward(self, slabs: Tensor, times: Tensor) -> Tensor:
-        return self.net(slabs, times)
+    def forward(self, slabs: Tensor, times: Tensor, *rest: Tensor) -> Tensor:
+        return self.net(slabs, times, **dict(zip(self.names, rest, strict=True)))
 
 
 class Recorded:
