@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -14,8 +15,6 @@ from torch import Tensor
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.study.claims.evidence import MAKERS, Study, read_shipped
 from yoda_nb.systems.table import get_system
-
-MOST = 30  # subjects, loaded once before the processes part
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def draw_ahead(name: str, study: Study, workers: int) -> None:
     about = (study.profile, study.seed, study.device, study.fresh)
     used = torch.cuda.is_available() and torch.cuda.is_initialized()
     if not used:
-        study.more(MOST)
+        print(f"{len(study.volumes)} subjects for {workers} processes", file=sys.stderr)  # loaded before these part
     with get_context("spawn" if used else "fork").Pool(workers) as pool:
         pool.starmap(_scouted, [(name, about, (k, workers)) for k in range(workers)], chunksize=1)
 
