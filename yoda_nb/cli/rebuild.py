@@ -134,9 +134,9 @@ def ablations(
 ) -> None:
     """Train the models of the ablation studies."""
     from yoda_nb.errors import InputError
-    from yoda_nb.papers.yoda.ablations import ABLATIONS, MORE, SEEDS, model_name, train_ablations
+    from yoda_nb.papers.yoda.ablations import ABLATIONS, MANY, model_name, train_ablations
 
-    words = listed(seeds) or [str(seed) for seed in SEEDS + MORE]
+    words = listed(seeds) or [str(seed) for seed in MANY]
     if bad := [word for word in words if not word.isdigit()]:
         raise InputError(f"--seeds {bad[0]!r} is no seed: give numbers with commas between.")
     wanted, names = [int(word) for word in words], listed(only) or list(ABLATIONS)

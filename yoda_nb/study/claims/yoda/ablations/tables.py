@@ -14,7 +14,7 @@ from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.images.volumes import Volume, required
-from yoda_nb.papers.yoda.ablations import ABLATIONS, FINE, MANY, MORE, SEEDS, model_name
+from yoda_nb.papers.yoda.ablations import ABLATIONS, FINE, MANY, SEEDS, model_name
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws, fewer, label_noise
 from yoda_nb.study.sampling import progress_bar
@@ -29,7 +29,6 @@ LEVEL_STEPS = 50  # enough steps for a sample to carry all of its noise
 LEVELS = {0.02: "low-noise", 0.04: "base", 0.06: "high-noise"}  # noise of the acquisition -> model
 FINE_SEEDS = range(1001, 1007)  # of fine phantoms
 TRUNCATED = 16  # subjects of the equivalence of truncation
-SCHEDULES = ("v", "cosine")
 TARGETS = {"v": "base", "x0": "x0", "eps": "eps", "cosine": "cosine", "T = 1": "regression-only"}
 
 
@@ -104,23 +103,9 @@ def targets(study: Study) -> pd.DataFrame:
 
     Score-table columns plus model (a label of TARGETS) and training (seed).
     """
-    return _targets(study, "targets", TARGETS)
-
-
-def long_targets(study: Study) -> pd.DataFrame:
-    """The same of v, x0 and T = 1 at ten times the slabs: columns as of ``targets``."""
-    return _targets(study, "long_targets", {label: f"{TARGETS[label]}-long" for label in ("v", "x0", "T = 1")})
-
-
-def linear_cosine(study: Study) -> pd.DataFrame:
-    """The two schedules again, by six trainings each that no other table knows: columns as of ``targets``."""
-    return _targets(study, "linear_cosine", {label: TARGETS[label] for label in SCHEDULES}, MORE)
-
-
-def _targets(study: Study, name: str, models: dict[str, str], seeds: Sequence[int] = SEEDS) -> pd.DataFrame:
     parts = [
         _scored(v, target_images(study, v, label, model), model=label, training=seed)
-        for v, label, seed, model in _each(study.volumes, name, models, seeds)
+        for v, label, seed, model in _each(study.volumes, "targets", TARGETS)
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -144,9 +129,9 @@ def schedules(study: Study) -> pd.DataFrame:
 
     ``fd_draws`` columns plus model, training and sampler.
     """
-    scores, parts = study.table("linear_cosine"), []
-    for label in SCHEDULES:
-        for seed in MORE:
+    scores, parts = study.table("targets"), []
+    for label in ("v", "cosine"):
+        for seed in ABLATIONS[TARGETS[label]].seeds:
             each = [target_images(study, v, label, model_name(TARGETS[label], seed)) for v in study.volumes]
             images = {sampler: [one[sampler] for one in each] for sampler in each[0]}
             own = scores[(scores.model == label) & (scores.training == seed)]
@@ -190,8 +175,6 @@ TABLES = {
     "slabs": slabs,
     "fine_slabs": fine_slabs,
     "targets": targets,
-    "long_targets": long_targets,
-    "linear_cosine": linear_cosine,
     "truncation": truncation,
     "schedules": schedules,
 }

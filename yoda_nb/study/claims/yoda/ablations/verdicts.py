@@ -81,8 +81,8 @@ def truncation_is_free(study: Study) -> list[Effect]:
     return _equal(_acquired(study, "truncation"), "truncated", "full", "path")
 
 
-def _targets(study: Study, sampler: str, name: str = "targets") -> pd.DataFrame:
-    t = _acquired(study, name)
+def _targets(study: Study, sampler: str) -> pd.DataFrame:
+    t = _acquired(study, "targets")
     return t[t.sampler == sampler].replace({"model": {"v": "linear v"}})
 
 
@@ -91,7 +91,7 @@ def cosine_trades(study: Study) -> list[Effect]:
     effects = []
     fd = study.table("schedules")
     for sampler in ("diffusion", "regression"):
-        effects += _both(_targets(study, sampler, "linear_cosine"), "linear v", "cosine", "model", f"{sampler}: ")
+        effects += _both(_targets(study, sampler), "linear v", "cosine", "model", f"{sampler}: ")
         name, n = f"{sampler}: FD, linear less cosine", study.settings.evidence
 
         def gained(rows: pd.DataFrame, name=name, n=n) -> Effect:
@@ -105,14 +105,13 @@ def cosine_trades(study: Study) -> list[Effect]:
 
 def schedules_agree_on_average(study: Study) -> list[Effect]:
     """Y18: an equivalence at N_Ex = 4."""
-    return _equal(_targets(study, "ExpA 4", "linear_cosine"), "linear v", "cosine", "model")
+    return _equal(_targets(study, "ExpA 4"), "linear v", "cosine", "model")
 
 
 def v_is_best(study: Study) -> list[Effect]:
-    """Y19: v over x0 in all samplers at ten times the slabs; over eps, where that can run, at the common budget."""
-    pairs = [(s, "x0", "long_targets") for s in ("diffusion", "ExpA 4", "regression")]
-    pairs += [(s, "eps", "targets") for s in ("diffusion", "ExpA 4")]
-    return [e for s, other, of in pairs for e in _both(_targets(study, s, of), "linear v", other, "model", f"{s}: ")]
+    """Y19: v over x0 in all samplers, over eps in those that eps can run."""
+    pairs = [(s, "x0") for s in ("diffusion", "ExpA 4", "regression")] + [(s, "eps") for s in ("diffusion", "ExpA 4")]
+    return [e for s, other in pairs for e in _both(_targets(study, s), "linear v", other, "model", f"{s}: ")]
 
 
 def eps_cannot_regress(study: Study) -> list[Effect]:
@@ -137,8 +136,8 @@ def eps_cannot_regress(study: Study) -> list[Effect]:
 
 
 def dedicated_regression(study: Study) -> list[Effect]:
-    """Y27: "almost nothing" is less than the margins of an equivalence, at ten times the slabs."""
-    return _equal(_targets(study, "regression", "long_targets"), "T = 1", "linear v", "model")
+    """Y27: "almost nothing" is less than the margins of an equivalence."""
+    return _equal(_targets(study, "regression"), "T = 1", "linear v", "model")
 
 
 EFFECTS = {
