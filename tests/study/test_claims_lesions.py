@@ -27,7 +27,7 @@ def test_thirty_subjects_and_a_model_and_a_segmenter_of_their_voxel_size(monkeyp
     monkeypatch.setattr(lesions, "model_name", lambda name, seed: "ablations/base-0" if name == "fine-long" else "none")
     table = lesions.lesions(Study("tiny"))
     assert asked == [(1001, 1.5), (1002, 1.5)] and len(lesions.SUBJECTS) == 30 and used == {"segmenter-fine"}
-    assert set(table.sampler) == {"regression", "noised 1", "diffusion", "ExpA 2", "acquired", "truth"}
+    assert set(table.sampler) == {"regression", "diffusion", "ExpA 4", "acquired", "truth"}
     assert (table.groupby("sampler").size() == 2).all() and (table.dice == 1).all()
 
 
@@ -35,7 +35,7 @@ def scored(regression: dict[str, float]) -> pd.DataFrame:
     """A table of six subjects: acquired, truth, diffusion, and regression as given."""
     good = {"dice": 0.85, "alvr": 0.1, "cnr": 6.0, "contrast": 0.3}
     worse = {"dice": 0.70, "alvr": 0.4, "cnr": 3.0, "contrast": 0.2}
-    of = {"acquired": good, "truth": good, "diffusion": worse, "regression": regression, "ExpA 10": regression}
+    of = {"acquired": good, "truth": good, "diffusion": worse, "regression": regression, "ExpA 4": regression}
     return pd.DataFrame(
         {"subject": k, "sampler": name, "volume_fraction": 0.01 * (1 + k), **{c: x + 0.001 * k for c, x in row.items()}}
         for k in range(6)

@@ -13,7 +13,7 @@ from torch import Tensor
 from yoda_nb.images.space import ROI_MARGIN_MM, roi_box
 from yoda_nb.images.volumes import Volume
 from yoda_nb.papers.backbones import PATCH
-from yoda_nb.study.claims.backbones.sweep import KINDS, SUBJECTS, error, middle
+from yoda_nb.study.claims.backbones.sweep import KINDS, error, middle
 from yoda_nb.study.claims.draws import fewer
 from yoda_nb.study.claims.verdicts import Effect, mean_effect
 from yoda_nb.study.sampling import progress_bar
@@ -37,7 +37,7 @@ GRID_DB = 1.0  # an excess that could be a fluctuation of neighbouring frequenci
 def _images(study: Study) -> list[tuple[Volume, str, Tensor]]:
     """(middle slices of a subject, training, error (1,D,H,W) of its DDIM sample, [0,1] scale)."""
     n, found = fewer(study, STEPS), []
-    todo = [(middle(v), name) for v in study.more(SUBJECTS) for name in TITLES]
+    todo = [(middle(v), name) for v in study.volumes for name in TITLES]
     with progress_bar(total=len(todo), desc="patches") as bar:
         for v, name in todo:
             settings = {"n_steps": n, "sigma": KINDS["DDIM"]}

@@ -1,4 +1,4 @@
-"""Images of backbones and samplers (seed 001): one set on sixteen subjects, and several ways to look at it."""
+"""Images of backbones and samplers (seed 001): scores of sixteen subjects, distances of six."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ SWEPT = ("adm", "uvit", "dit")
 KINDS = {"DDPM": "posterior", "DDIM": "zero"}
 STEPS = (16, 32, 64, 128)  # as Fig. 3 and 4 of seed 001, which go on to 256 and 1000
 SUBJECTS = 16
+JUDGED = {"adm": (16, 32, 64), "uvit": (16, 32, 64), "dit": (64,)}  # steps of the images that distances are of
 SLICES = 16  # axial ones of each subject, around the fullest: the nets see one at a time
 # Schedules for the net of alpha-cosine (App. A), at 128 steps as its Fig. A.7. Steps between times at which a
 # schedule sits at its limit leave x as it is: the sigmoids jump over these to the first of the 128 that acts.
@@ -97,10 +98,10 @@ def _swapped(schedule: str, most: int) -> Run:
     return Run(f"ADM {schedule}", "adm", "DDPM", settings["n_steps"], schedule, settings)
 
 
-def images(study: Study, volumes: Sequence[Volume]) -> dict[str, list[Tensor]]:
+def images(study: Study, volumes: Sequence[Volume], of: Sequence[Run]) -> dict[str, list[Tensor]]:
     """Every run on every subject: label -> images (1,D,H,SLICES) in [-1,1]."""
     made: dict[str, list[Tensor]] = {}
-    todo = [(v, run) for v in volumes for run in runs(study)]
+    todo = [(v, run) for v in volumes for run in of]
     with progress_bar(total=sum(run.n_steps for _, run in todo), desc="backbones") as bar:
         for v, run in todo:
             made.setdefault(run.label, []).append(run.image(study, v))
@@ -115,7 +116,7 @@ def scores(study: Study) -> pd.DataFrame:
     (jumps of the error's mean between adjacent axial slices, [0,1] scale).
     """
     volumes = study.more(SUBJECTS)
-    made, cut = images(study, volumes), [middle(v) for v in volumes]
+    made, cut = images(study, volumes, runs(study)), [middle(v) for v in volumes]
     table = tables.score_table(cut, made)
     table = table[table.sampler != "acquired"].reset_index(drop=True)
     at = {v.subject: k for k, v in enumerate(cut)}
@@ -123,12 +124,12 @@ def scores(study: Study) -> pd.DataFrame:
         _beside(cut[at[subject]], made[label][at[subject]], made["U-Net"][at[subject]])
         for subject, label in zip(table.subject, table.sampler, strict=True)
     ]
-    return pd.concat([_with_runs(study, table), pd.DataFrame(rows)], axis=1)
+    return pd.concat([_with_runs(runs(study), table), pd.DataFrame(rows)], axis=1)
 
 
-def _with_runs(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+def _with_runs(of: Sequence[Run], table: pd.DataFrame) -> pd.DataFrame:
     """A table with column sampler, and what each of its runs is."""
-    about = {run.label: run for run in runs(study)}
+    about = {run.label: run for run in of}
     columns = ("system", "kind", "n_steps", "schedule")
     return table.assign(**{k: [getattr(about[label], k) for label in table.sampler] for k in columns})
 
@@ -144,11 +145,20 @@ def error(v: Volume, image: Tensor) -> Tensor:
     return (image - required(v, "target" if v.clean is None else "clean")) / 2
 
 
+def judged(study: Study) -> list[Run]:
+    """The images that Fréchet distances are of: half of the longest sweep, and the two schedules that are judged."""
+    tiny = study.profile == "tiny"
+    steps = {name: study.settings.sweep if tiny else of for name, of in JUDGED.items()}
+    most = max(max(of) for of in steps.values())
+    found = [Run("U-Net", "unet", "one step", 1)]
+    found += [one_run(name, kind, n) for name, of in steps.items() for kind in KINDS for n in of]
+    return [*found, *(_swapped(schedule, most) for schedule in ("shifted-cosine", "sigmoid-0.008"))]
+
+
 def distances(study: Study) -> pd.DataFrame:
-    """Fréchet distances of every run with bootstrap draws over subjects (Table 1, Figure 3): ``fd_draws``."""
-    volumes = study.more(SUBJECTS)
-    cut, made = [middle(v) for v in volumes], images(study, volumes)
-    return _with_runs(study, fd_draws(cut, made, study.table("backbones"), **drawing(study)))
+    """Fréchet distances of the runs that are judged, with bootstrap draws over subjects (Table 1, Figure 3)."""
+    cut, made = [middle(v) for v in study.volumes], images(study, study.volumes, judged(study))
+    return _with_runs(judged(study), fd_draws(cut, made, tables.score_table(cut, made), **drawing(study)))
 
 
 TABLES = {"backbones": scores, "backbones_fd": distances}
