@@ -84,7 +84,7 @@ def test_rows_behind_the_verdicts_are_of_one_longer_budget():
     slabs = {name: TRAININGS[name].config.steps * TRAININGS[name].config.batch_size for _, name in MADE.values()}
     for name in (*PROJECTORS.values(), *slabs):
         config = TRAININGS[name].config
-        assert config.steps * config.batch_size == (20 if name.endswith("-long") else 1) * BUDGET
+        assert config.steps * config.batch_size == (12.5 if name.endswith("-long") else 1) * BUDGET
 
 
 def test_the_line_is_the_best_one_and_the_constant_the_mean():

@@ -1,7 +1,7 @@
 """Evidence on adversarial diffusion from unpaired data (seed 002): scores, projectors, seconds, spread.
 
-What the verdicts compare was trained 12.5 times as long as the rows of the table of systems ("-long"). Those
-weights are not in the package, and a row whose model is not there is left out of a table.
+What the verdicts compare are the rows of the table of systems, or trainings of 12.5 times the slabs ("-long") where
+their models are here. A row whose model is not here is left out of a table.
 """
 
 from __future__ import annotations
@@ -27,13 +27,25 @@ if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 SYNDIFF, PAIRED, GAN, DDPM, SHORT = "SynDiff", "SynDiff, paired", "cycle GAN", "DDPM", "SynDiff, short"
-# label -> system, training: what the verdicts compare (Table II-IV and VIII), trained 12.5 times as long as a row
+
+
+def trained(training: str) -> bool:
+    """Whether a row's model is here."""
+    return (WEIGHTS / f"{model_name(training)}.safetensors").exists()
+
+
+def longest(training: str) -> str:
+    """A row's training of 12.5 times the slabs where its model is here, else the row's own."""
+    return f"{training}-long" if trained(f"{training}-long") else training
+
+
+# label -> system, training: what the verdicts compare (Table II-IV and VIII)
 RIVALS = {
-    SYNDIFF: ("syndiff", "syndiff-long"),
-    GAN: ("cyclegan", "cyclegan-long"),
-    DDPM: ("ddpm-unpaired", "ddpm-unpaired-long"),
+    SYNDIFF: ("syndiff", longest("syndiff")),
+    GAN: ("cyclegan", longest("cyclegan")),
+    DDPM: ("ddpm-unpaired", longest("ddpm-unpaired")),
 }
-STEPS = {"2 steps": ("syndiff", "syndiff-2-long"), "8 steps": ("syndiff", "syndiff-8-long")}
+STEPS = {"2 steps": ("syndiff", longest("syndiff-2")), "8 steps": ("syndiff", longest("syndiff-8"))}
 # of the short budget that all rows of the table of systems share, with the parts of Table VII
 ROWS = {
     SYNDIFF: ("syndiff", "syndiff"),
@@ -48,20 +60,14 @@ ABLATIONS = {
 }
 MADE = RIVALS | STEPS | {SHORT: ROWS[SYNDIFF], PAIRED: ROWS[PAIRED]} | ABLATIONS
 PROJECTORS = {
-    "adversarial, 4 steps": "projector-adversarial-long",
-    "l1, 4 steps": "projector-l1-long",
-    "l1, 1000 steps": "projector-l1-1000-long",
+    "adversarial, 4 steps": longest("projector-adversarial"),
+    "l1, 4 steps": longest("projector-l1"),
+    "l1, 1000 steps": longest("projector-l1-1000"),
 }
-SUBJECTS = 16  # of the table of scores
 DDPM_STEPS = 100  # of 1000, evenly: all of them take ten times as long
 SAMPLES = 10  # seed 002, V-D
 REPEATS = 3  # timings of one slice, the median of which counts
 FEWEST = 50  # voxels of the brain in a slice that counts
-
-
-def trained(training: str) -> bool:
-    """Whether a row's model is shipped."""
-    return (WEIGHTS / f"{model_name(training)}.safetensors").exists()
 
 
 def image(study: Study, v: Volume, row: tuple[str, str]) -> Tensor:
@@ -77,7 +83,7 @@ def scores(study: Study) -> pd.DataFrame:
     ``training`` is the seed of all trainings: there is one of each.
     """
     rows = {label: row for label, row in MADE.items() if trained(row[1])}
-    base, volumes, parts = fitted(study), study.more(SUBJECTS), []
+    base, volumes, parts = fitted(study), study.volumes, []
     with progress_bar(total=len(volumes), desc="unpaired") as bar:
         for v in volumes:
             made = {label: image(study, v, row) for label, row in rows.items()} | base.images(v)
