@@ -199,7 +199,7 @@ NOTES: dict[str, str] = {
     "would give the generators a loss of 4 ln 2 = 2.77, and SynDiff's ends near 2.9. It says what parts are worth "
     "there, not after a training of the paper's length.",
     "S04": "Both are the same net here, so the evaluations alone give a factor of 250.",
-    "S05": f"{_TRAINED} Each number of steps has a training of its own.",
+    "S05": "Each number of steps needs a training of its own.",
     "S06": "Of the short training, whose samples are the shipped ones. That samples agree does not say that they are "
     "right: see S01 and S03 for their distance to the acquired image and to a straight line.",
 }
