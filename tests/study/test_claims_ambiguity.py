@@ -62,14 +62,14 @@ def test_samples_of_the_right_law_hold_noise_and_doubt(small, monkeypatch):
     table = sampled(monkeypatch, 1.0)
     assert set(table.region) == {"hidden", "told"} and set(table.training) == set(ABLATIONS["hidden"].seeds)
     assert set(table[table.path == "whole"].training) == {0}, "the whole path is of one training"
-    noise, rank, doubt = ambiguity.spread_is_noise(Study("tiny"))
+    noise, rank, doubt = ambiguity.where_doubt_is(Study("tiny"))
     assert abs(noise.value) < 0.05 and abs(rank.value) < 0.1 and abs(doubt.value) < 0.25
     assert noise.verdict == REPRODUCED and noise.seeds == len(ABLATIONS["hidden"].seeds)
 
 
 def test_samples_that_never_doubt_fail_where_two_values_are_possible(small, monkeypatch):
     sampled(monkeypatch, 0.0)
-    noise, _, doubt = ambiguity.spread_is_noise(Study("tiny"))
+    noise, _, doubt = ambiguity.where_doubt_is(Study("tiny"))
     assert abs(noise.value) < 0.05 and doubt.value < -0.7 and doubt.verdict == NOT_REPRODUCED
 
 

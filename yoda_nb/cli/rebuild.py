@@ -39,9 +39,9 @@ def evidence(
 ) -> None:
     """Make the tables behind the verdicts that no longer fit the code or the weights."""
     from yoda_nb.study import rebuild
-    from yoda_nb.study.claims.evidence import MAKERS, index
+    from yoda_nb.study.claims.evidence import MAKERS, PLANNED, index
 
-    names = rebuild.known(listed(only), MAKERS, "table")
+    names = rebuild.known(listed(only) or set(MAKERS) - PLANNED, MAKERS, "table")
     todo = [name for name in names if force or not rebuild.fits(name)]
     last = [index().get(name, {}).get("seconds") for name in todo]
     machines = {index()[name]["machine"] for name in todo if name in index()}

@@ -23,7 +23,7 @@ from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import describe_machine, processor, recording
 from yoda_nb.study.ahead import draw_ahead
 from yoda_nb.study.claims import evidence
-from yoda_nb.study.claims.evidence import MAKERS, SHIPPED_STUDY, Study
+from yoda_nb.study.claims.evidence import MAKERS, PLANNED, SHIPPED_STUDY, Study
 from yoda_nb.study.claims.yoda import benchmark
 from yoda_nb.study.sampling import samples
 from yoda_nb.study.shipping import find_shipped, keep_shipped, ship, shipped_path
@@ -128,7 +128,7 @@ def rebuild_evidence(
     A table that another is made from comes first, and is made too where it does not fit. ``workers`` processes
     first sample a share each into the bank.
     """
-    names = known(names, MAKERS, "table")
+    names = known(names or set(MAKERS) - PLANNED, MAKERS, "table")
     study = _Rebuilt(*SHIPPED_STUDY, device=device or "", fresh=True, say=say, wanted=frozenset(names if force else ()))
     while todo := [name for name in names if study.lacks(name)]:
         if workers > 1:

@@ -29,7 +29,7 @@ BUDGETS, SEEDS = (STEPS // 4, STEPS // 2, STEPS), (0, 1, 2)  # of the trainings 
 # gamma of the weight of v -> the budgets it is trained for: eq. 7; none, which is the error of v as it is; and one that
 # is never reached, so that the weight is SNR / (SNR + 1), which is what the authors' code does without Min-SNR
 GAMMAS = {"adm": MIN_SNR, "adm-plain": 0.0, "adm-snr": 1e6}
-TRAINED = {"adm": BUDGETS, "adm-plain": BUDGETS, "adm-snr": BUDGETS[:1]}
+TRAINED = {"adm": BUDGETS[:-1], "adm-plain": BUDGETS[:-1]}
 UNET = UNetConfig((12, 24, 48), (False, False, False), groups=4, noisy=False)
 ADM = UNetConfig((12, 24, 48), (False, False, True), res_blocks=2, **LOG_SNR)
 UVIT = UViTConfig((12, 24), width=48, **LOG_SNR)

@@ -48,6 +48,7 @@ PAPERS = tuple(import_module(f"yoda_nb.study.claims.{name}") for name in NAMES)
 MAKERS: dict[str, Callable[[Study], pd.DataFrame]] = {
     name: make for paper in PAPERS for name, make in paper.TABLES.items()
 }
+PLANNED = frozenset(name for paper in PAPERS for name in getattr(paper, "PLANNED", ()))  # made only where asked for
 _used: ContextVar[set[str] | None] = ContextVar("used", default=None)
 
 

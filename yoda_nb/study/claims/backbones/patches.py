@@ -29,7 +29,7 @@ TITLES = {
     "dit-8-wavelet": "DiT, wavelet",
     "dit-8-long": "DiT, trained four times as long",
 }
-STEPS = 64  # of DDIM, which by the paper brings the artefacts out
+STEPS = 32  # of DDIM, which by the paper brings the artefacts out
 HARMONICS = tuple(k / PATCH for k in range(1, PATCH // 2 + 1))  # cycles per voxel: what repeats every patch
 GRID_DB = 1.0  # an excess that could be a fluctuation of neighbouring frequencies
 

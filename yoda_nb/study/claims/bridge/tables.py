@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 FIRST_SEED = 1001  # of the manifest's test phantoms, here of one of two scanners
-SUBJECTS = 12  # of them in Table 2
+SUBJECTS = 8  # of them in Table 2
 _STYLED = [STYLED | {"look": name} for name in SCANNERS]  # of even seeds, of odd ones
 N_EX = 2  # samples in Palette's mean
 STEPS = 50  # evaluations without correction, as many as the paper's steps of ISTA; with it, half as many steps
