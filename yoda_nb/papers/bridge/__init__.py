@@ -60,7 +60,9 @@ def style_histograms(volumes: Sequence[Volume]) -> dict[str, dict]:
     }
 
 
-_KEYED_BRIDGE = Training("Brownian bridge with style keys", base(_KEYED, **_BRIDGE), extra=style_histograms)
+# the row of the common table was trained on the closed path, which the paper prints
+_CLOSED = _BRIDGE | {"options": (("prior", 1),)}
+_KEYED_BRIDGE = Training("Brownian bridge with style keys", base(_KEYED, **_CLOSED), extra=style_histograms)
 _OF_TWO_SCANNERS: dict[str, Any] = {"phantoms": STYLED, "variant": True}
 
 TRAININGS = {
