@@ -183,23 +183,6 @@ NOTES: dict[str, str] = {
     "there, not after a training of the paper's length.",
     "S04": "Both are the same net here, so the evaluations alone give a factor of 250.",
     "S05": "Each number of steps needs a training of its own.",
-    "S06": samples_agree,
-}
-_LONG = (
-    "The rows of 12.5 times the slabs (yoda-nb rebuild systems --only syndiff-long --only cyclegan-long --only "
-    "ddpm-unpaired-long, minutes on a GPU, a day on two cores) have not been trained."
-)
-NOTES: dict[str, str] = {
-    "S01": "One training of each, of 16,000 slabs of a domain; the paper's see 2500 slices 50 times. SynDiff must "
-    "first beat the training targets' mean and the best straight line through T1w and T2w, which is fitted on pairs: "
-    f"else nothing is said of the rivals. {_LONG} UNIT, MUNIT, AttGAN, SAGAN and UNIT-DDPM, which the paper also "
-    "beats, are not in this project. The DDPM takes 100 of its 1000 steps here.",
-    "S02": "In so short a training the discriminators hardly leave chance, and the extractors disagree.",
-    "S03": "One training each, of the short budget (1000 updates of 16 slabs): after it four undecided discriminators "
-    "would give the generators a loss of 4 ln 2 = 2.77, and SynDiff's ends near 2.9. It says what parts are worth "
-    "there, not after a training of the paper's length.",
-    "S04": "Both are the same net here, so the evaluations alone give a factor of 250.",
-    "S05": "Each number of steps needs a training of its own.",
     "S06": "Of the short training, whose samples are the shipped ones. That samples agree does not say that they are "
     "right: see S01 and S03 for their distance to the acquired image and to a straight line.",
 }
