@@ -126,7 +126,7 @@ def systems(
 @guarded
 def ablations(
     only: Only = None,
-    seeds: Annotated[list[str] | None, Option(help="Seeds of training, comma between; default: all of each.")] = None,
+    seeds: Annotated[list[str] | None, Option(help="Seeds of training, comma between; default: all three.")] = None,
     out: Runs = Path("runs/ablations"),
     threads: OneThread = 1,
     device: Device = None,
@@ -134,9 +134,9 @@ def ablations(
 ) -> None:
     """Train the models of the ablation studies."""
     from yoda_nb.errors import InputError
-    from yoda_nb.papers.yoda.ablations import ABLATIONS, MANY, model_name, train_ablations
+    from yoda_nb.papers.yoda.ablations import ABLATIONS, SEEDS, model_name, train_ablations
 
-    words = listed(seeds) or [str(seed) for seed in MANY]
+    words = listed(seeds) or [str(seed) for seed in SEEDS]
     if bad := [word for word in words if not word.isdigit()]:
         raise InputError(f"--seeds {bad[0]!r} is no seed: give numbers with commas between.")
     wanted, names = [int(word) for word in words], listed(only) or list(ABLATIONS)

@@ -14,7 +14,7 @@ from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.images.volumes import Volume, required
-from yoda_nb.papers.yoda.ablations import ABLATIONS, FINE, MANY, SEEDS, model_name
+from yoda_nb.papers.yoda.ablations import ABLATIONS, FINE, model_name
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws, fewer, label_noise
 from yoda_nb.study.sampling import progress_bar
@@ -32,16 +32,13 @@ TRUNCATED = 16  # subjects of the equivalence of truncation
 TARGETS = {"v": "base", "x0": "x0", "eps": "eps", "cosine": "cosine", "T = 1": "regression-only"}
 
 
-def _each(
-    volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int] = SEEDS
-) -> Iterator[tuple[Volume, str, int, str]]:
+def _each(volumes: Sequence[Volume], name: str, models: dict[str, str]) -> Iterator[tuple[Volume, str, int, str]]:
     """Every (subject, label, seed of training, model), with a bar."""
     todo = [
         (v, label, seed, model_name(row, seed))
         for v in volumes
         for label, row in models.items()
         for seed in ABLATIONS[row].seeds
-        if seed in seeds
     ]
     with progress_bar(total=len(todo), desc=name) as bar:
         for each in todo:
@@ -67,14 +64,12 @@ def fine_slabs(study: Study) -> pd.DataFrame:
     """The same of models and phantoms of 1.5 mm, cubes of 96 mm in the middle of the head: columns as of ``slabs``."""
     seeds = FINE_SEEDS[: study.settings.evidence]
     volumes = list(study.own) or [phantom_case(seed, spacing=FINE) for seed in seeds]
-    return _slabs(study, volumes, "fine_slabs", {"1": "fine-single-slice", "5": "fine"}, MANY)
+    return _slabs(study, volumes, "fine_slabs", {"1": "fine-single-slice", "5": "fine"})
 
 
-def _slabs(
-    study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int] = SEEDS
-) -> pd.DataFrame:
+def _slabs(study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str]) -> pd.DataFrame:
     n_steps, parts = study.settings.n_steps, []
-    for v, slices, seed, model in _each(volumes, name, models, seeds):
+    for v, slices, seed, model in _each(volumes, name, models):
         draw = partial(study.samples, v, "yoda-diffusion", model=model, n_steps=n_steps)
         images = {
             ("diffusion", "three"): draw()[0],
