@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 SUBJECTS = range(1001, 1031)  # seeds of fine phantoms
-SAMPLED, N_EX = 4, 4  # of them by diffusion, so many times each
+SAMPLED, N_EX = 8, 4  # of them by diffusion, so many times each
 AVERAGE = f"ExpA {N_EX}"
 
 
