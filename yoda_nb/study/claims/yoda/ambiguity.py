@@ -131,8 +131,9 @@ def spread_is_noise(study: Study) -> list[Effect]:
     if study.ships("hidden"):
         return where_doubt_is(study)
     by = study.table("spread").groupby("subject")
+    ratio = by.spread.apply(lambda s: np.sqrt((s**2).mean())) / by.sigma.first()
     return [
-        mean_effect("spread over samples / sigma, less 1", by.spread.apply(rms) / by.sigma.first() - 1, "within", 0.25),
+        mean_effect("spread over samples / sigma, less 1", ratio - 1, "within", 0.25),
         mean_effect("rank correlation of spread and true error", by["rank"].first(), "<", 0.3),
     ]
 
