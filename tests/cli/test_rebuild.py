@@ -80,7 +80,7 @@ def test_systems_and_ablations_take_names_and_seeds(called, tmp_path):
     done = call("systems", "--only", "adm", "--only", "bbdm,cyclegan", "--out", tmp_path, "--device", "cpu")
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("Models: 3 to train: about ")
-    assert called["train_systems"] == ((["adm", "bbdm", "cyclegan"],), {"out": tmp_path, "device": "cpu"})
+    assert called["train_systems"] == ((["adm", "bbdm", "cyclegan"],), {"out": tmp_path, "device": "cpu", "jobs": 1})
     done = call("ablations", "--only", "base,eps", "--seeds", "0,1")
     assert done.stdout.startswith("Models: 4 to train: about "), done.output
     assert called["train_ablations"][1]["seeds"] == [0, 1]
