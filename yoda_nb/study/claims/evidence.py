@@ -1,6 +1,6 @@
 """The tables behind the verdicts: one row a subject, made by one function each.
 
-Computing all of them takes over two hours on two cores, so those of the quick profile are shipped as
+Computing all of them takes over four hours on two cores, so those of the quick profile are shipped as
 CSV with checksums (``study/shipped/tables``); ``yoda-nb rebuild evidence`` makes them again and a
 test recomputes parts of them. The index beside them says from which machine, commit and date each
 is, and which code and weights it rests on, so that a table that no longer fits is known. Any other
