@@ -128,7 +128,7 @@ def test_a_notebook_of_the_profile_full_shows_its_own_study():
     assert Study.of_run("quick", 3, "cpu") == Study.of_run("tiny", 1) == Study("quick", 0)
 
 
-@pytest.mark.parametrize("name", sorted(MAKERS))
+@pytest.mark.parametrize("name", sorted(set(MAKERS) - PLANNED))
 def test_every_shipped_table_says_where_it_is_from(name):
     about = evidence.index()[name]
     assert {"sha256", "profile", "seed", "machine", "commit", "date", "weights", "code"} <= set(about)

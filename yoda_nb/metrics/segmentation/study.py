@@ -93,12 +93,13 @@ def logit_fraction(fraction: float | np.ndarray) -> float | np.ndarray:
 def fraction_pairs(table: pd.DataFrame, sampler: str, against: str = "acquired") -> pd.DataFrame:
     """Logit volume fractions of one sampler and of another, paired by subject: subject, x, y.
 
-    ``x`` is the sampler's, ``y`` that of ``against``. Subjects where either found nothing, whose
-    logit is infinite, are not in it. Raises InputError for a sampler that is not in the table.
+    ``x`` is the sampler's, ``y`` that of ``against``. Subjects that either lacks, or where it found nothing,
+    whose logit is infinite, are not in it. Raises InputError for a sampler that is not in the table.
     """
     wide = table.pivot(index="subject", columns="sampler", values="volume_fraction")
     if missing := [name for name in (sampler, against) if name not in wide]:
         raise InputError(f"The table has no sampler {missing[0]!r}: choose among {', '.join(wide)}.")
+    wide = wide[[sampler, against] if sampler != against else [sampler]].dropna()
     pairs = pd.DataFrame({"x": logit_fraction(wide[sampler]), "y": logit_fraction(wide[against])}, index=wide.index)
     return pairs[np.isfinite(pairs).all(axis=1)].reset_index()
 
