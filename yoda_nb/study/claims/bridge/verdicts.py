@@ -132,9 +132,9 @@ def over_palette(study: Study) -> list[Effect]:
 EFFECTS = {"B01": average_key, "B02": aligned_slices, "B03": exact_key, "B04": deterministic, "B05": over_palette}
 NOTES: dict[str, str] = {
     "B01": "Eight phantoms whose targets come of one of two scanners, which no source tells. Without a key a net does "
-    "not waver from slice to slice here: whoever is meant, all slices take the brighter scanner's look (mixing 0.04, no "
-    "more than with a key), so there is no inconsistency to remove. SSIM gains by a key, PSNR loses: the average of two scanners' "
-    "histograms is a look that neither has, and a keyed net gives it.",
+    "not waver from slice to slice here: whoever is meant, all slices take the brighter scanner's look (mixing "
+    "0.04, no more than with a key), so there is no inconsistency to remove. SSIM gains by a key, PSNR loses: the "
+    "average of two scanners' histograms is a look that neither has, and a keyed net gives it.",
     "B02": "Slices agree better with co-prediction and with ISTA alike (jumps 0.0047 to 0.0029), and no score tells. "
     "The size of a correction was chosen on one validation phantom, before these phantoms and this step. 50 "
     "evaluations each, corrections counted.",
