@@ -132,13 +132,12 @@ def train_model(
     title: str = "",
     extra: Mapping[str, object] | None = None,
     bits: int = 16,
-    loaders: int = 0,
 ) -> dict:
     """Train, write the weights to ``path`` and the card beside them; returns the card.
 
     ``out`` holds the run and resumes it; ``initial`` starts from another net's weights; ``weights``
     as in ``fit``; ``data``, ``command``, ``title`` and ``extra`` are for the card; ``bits`` (16 or 8) of a
-    weight are kept; ``loaders`` as in ``fit``. All volumes must share their contrasts and be of one isotropic spacing.
+    weight are kept. All volumes must share their contrasts and be of one isotropic spacing.
     """
     net = fit(
         volumes,
@@ -148,7 +147,6 @@ def train_model(
         device=device,
         initial=initial,
         weights=weights,
-        loaders=loaders,
         checkpoint_every=int(config.option("log_every", 500)),
     )
     # what the run wrote, for this call may only have resumed the end of it

@@ -155,7 +155,7 @@ EFFECTS: dict[str, Callable[[Study], Sequence[Effect]]] = {"K05": patches_show}
 NOTES = {
     "K05": "Patches are of 8 voxels, 36 to a slice of 48 x 48; the paper's are of 16, 256 to a slice. The rule weighs "
     "the grid's frequency and its harmonics alike, for what repeats every patch is at all of them. By that measure "
-    "the grid is faint, and the claim falls by it; errors that step at the borders of patches do not repeat, and there "
-    "they are plain: 4.6 dB more across borders than within, of which a wavelet leaves 1.4. A rule on borders alone "
+    "the grid is faint, and the claim falls by it. Steps across borders of patches tell it plainly: against those "
+    "within they are 4.6 dB above ADM's, of which a wavelet leaves 1.4. A rule on borders alone "
     "would be a rule after the fact; it is the one to state before the next table."
 }
