@@ -126,7 +126,7 @@ def systems(
 @guarded
 def ablations(
     only: Only = None,
-    seeds: Annotated[list[str] | None, Option(help="Seeds of training, comma between; default: all three.")] = None,
+    seeds: Annotated[list[str] | None, Option(help="Seeds of training, comma between; default: all.")] = None,
     out: Runs = Path("runs/ablations"),
     threads: OneThread = 1,
     device: Device = None,
@@ -134,13 +134,13 @@ def ablations(
 ) -> None:
     """Train the models of the ablation studies."""
     from yoda_nb.errors import InputError
-    from yoda_nb.papers.yoda.ablations import ABLATIONS, SEEDS, model_name, train_ablations
+    from yoda_nb.papers.yoda.ablations import chosen, model_name, train_ablations
 
-    words = listed(seeds) or [str(seed) for seed in SEEDS]
+    words = listed(seeds)
     if bad := [word for word in words if not word.isdigit()]:
         raise InputError(f"--seeds {bad[0]!r} is no seed: give numbers with commas between.")
-    wanted, names = [int(word) for word in words], listed(only) or list(ABLATIONS)
-    _expect_trainings(model_name(n, s) for n in names for s in wanted if n not in ABLATIONS or s in ABLATIONS[n].seeds)
+    wanted, names = [int(word) for word in words], listed(only)
+    _expect_trainings(model_name(*row) for row in chosen(names, wanted))
     _threads(threads)
     for card in train_ablations(names, out=out, seeds=wanted, device=device, jobs=jobs):
         say(card["title"])

@@ -25,7 +25,7 @@ NETS = (UViTConfig, DiTConfig)
 LOG_SNR: dict[str, Any] = {"norm": "rms", "time_scale": 25.0}  # log-SNR lies in -10 .. 10, their sinusoids in radians
 PATCH = 8  # voxels, of the nets whose patches are to show
 LONG = 4  # times the shared budget: is an artefact of patches one of short training?
-BUDGETS, SEEDS = (STEPS // 4, STEPS // 2, STEPS), (0, 1, 2)  # of the trainings that judge Min-SNR
+BUDGETS, SEEDS = (STEPS // 4, STEPS // 2, STEPS), tuple(range(6))  # of the trainings that judge Min-SNR
 # gamma of the weight of v -> the budgets it is trained for: eq. 7; none, which is the error of v as it is; and one that
 # is never reached, so that the weight is SNR / (SNR + 1), which is what the authors' code does without Min-SNR
 GAMMAS = {"adm": MIN_SNR, "adm-plain": 0.0, "adm-snr": 1e6}

@@ -21,6 +21,7 @@ from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, each_t
 
 N_PHANTOMS = 128
 SEEDS = (0, 1, 2)
+MANY = tuple(range(5))  # where trainings differ by as much as designs do
 FINE = 1.5  # mm, a cube of 96 mm
 KSPACE = 0.5  # of rows and columns, as an image interpolated to twice its matrix
 LOOK = ("sigma", "spacing", "kspace", "hidden")
@@ -62,8 +63,8 @@ ABLATIONS = {
     "regression-only-long": Ablation(replace(_LONG, regression=True), planned=True),
     "low-noise": Ablation(_BASE, sigma=0.02, seeds=(0,)),  # quieter and noisier acquisitions (IV-A)
     "high-noise": Ablation(_BASE, sigma=0.06, seeds=(0,)),
-    "fine": Ablation(_BASE, spacing=FINE),  # Table IV where neighbouring slices are alike
-    "fine-single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1)), spacing=FINE),
+    "fine": Ablation(_BASE, spacing=FINE, seeds=MANY),  # Table IV where neighbouring slices are alike
+    "fine-single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1)), spacing=FINE, seeds=MANY),
     "correlated": Ablation(_BASE, seeds=(0,), kspace=KSPACE),  # V: noise that white noise does not imitate
     "hidden": Ablation(_LONG, hidden=0.5, seeds=(0,), planned=True),  # I and V: what the sources cannot tell
     "fine-long": Ablation(_LONG, spacing=FINE, seeds=(0,)),  # IV-A: lesions
@@ -77,24 +78,30 @@ def model_name(name: str, seed: int) -> str:
     return f"{FOLDER}/{name}-{seed}"
 
 
+def chosen(names: Iterable[str] = (), seeds: Iterable[int] = ()) -> list[tuple[str, int]]:
+    """The trainings of these rows with these seeds, all by default; InputError for a name that is not in the table."""
+    names, seeds = list(names) or list(ABLATIONS), set(seeds)
+    if unknown := set(names) - set(ABLATIONS):
+        raise InputError(f"There is no ablation {sorted(unknown)[0]!r}: choose among {', '.join(ABLATIONS)}.")
+    found = [(name, seed) for name in names for seed in ABLATIONS[name].seeds if not seeds or seed in seeds]
+    return sorted(found, key=lambda row: row[1])
+
+
 def train_ablations(
     names: Iterable[str] = (),
     *,
     out: Path,
-    seeds: Iterable[int] = SEEDS,
+    seeds: Iterable[int] = (),
     weights: Path = WEIGHTS,
     device: str | None = None,
     jobs: int = 1,
 ) -> list[dict]:
-    """Train every ablation (or those named) with these seeds, ``jobs`` at a time; returns their cards.
+    """Train every ablation (or those named) with these seeds or all of each, ``jobs`` at a time; returns their cards.
 
     ``out`` holds the runs: a second call goes on where the first stopped, and what is finished is
     not trained again. Raises InputError for a name that is not in the table.
     """
-    names = list(names) or list(ABLATIONS)
-    if unknown := set(names) - set(ABLATIONS):
-        raise InputError(f"There is no ablation {sorted(unknown)[0]!r}: choose among {', '.join(ABLATIONS)}.")
-    todo = [(name, seed) for seed in seeds for name in names if seed in ABLATIONS[name].seeds]
+    todo = chosen(names, seeds)
     for name, _ in todo if jobs > 1 else ():
         _phantoms(ABLATIONS[name].look, jobs)  # before the processes part, which share them
     return each_trained(partial(_train, out=out, weights=weights, device=device, jobs=jobs), todo, jobs)

@@ -1,8 +1,8 @@
-"""Images of backbones and samplers (seed 001): scores of sixteen subjects, distances of six."""
+"""Images of backbones and samplers (seed 001), of sixteen subjects: their scores and distances."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,6 @@ SWEPT = ("adm", "uvit", "dit")
 KINDS = {"DDPM": "posterior", "DDIM": "zero"}
 STEPS = (16, 32, 64, 128)  # as Fig. 3 and 4 of seed 001, which go on to 256 and 1000
 SUBJECTS = 16
-FEW = (2, 4, 8, 16)  # of the images that distances are of: more take a GPU, or half a day of two cores
 SLICES = 16  # axial ones of each subject, around the fullest: the nets see one at a time
 # Schedules for the net of alpha-cosine (App. A), at 128 steps as its Fig. A.7. Steps between times at which a
 # schedule sits at its limit leave x as it is: the sigmoids jump over these to the first of the 128 that acts.
@@ -38,7 +37,6 @@ SWAPS: dict[str, dict[str, Any]] = {
     "sigmoid-0.1": {"jump_to": 358, "n_steps": 47},
     "sigmoid-0.008": {"jump_to": 30, "n_steps": 5},
 }
-FEW_SWAPS = SWAPS | {"sigmoid-0.1": {"jump_to": 360}}  # at 16 steps
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,14 @@ def _middle(v: Volume) -> slice:
     return slice(first, first + size)
 
 
-def runs(study: Study, of: Sequence[int] = STEPS, swaps: Mapping[str, dict[str, Any]] = SWAPS) -> list[Run]:
+def runs(study: Study) -> list[Run]:
     """All images of one subject: the sweep of steps, the U-Net, DiT's remedy, other schedules, YODA's 2.5D."""
-    steps = study.settings.sweep if study.profile == "tiny" else of
+    steps = study.settings.sweep if study.profile == "tiny" else STEPS
     most = steps[-1]
     found = [Run("U-Net", "unet", "one step", 1)]
     found += [one_run(name, kind, n) for name in SWEPT for kind in KINDS for n in steps]
     found += [one_run("dit-wavelet", "DDPM", most)]
-    found += [_swapped(schedule, most, settings) for schedule, settings in swaps.items()]
+    found += [_swapped(schedule, most, settings) for schedule, settings in SWAPS.items()]
     whole = {"model": model_name("yoda"), "n_steps": most, "jump_to": None, "times": "even"}
     return [*found, Run("YODA, 2.5D", "yoda-diffusion", "DDPM", most, settings=whole)]
 
@@ -88,7 +86,7 @@ def one_run(name: str, kind: str, n: int) -> Run:
     return Run(f"{TITLES[name]} {kind} {n}", name, kind, n, settings={"n_steps": n, "sigma": KINDS[kind]})
 
 
-def _swapped(schedule: str, most: int, given: Mapping[str, Any]) -> Run:
+def _swapped(schedule: str, most: int, given: dict[str, Any]) -> Run:
     settings: dict[str, Any] = {"n_steps": most, "schedule": schedule, **given}
     settings["n_steps"] = min(most, settings["n_steps"])
     return Run(f"ADM {schedule}", "adm", "DDPM", settings["n_steps"], schedule, settings)
@@ -142,9 +140,9 @@ def error(v: Volume, image: Tensor) -> Tensor:
 
 
 def distances(study: Study) -> pd.DataFrame:
-    """Fréchet distances of runs of few steps, with bootstrap draws over six subjects (Table 1, Figure 3)."""
-    of = runs(study, FEW, FEW_SWAPS)
-    cut, made = [middle(v) for v in study.volumes], images(study, study.volumes, of)
+    """Fréchet distances of the same images, with bootstrap draws over subjects (Table 1, Figure 3)."""
+    volumes, of = study.more(SUBJECTS), runs(study)
+    cut, made = [middle(v) for v in volumes], images(study, volumes, of)
     return _with_runs(of, fd_draws(cut, made, tables.score_table(cut, made), **drawing(study)))
 
 
