@@ -11,6 +11,7 @@ from scipy import stats
 
 from yoda_nb.study.claims.verdicts import (
     ARITHMETIC,
+    DISPUTED,
     INCONCLUSIVE,
     MARGINS,
     NOT_REPRODUCED,
@@ -134,7 +135,11 @@ def test_what_cannot_vary_is_no_evidence():
 def test_feature_nets_count_where_they_agree():
     good, bad = effect(0.1, 0.2), effect(-0.2, -0.1)
     eyes = [replace(e, extractor=name) for e, name in ((good, "a"), (bad, "b"))]
-    assert combined(eyes) == INCONCLUSIVE, "one says yes, another no"
+    assert combined(eyes) == DISPUTED, "one says yes, another no"
+    assert combined([*eyes, effect(0.1, 0.2)]) == DISPUTED and combined([*eyes, effect(-0.2, -0.1)]) == NOT_REPRODUCED
+    doubtful = replace(effect(-0.21, -0.001), extractor="b")  # by itself it is sure, not among ten
+    others = [replace(effect(0.1, 0.2), name=f"effect {k}") for k in range(9)]
+    assert combined([eyes[0], doubtful]) == DISPUTED and combined([eyes[0], doubtful, *others]) == INCONCLUSIVE
     unsure, contrary = (replace(effect(low, high), extractor="c") for low, high in ((-0.1, 0.3), (-0.3, 0.1)))
     for sure, verdict in ((good, REPRODUCED), (bad, NOT_REPRODUCED)):
         two = [replace(sure, extractor=name) for name in "ab"]

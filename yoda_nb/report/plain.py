@@ -27,9 +27,14 @@ PARTS = {
         "The interval of at least one effect lies wholly on the other side, also when the effects of the claim are "
         "corrected for their number.",
     ),
+    "disputed": (
+        "What depends on who looks",
+        "A Fréchet distance is measured by a feature network, and two of them are sure of opposite answers. More data "
+        "would not decide it; an understanding of what each of them sees might.",
+    ),
     "inconclusive": (
         "What cannot be decided here yet",
-        "Intervals that hold both answers, extractors that disagree, or models that have not learned enough to judge "
+        "Intervals that hold both answers, extractors that lean apart, or models that have not learned enough to judge "
         "their kind. Each says what would decide it.",
     ),
     "arithmetic": (

@@ -17,10 +17,10 @@ from yoda_nb.papers import PAPERS as MODULES
 from yoda_nb.study.claims import origins, rules, scans
 from yoda_nb.study.claims.evidence import PAPERS, Study, basis, outdated, shipped_tables
 from yoda_nb.study.claims.undecided import UNDECIDED
-from yoda_nb.study.claims.verdicts import INCONCLUSIVE, Effect, combined
+from yoda_nb.study.claims.verdicts import DISPUTED, INCONCLUSIVE, Effect, combined
 
 MIME = "application/vnd.yoda-nb.claims+json"
-SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?", "arithmetic": "="}
+SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "disputed": "≠", "inconclusive": "?", "arithmetic": "="}
 
 
 EFFECTS = {claim: effects for paper in PAPERS for claim, effects in paper.EFFECTS.items()}
@@ -56,8 +56,8 @@ class Finding:
 
     @property
     def open(self) -> str:
-        """What would decide a claim that nothing here decides; "" for others."""
-        return UNDECIDED.get(self.claim.id, "") if self.verdict == INCONCLUSIVE else ""
+        """What would decide a claim that nothing here decides, or settle a dispute; "" for others."""
+        return UNDECIDED.get(self.claim.id, "") if self.verdict in (INCONCLUSIVE, DISPUTED) else ""
 
     @property
     def basis(self) -> str:

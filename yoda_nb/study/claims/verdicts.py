@@ -5,8 +5,9 @@ reproduced* if that of any lies wholly on the other side and still does when the
 corrected for their number (Holm); else *inconclusive*. "Not significant" is therefore never read as "equal":
 equality needs an interval inside a margin. A difference that is wholly inside the metric's margin is none:
 "better" is refuted by it. What several feature nets say of one effect counts where two of them are sure and the
-estimates of all lie on one side. What follows from counting steps, or cannot vary, is *arithmetic*: no evidence
-for a claim, and none against it.
+estimates of all lie on one side; where two are sure of opposite answers the claim is *disputed*, since then it is
+not the data that leave it open. What follows from counting steps, or cannot vary, is *arithmetic*: no evidence for a
+claim, and none against it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from yoda_nb.study.tables import holm, interval, paired_difference
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 ARITHMETIC = "arithmetic"
+DISPUTED = "disputed"
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
 SURE = 2  # feature nets whose intervals decide, where there are as many
@@ -140,18 +142,24 @@ def combined(effects: Sequence[Effect]) -> str:
         named.setdefault((e.name, 0 if e.extractor else k + 1), []).append(e)
     groups = list(named.values())
     against = holm([sorted(e.against for e in group)[:SURE][-1] for group in groups])
-    verdicts = [agreed(group) for group in groups]
+    contrary = holm([min(e.against for e in group) for group in groups])  # by the net that is most against it
+    verdicts = [agreed(group, p) for group, p in zip(groups, contrary, strict=True)]
     if any(p <= TAIL and verdict == NOT_REPRODUCED for p, verdict in zip(against, verdicts, strict=True)):
         return NOT_REPRODUCED
+    if DISPUTED in verdicts:
+        return DISPUTED
     return REPRODUCED if set(verdicts) == {REPRODUCED} else INCONCLUSIVE
 
 
-def agreed(group: Sequence[Effect]) -> str:
+def agreed(group: Sequence[Effect], contrary: float = 0.0) -> str:
     """What several feature nets say of one effect: the verdict of those whose intervals decide.
 
-    It takes ``SURE`` of them, or all if they are fewer, and every net's estimate on that side.
+    It takes ``SURE`` of them, or all if they are fewer, and every net's estimate on that side. Where one is sure for
+    the claim and another against it, also when corrected (``contrary``: the least p against it), it is disputed.
     """
     decided = [e.verdict for e in group if e.verdict != INCONCLUSIVE]
+    if set(decided) == {REPRODUCED, NOT_REPRODUCED} and contrary <= TAIL:
+        return DISPUTED
     if len(decided) < min(SURE, len(group)) or len(set(decided)) > 1:
         return INCONCLUSIVE
     return decided[0] if {e.holds for e in group} == {decided[0] == REPRODUCED} else INCONCLUSIVE
