@@ -15,14 +15,14 @@ from yoda_nb.errors import InputError
 from yoda_nb.nets.base import config_from_dict, config_to_dict, n_parameters
 from yoda_nb.nets.models import Model
 from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
-from yoda_nb.papers.backbones import BUDGETS, GAMMAS, LONG, PATCH, SEEDS, TRAINED, of_budget
+from yoda_nb.papers.backbones import BUDGETS, GAMMAS, LONG, PATCH, TRAINED, of_budget
 from yoda_nb.papers.backbones.continuous import CONTINUOUS, continuous_loss, levels, min_snr_weight, x0_error
 from yoda_nb.papers.backbones.slices import resize_slices
 from yoda_nb.papers.backbones.vit import DiTConfig
 from yoda_nb.systems.run import Run, prepare
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.batches import Batch, TrainConfig
-from yoda_nb.training.rows import BUDGET
+from yoda_nb.training.rows import BUDGET, STEPS
 
 ROWS = ("unet", "adm", "uvit", "dit", "dit-wavelet", "adm-plain")
 PATCHES = ("dit-8", "dit-8-wavelet", "dit-8-long")
@@ -54,13 +54,13 @@ def test_patches_of_8_are_the_only_change():
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_trainings_of_other_lengths_and_seeds_differ_in_the_weight_alone(name):
-    for steps in TRAINED[name]:
-        for seed in SEEDS:
+    for steps, seeds in BUDGETS.items():
+        for seed in seeds:
             row, own = (TRAININGS[of_budget(one, steps, seed)] for one in (name, "adm"))
             options = dict(own.config.options) | {"min_snr": GAMMAS[name]}
             assert row.config == replace(own.config, options=tuple(options.items()))
             assert (row.config.steps, row.config.seed) == (steps, seed)
-            assert row.config.warmup / steps == TRAININGS["adm"].config.warmup / BUDGETS[-1]
+            assert row.config.warmup / steps == TRAININGS["adm"].config.warmup / STEPS
 
 
 def test_a_limit_that_is_never_reached_weights_by_snr():

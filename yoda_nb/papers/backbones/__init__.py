@@ -25,11 +25,11 @@ NETS = (UViTConfig, DiTConfig)
 LOG_SNR: dict[str, Any] = {"norm": "rms", "time_scale": 25.0}  # log-SNR lies in -10 .. 10, their sinusoids in radians
 PATCH = 8  # voxels, of the nets whose patches are to show
 LONG = 4  # times the shared budget: is an artefact of patches one of short training?
-BUDGETS, SEEDS = (STEPS // 4, STEPS // 2, STEPS), tuple(range(6))  # of the trainings that judge Min-SNR
-# gamma of the weight of v -> the budgets it is trained for: eq. 7; none, which is the error of v as it is; and one that
+BUDGETS = {STEPS // 4: range(6), STEPS // 2: range(3)}  # of the trainings that judge Min-SNR: steps -> seeds
+# gamma of the weight of v: eq. 7; none, which is the error of v as it is; and one that
 # is never reached, so that the weight is SNR / (SNR + 1), which is what the authors' code does without Min-SNR
 GAMMAS = {"adm": MIN_SNR, "adm-plain": 0.0, "adm-snr": 1e6}
-TRAINED = {"adm": BUDGETS[:-1], "adm-plain": BUDGETS[:-1]}
+TRAINED = ("adm", "adm-plain")  # those that are trained for the budgets
 UNET = UNetConfig((12, 24, 48), (False, False, False), groups=4, noisy=False)
 ADM = UNetConfig((12, 24, 48), (False, False, True), res_blocks=2, **LOG_SNR)
 UVIT = UViTConfig((12, 24), width=48, **LOG_SNR)
@@ -102,10 +102,9 @@ TRAININGS |= {
 }
 TRAININGS |= {
     of_budget(name, steps, seed): _shorter(name, steps, seed)
-    for name, budgets in TRAINED.items()
-    for steps in budgets
-    for seed in SEEDS
-    if (steps, seed) != (STEPS, 0)
+    for name in TRAINED
+    for steps, seeds in BUDGETS.items()
+    for seed in seeds
 }
 
 _UNET = System(

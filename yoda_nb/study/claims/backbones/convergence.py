@@ -14,7 +14,7 @@ from yoda_nb.diffusion.process import add_noise, gaussian
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.images.volumes import Volume, crop_volume, required
 from yoda_nb.metrics.images import psnr
-from yoda_nb.papers.backbones import BUDGETS, SEEDS, TRAINED, of_budget
+from yoda_nb.papers.backbones import BUDGETS, TRAINED, of_budget
 from yoda_nb.study import tables
 from yoda_nb.study.claims.backbones.sweep import KINDS, middle
 from yoda_nb.study.claims.draws import by_eye, drawing, fd_draws, fewer
@@ -33,9 +33,9 @@ SLICES = 4  # axial ones of each subject, around the fullest
 STEPS = 8  # of DDIM
 TRAININGS = {
     f"{name}, {steps} steps, seed {seed}": (name, steps, seed)
-    for name, budgets in TRAINED.items()
-    for steps in budgets
-    for seed in SEEDS
+    for name in TRAINED
+    for steps, seeds in BUDGETS.items()
+    for seed in seeds
 }
 
 
@@ -115,7 +115,7 @@ def min_snr_is_faster(study: Study) -> list[Effect]:
     t = study.table("min_snr")
     t = t[t.reference == "acquired"]
     subjects, effects = t.subject.nunique(), []
-    for steps in BUDGETS[:-1]:
+    for steps in BUDGETS:
         after = f"after {steps} steps of training"
         name = f"PSNR {after}, Min-SNR less plain"
         effects.append(paired_effect(t[t.steps == steps], "psnr", *PAIR, ">", by="system", unit="dB", name=name))
