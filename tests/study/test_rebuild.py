@@ -58,6 +58,31 @@ def test_a_table_is_made_after_those_that_it_is_made_from(tables):
     assert any(line.startswith("upper: 2 rows in ") for line in said)
 
 
+def test_rows_of_more_trainings_are_put_to_those_that_are_there(tables, monkeypatch):
+    """Of two trainings, of which the second comes later and the first's weights are gone by then."""
+    trained = ["features"]
+
+    def rows(study):
+        new = [name for name in trained if name not in study.kept]
+        for name in new:
+            {"features": load_extractor, "segmenter": load_segmenter}[name]()
+        return pd.DataFrame({"training": new, "x": [0.5] * len(new)})
+
+    monkeypatch.setitem(evidence.MAKERS, "lower", rows)
+    rebuild_evidence(["lower"], add=True)
+    before = evidence.read_shipped("lower")
+    trained[:] = ["features", "segmenter"]
+    assert rebuild_evidence(["lower"], add=True) == ["lower"]
+    table, entry = evidence.read_shipped("lower"), evidence.index()["lower"]
+    assert list(table.training) == trained and set(entry["weights"]) == set(trained) and entry["rows"] == 2
+    pd.testing.assert_frame_equal(table[:1], before)
+    rebuild_evidence(["lower"], add=True)
+    assert len(evidence.read_shipped("lower")) == 2, "nothing is put to it twice"
+    evidence.stamp("lower", {"features": "0" * 64}, {})
+    with pytest.raises(InputError, match="features is no longer"):
+        rebuild_evidence(["lower"], add=True)
+
+
 def test_what_fits_is_left_alone_and_what_does_not_is_made(tables):
     values, made, forget = tables
     rebuild_evidence(["lower", "upper"])

@@ -35,19 +35,26 @@ rebuild_app = typer.Typer(
 @rebuild_app.command()
 @guarded
 def evidence(
-    only: Only = None, threads: Threads = None, device: Device = None, force: Force = False, jobs: Jobs = 1
+    only: Only = None,
+    threads: Threads = None,
+    device: Device = None,
+    force: Force = False,
+    add: Annotated[
+        bool, Option("--add", help="Keep the rows of trainings that a table knows; make the others.")
+    ] = False,
+    jobs: Jobs = 1,
 ) -> None:
     """Make the tables behind the verdicts that no longer fit the code or the weights."""
     from yoda_nb.study import rebuild
     from yoda_nb.study.claims.evidence import MAKERS, PLANNED, index
 
     names = rebuild.known(listed(only) or set(MAKERS) - PLANNED, MAKERS, "table")
-    todo = [name for name in names if force or not rebuild.fits(name)]
+    todo = [name for name in names if force or add or not rebuild.fits(name)]
     last = [index().get(name, {}).get("seconds") for name in todo]
     machines = {index()[name]["machine"] for name in todo if name in index()}
     expect(f"Tables: {len(todo)} of {len(names)} to make", last, machines)
     _threads(threads)
-    made = rebuild.rebuild_evidence(names, force=force, device=device, workers=jobs, say=say)
+    made = rebuild.rebuild_evidence(names, force=force, add=add, device=device, workers=jobs, say=say)
     say(f"{len(made)} made")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -121,15 +121,23 @@ def remove_other_samples() -> list[Path]:
 
 
 def rebuild_evidence(
-    names: Iterable[str] = (), *, force: bool = False, device: str | None = None, workers: int = 1, say: Say = print
+    names: Iterable[str] = (),
+    *,
+    force: bool = False,
+    add: bool = False,
+    device: str | None = None,
+    workers: int = 1,
+    say: Say = print,
 ) -> list[str]:
     """Make and ship the tables that do not fit (with ``force`` all of these names); returns what was made.
 
     A table that another is made from comes first, and is made too where it does not fit. ``workers`` processes
-    first sample a share each into the bank.
+    first sample a share each into the bank. With ``add`` rows of trainings that a table knows are kept and those of
+    the others put to them: their weights need not be here, and InputError says where they are no longer the same.
     """
     names = known(names or set(MAKERS) - PLANNED, MAKERS, "table")
-    study = _Rebuilt(*SHIPPED_STUDY, device=device or "", fresh=True, say=say, wanted=frozenset(names if force else ()))
+    wanted = frozenset(names if force or add else ())
+    study = _Rebuilt(*SHIPPED_STUDY, device=device or "", fresh=True, say=say, wanted=wanted, add=add)
     while todo := [name for name in names if study.lacks(name)]:
         if workers > 1:
             draw_ahead(todo[0], study, workers)
@@ -164,6 +172,7 @@ class _Rebuilt(Study):
 
     say: Say = field(default=print, compare=False)
     wanted: frozenset[str] = frozenset()  # to be made even where they fit
+    add: bool = False  # to what is shipped
     made: list[str] = field(default_factory=list, compare=False)
     open: list[_Making] = field(default_factory=list, compare=False)  # from the outer to the inner
 
@@ -184,17 +193,29 @@ class _Rebuilt(Study):
     def _make(self, name: str) -> None:
         self.say(f"{name}: computing")
         begun, now = time.monotonic(), _Making()
+        before = self._known(name) if self.add and name in evidence.index() else {}
         self.open.append(now)
         try:
             with recording() as weights:
-                table = MAKERS[name](self)
+                table = MAKERS[name](replace(self, kept=frozenset(before)))
         finally:
             self.open.pop()
         seconds = time.monotonic() - begun - now.seconds
+        if before:
+            table, now.weights = (
+                pd.concat([evidence.read_shipped(name), table], ignore_index=True),
+                before | now.weights,
+            )
         about = {"profile": self.profile, "seed": self.seed, "seconds": round(seconds), **where_and_when(self.device)}
         evidence.ship(name, table, weights | now.weights, about | {"rows": len(table), "tables": now.tables})
         self.made.append(name)
         self.say(f"{name}: {len(table)} rows in {seconds:.0f} s")
+
+    def _known(self, name: str) -> dict[str, str]:
+        """The weights that the rows of a shipped table were made by; InputError where one has changed since."""
+        if changed := [model for model in evidence.outdated(name) if model != "code"]:
+            raise InputError(f"Nothing can be added to {name}: {changed[0]} is no longer what its rows were made by.")
+        return dict(evidence.index()[name]["weights"])
 
 
 def where_and_when(device: str = "") -> dict[str, str]:

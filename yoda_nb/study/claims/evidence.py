@@ -63,6 +63,7 @@ class Study:
     own: tuple[Volume, ...] = ()  # these subjects instead of the ledger's
     eyes: tuple[tuple[str, str], ...] = ()  # a user's own extractors beside those of the project: name, weights
     models: tuple[tuple[str, str], ...] = ()  # subject, the model of seed 000 to use; others: the one that fits best
+    kept: frozenset[str] = frozenset()  # trainings whose rows a table has already: who makes it leaves them out
 
     @classmethod
     def of_run(cls, profile: str, seed: int = 0, device: str = "") -> Study:

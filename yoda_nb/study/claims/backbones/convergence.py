@@ -42,9 +42,11 @@ TRAININGS = {
 def _images(study: Study) -> dict[str, list[Tensor]]:
     """A DDIM sample (1,D,H,W) in [-1,1] of every subject's middle slices by every training."""
     n, made = fewer(study, STEPS), dict[str, list[Tensor]]()
-    with progress_bar(total=len(TRAININGS) * len(study.volumes), desc="Min-SNR") as bar:
-        for label, training in TRAININGS.items():
-            settings = {"model": model_name(of_budget(*training)), "n_steps": n, "sigma": KINDS["DDIM"]}
+    models = {label: model_name(of_budget(*training)) for label, training in TRAININGS.items()}
+    models = {label: model for label, model in models.items() if model not in study.kept}
+    with progress_bar(total=len(models) * len(study.volumes), desc="Min-SNR") as bar:
+        for label, model in models.items():
+            settings = {"model": model, "n_steps": n, "sigma": KINDS["DDIM"]}
             for v in study.volumes:
                 made.setdefault(label, []).append(study.samples(middle(v), PAIR[0], **settings)[0])
                 bar.update()

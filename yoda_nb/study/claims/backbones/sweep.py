@@ -1,4 +1,4 @@
-"""Images of backbones and samplers (seed 001), of sixteen subjects: their scores and distances."""
+"""Images of backbones and samplers (seed 001): scores of sixteen subjects, distances of six."""
 
 from __future__ import annotations
 
@@ -140,9 +140,9 @@ def error(v: Volume, image: Tensor) -> Tensor:
 
 
 def distances(study: Study) -> pd.DataFrame:
-    """Fréchet distances of the same images, with bootstrap draws over subjects (Table 1, Figure 3)."""
-    volumes, of = study.more(SUBJECTS), runs(study)
-    cut, made = [middle(v) for v in volumes], images(study, volumes, of)
+    """Fréchet distances of the same images of six subjects, with bootstrap draws over them (Table 1, Figure 3)."""
+    of = runs(study)
+    cut, made = [middle(v) for v in study.volumes], images(study, study.volumes, of)
     return _with_runs(of, fd_draws(cut, made, tables.score_table(cut, made), **drawing(study)))
 
 

@@ -38,7 +38,7 @@ def _of_fd(
     study: Study, name: str, statistic: Callable[[pd.DataFrame], pd.Series], rule: str, unit: str = ""
 ) -> list[Effect]:
     """A statistic of Fréchet distances (draw, label), draw 0 all subjects, by every extractor."""
-    subjects = _acquired(study).subject.nunique()
+    subjects = len(study.volumes)
 
     def found(rows: pd.DataFrame) -> Effect:
         each = statistic(rows.pivot(index="draw", columns="sampler", values="fd"))

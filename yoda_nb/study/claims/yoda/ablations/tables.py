@@ -32,13 +32,16 @@ TRUNCATED = 16  # subjects of the equivalence of truncation
 TARGETS = {"v": "base", "x0": "x0", "eps": "eps", "cosine": "cosine", "T = 1": "regression-only"}
 
 
-def _each(volumes: Sequence[Volume], name: str, models: dict[str, str]) -> Iterator[tuple[Volume, str, int, str]]:
-    """Every (subject, label, seed of training, model), with a bar."""
+def _each(
+    study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str]
+) -> Iterator[tuple[Volume, str, int, str]]:
+    """Every (subject, label, seed of training, model) that is not kept, with a bar."""
     todo = [
-        (v, label, seed, model_name(row, seed))
+        (v, label, seed, model)
         for v in volumes
         for label, row in models.items()
         for seed in ABLATIONS[row].seeds
+        if (model := model_name(row, seed)) not in study.kept
     ]
     with progress_bar(total=len(todo), desc=name) as bar:
         for each in todo:
@@ -69,7 +72,7 @@ def fine_slabs(study: Study) -> pd.DataFrame:
 
 def _slabs(study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str]) -> pd.DataFrame:
     n_steps, parts = study.settings.n_steps, []
-    for v, slices, seed, model in _each(volumes, name, models):
+    for v, slices, seed, model in _each(study, volumes, name, models):
         draw = partial(study.samples, v, "yoda-diffusion", model=model, n_steps=n_steps)
         images = {
             ("diffusion", "three"): draw()[0],
@@ -100,7 +103,7 @@ def targets(study: Study) -> pd.DataFrame:
     """
     parts = [
         _scored(v, target_images(study, v, label, model), model=label, training=seed)
-        for v, label, seed, model in _each(study.volumes, "targets", TARGETS)
+        for v, label, seed, model in _each(study, study.volumes, "targets", TARGETS)
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -113,7 +116,7 @@ def truncation(study: Study) -> pd.DataFrame:
         "full": {"n_steps": n if study.profile == "tiny" else 4 * (n - 1) + 1, "jump_to": None},
     }
     parts = []
-    for v, _, seed, model in _each(study.more(TRUNCATED), "truncation", {"v": "base"}):
+    for v, _, seed, model in _each(study, study.more(TRUNCATED), "truncation", {"v": "base"}):
         draw = partial(study.samples, v, "yoda-diffusion", model=model, times="even")
         parts += [_scored(v, {"diffusion": draw(**how)[0]}, path=path, training=seed) for path, how in paths.items()]
     return pd.concat(parts, ignore_index=True)
@@ -127,7 +130,9 @@ def schedules(study: Study) -> pd.DataFrame:
     scores, parts = study.table("targets"), []
     for label in ("v", "cosine"):
         for seed in ABLATIONS[TARGETS[label]].seeds:
-            each = [target_images(study, v, label, model_name(TARGETS[label], seed)) for v in study.volumes]
+            if (model := model_name(TARGETS[label], seed)) in study.kept:
+                continue
+            each = [target_images(study, v, label, model) for v in study.volumes]
             images = {sampler: [one[sampler] for one in each] for sampler in each[0]}
             own = scores[(scores.model == label) & (scores.training == seed)]
             acquired = tables.score_table(study.volumes, {})  # for the acquired image's noise
