@@ -18,8 +18,6 @@ UNDECIDED: dict[str, str] = {
     "the untrained nets see no fall up to 16.",
     "K04": f"Distances of 128 steps, as of the paper, where the sigmoids keep more than five, and {_EYE}: the "
     "untrained nets see a lower distance, the other two a higher one.",
-    "K08": "Ten pairs of trainings of each length (two minutes each): with Min-SNR samples are better in PSNR "
-    "after 250 and after 500 steps, and farther by two extractors; three pairs do not tell how far.",
     "S01": _GAN.format(others="cyclegan-long --only ddpm-unpaired-long"),
     "S02": "Projectors trained 12.5 times as long (yoda-nb rebuild systems --only projector-adversarial-long --only "
     "projector-l1-long --only projector-l1-1000-long, minutes on a GPU): the discriminators here hardly leave chance, "
