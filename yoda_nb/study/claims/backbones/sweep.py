@@ -141,7 +141,7 @@ def error(v: Volume, image: Tensor) -> Tensor:
 
 def distances(study: Study) -> pd.DataFrame:
     """Fréchet distances of the same images of six subjects, with bootstrap draws over them (Table 1, Figure 3)."""
-    of = runs(study)
+    of = [run for run in runs(study) if SYSTEMS[run.system].views == (AXIAL,)]  # each slice by itself
     cut, made = [middle(v) for v in study.volumes], images(study, study.volumes, of)
     return _with_runs(of, fd_draws(cut, made, tables.score_table(cut, made), **drawing(study)))
 
