@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from yoda_nb.data.places import NOTEBOOKS
 from yoda_nb.errors import InputError
+from yoda_nb.report import run_report
 from yoda_nb.report.lessons import LEFT_OUT, copy_lessons, without_answers
 
 NAMES = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
@@ -28,9 +31,38 @@ def test_student_copies_lack_the_answers_and_nothing_else(tmp_path):
         assert "<details" not in text and "</details" not in text
         assert len(mine.cells) == len(whole.cells)
         changed = [(a, b) for a, b in zip(mine.cells, whole.cells, strict=True) if a != b]
-        assert changed and all("<details>" in b.source and LEFT_OUT in a.source for a, b in changed)
-        tries = [cell.source for cell in mine.cells if "check_answer(" in cell.source]
-        assert tries and all("answer = None" in source for source in tries)
+        folded = [pair for pair in changed if pair[0].cell_type == "markdown"]
+        assert folded and all("<details>" in b.source and LEFT_OUT in a.source for a, b in folded)
+        (marking,) = [pair for pair in changed if pair[0].cell_type == "code"]
+        question, *hidden = marking[1].source.splitlines()
+        assert question.startswith("answer = None  # ")
+        assert marking[0].source == f'{question}\nstudy.check_exercise("{path.stem}", answer, globals())'
+        shown = "\n".join(cell.source for cell in mine.cells)
+        compile(marking[0].source, path.name, "exec")
+        tree = ast.parse("\n".join(hidden))
+        (marks,) = [
+            n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func).endswith("check_answer")
+        ]
+        (hint,) = [word.value.value for word in marks.keywords if word.arg == "hint"]
+        assert "check_answer" not in shown and hint not in shown and "\n".join(hidden) not in shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [(200, "Right: measured here it is 200"), (199, "Not yet: 199 is too small")]
+)
+def test_a_student_copy_marks_answers_as_it_runs(answer, said, tmp_path):
+    """The cells that its exercise needs: parameters, imports and the exercise."""
+    copy_lessons(tmp_path, student=True)
+    path = tmp_path / "02_sampling_methods.ipynb"
+    notebook = nbformat.read(path, 4)
+    settings, imports, *_, marking = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    marking.source = marking.source.replace("answer = None", f"answer = {answer}", 1)
+    notebook.cells = [settings, imports, marking]
+    nbformat.write(notebook, path)
+    report = run_report([path], tmp_path / "site", profile="tiny")
+    assert not report.failed, report.failed[0].error
+    (shown,) = report.runs[0].notebook.cells[-1].outputs
+    assert shown.text.strip().startswith(said)
 
 
 def test_what_surrounds_an_answer_stays():

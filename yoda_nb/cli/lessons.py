@@ -63,13 +63,22 @@ def notebooks(
 def serve_class(
     folder: Annotated[Path, Option(help="The notebooks to serve.")] = NOTEBOOKS,
     port: Annotated[int, Option(min=1, max=65535, help="Where the class finds them.")] = 8866,
+    ip: Annotated[str, Option(help="Where to listen; 127.0.0.1: for this machine alone, without a token.")] = "0.0.0.0",
+    token: Annotated[
+        str | None, Option(envvar="YODA_NB_CLASS_TOKEN", help="What opens the pages; default: a new one each time.")
+    ] = None,
+    minutes: Annotated[int, Option(min=1, help="How long a page may stay open.")] = 180,
+    memory: Annotated[float, Option(min=0.25, help="GiB that the kernel of a page may take.")] = 4,
+    visits: Annotated[int, Option(min=1, help="Pages that may be open at a time.")] = 40,
 ) -> None:
     """Serve the notebooks with Voilà to a class of thirty: pages whose controls are alive, a kernel a visitor.
 
     What was sampled before is read from the bank that all share: run 'yoda-nb report' first.
     """
-    from yoda_nb.report.classroom import address, class_command, class_environment
+    from yoda_nb.report import classroom
 
-    command = class_command(folder, port)
-    typer.echo(f"Tell the class: http://{address()}:{port} (Ctrl-C ends it for all)")
-    os.execve(command[0], command, class_environment())
+    token = classroom.class_token(ip, token)
+    command = classroom.class_command(folder, port, ip=ip, minutes=minutes, memory=memory, visits=visits)
+    classroom.check_port(ip, port)
+    typer.echo(f"Tell the class: {classroom.class_address(ip, port, token)} (Ctrl-C ends it for all)")
+    os.execve(command[0], command, classroom.class_environment(token=token))

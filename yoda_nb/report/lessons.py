@@ -9,12 +9,14 @@ import nbformat
 
 from yoda_nb.data.places import NOTEBOOKS
 from yoda_nb.errors import InputError
+from yoda_nb.report.parameters import parse_notebook
 from yoda_nb.study.bank import write_atomic
+from yoda_nb.study.exercises import MARK
 
 ANSWER = re.compile(r"\s*<details\b.*?</details>\s*", re.DOTALL)
 LEFT_OUT = (
-    "*The answer is not in this copy. Nothing else is left out: the cell above tells whether yours is right, "
-    "and `yoda-nb notebooks DIR` copies the lessons with their answers.*"
+    "*Neither the answer nor its computation is in this copy: the cell above tells whether yours is right. "
+    "`yoda-nb notebooks DIR` copies the lessons with their answers.*"
 )
 
 
@@ -27,7 +29,9 @@ def copy_lessons(out: Path, *, student: bool = False, force: bool = False, folde
     sources = sorted(folder.glob("*.ipynb"))
     if not sources:
         raise InputError(f"{folder} holds no notebook: install yoda-nb again.")
-    copies = {out / path.name: without_answers(path.read_bytes()) if student else path.read_bytes() for path in sources}
+    copies = {
+        out / path.name: without_answers(path.read_bytes(), path) if student else path.read_bytes() for path in sources
+    }
     other = [path.name for path, blob in copies.items() if path.exists() and path.read_bytes() != blob]
     if other and not force:
         raise InputError(f"{out} has {', '.join(other)} already, and they differ: choose another folder, or --force.")
@@ -39,10 +43,17 @@ def copy_lessons(out: Path, *, student: bool = False, force: bool = False, folde
     return list(copies)
 
 
-def without_answers(notebook: bytes) -> bytes:
-    """A notebook as bytes with each folded answer replaced by a sentence; exercises still mark themselves."""
-    found = nbformat.reads(notebook.decode(), as_version=4)
+def without_answers(notebook: bytes, path: Path = Path("the notebook")) -> bytes:
+    """A notebook as bytes whose answers are not in it, folded or computed; exercises still mark themselves.
+
+    The cell that marks one keeps its first line and calls ``study.check_exercise``. InputError, naming ``path``,
+    for what is no notebook.
+    """
+    found = parse_notebook(notebook, path)
     for cell in found.cells:
         if cell.cell_type == "markdown":
             cell.source = ANSWER.sub(f"\n\n{LEFT_OUT}\n\n", cell.source).strip()
+        elif cell.cell_type == "code" and MARK in cell.source:
+            question = cell.source.partition("\n")[0]
+            cell.source = f'{question}\nstudy.check_exercise("{path.stem}", answer, globals())'
     return (nbformat.writes(found).rstrip("\n") + "\n").encode()
