@@ -17,6 +17,7 @@ from yoda_nb.cli.lessons import notebooks, report, serve_class
 from yoda_nb.cli.rebuild import rebuild_app
 from yoda_nb.cli.scans import prepare, translate_all
 from yoda_nb.cli.stores import bank_app, data_app
+from yoda_nb.cli.sweep import sweep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(translate)
 app.command()(prepare)
 app.command("translate-all")(translate_all)
+app.command()(sweep)
 app.command()(train)
 app.command()(claims)
 app.command()(report)
@@ -66,6 +68,9 @@ def bench(
     roi: Annotated[str, Option(help="Voxels of the region of interest, AxBxC.")] = "61x54x51",
     batch_size: Annotated[int, Option(min=1, help="Slabs at once.")] = 16,
     memory: Annotated[bool, Option(help="Measure memory too.")] = True,
+    growth: Annotated[
+        bool, Option("--growth", help="Fit how work, time and memory grow with voxels, steps and samples.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Measure speed and memory against a straightforward baseline, as ratios in one run."""
@@ -80,7 +85,8 @@ def bench(
         raise InputError(f"Preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}.")
     net: dict = {"model": model} if preset is None else {"net_config": PRESETS[preset]}
     a, b, c = map(int, sides)
-    how: dict = {"threads": threads, "device": device, "repeats": repeats, "memory": memory, "batch_size": batch_size}
+    how: dict = {"threads": threads, "device": device, "repeats": repeats, "batch_size": batch_size}
+    how |= {"memory": memory, "growth": growth}
     result = run_bench(roi=(a, b, c), progress=not json, **how, **net)
     emit(result, json, format_bench(result))
 

@@ -22,10 +22,10 @@ from yoda_nb.report.execution import Run, run_notebooks
 from yoda_nb.report.figures import FOLDER
 from yoda_nb.report.memory import PeakMemory
 from yoda_nb.report.parameters import Parameter, read_parameters, resolve_parameters
-from yoda_nb.report.provenance import cores
 from yoda_nb.report.site import write_site
 from yoda_nb.report.tasks import plan
 from yoda_nb.study.bank import remove_strays
+from yoda_nb.study.sweep.workers import cores
 
 MOST_JOBS = 4  # by default: each kernel takes about a gigabyte
 

@@ -7,6 +7,7 @@ is not repeated.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -23,6 +24,7 @@ from typing import Any, Literal
 
 import nbformat
 
+from yoda_nb.errors import InputError
 from yoda_nb.report.kernels import KERNEL, kernel_environment, transport
 from yoda_nb.report.parameters import read_notebook
 from yoda_nb.report.provenance import fingerprint
@@ -101,9 +103,9 @@ def _run(
 ) -> Run:
     mark, stored = fingerprint(task.source, task.parameters), folder / f"{task.name}.ipynb"
     run = partial(Run, task.name, task.source.stem, task.subject)
-    if (record := _record(stored)).get("fingerprint") == mark:
+    if (kept := _kept(stored, mark)) is not None:
         tell("unchanged, reused", last=True)
-        return run("reused", record["seconds"], task.parameters, read_notebook(stored))
+        return run("reused", _record(stored)["seconds"], task.parameters, kept)
 
     tell("started")
     started = time.monotonic()
@@ -111,14 +113,14 @@ def _run(
     error = _execute(task, output, environment, workers, tell)
     seconds = round(time.monotonic() - started, 2)
 
-    notebook = read_notebook(output if output.exists() else task.source)
+    notebook = read_notebook(output, strict=False) if output.exists() else read_notebook(task.source)
     notebook.cells = [
         cell for cell in notebook.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
     ]
     if task.subject:
         _entitle(notebook, task.subject)
     if not error:  # without a record, a failed notebook runs again next time
-        notebook.metadata["yoda_nb"] = {"fingerprint": mark, "seconds": seconds}
+        notebook.metadata["yoda_nb"] = {"fingerprint": mark, "seconds": seconds, "sha256": _content(notebook)}
     write_atomic(stored, nbformat.writes(notebook).encode())
     if error:
         tell(f"FAILED at {error}", last=True)
@@ -189,8 +191,28 @@ def _where(output: Path, failed: int | None) -> str:
     return f"cell {failed + 1 - injected}"
 
 
-def _record(stored: Path) -> Mapping[str, Any]:
+def _kept(stored: Path, mark: str) -> nbformat.NotebookNode | None:
+    """The executed notebook if it is there, whole, and of this fingerprint."""
+    record = _record(stored)
+    if record.get("fingerprint") != mark:
+        return None
     try:
-        return json.loads(stored.read_bytes())["metadata"]["yoda_nb"]
-    except (OSError, ValueError, KeyError, TypeError):  # absent, or not a whole notebook of ours
+        notebook = read_notebook(stored, strict=False)
+    except InputError:
+        return None
+    return notebook if record.get("sha256") == _content(notebook) else None
+
+
+def _content(notebook: nbformat.NotebookNode) -> str:
+    """A hash of the cells: one that was changed since is not what was executed."""
+    return hashlib.sha256(json.dumps(notebook.cells, sort_keys=True).encode()).hexdigest()
+
+
+def _record(stored: Path) -> Mapping[str, Any]:
+    """What an executed notebook says of its run; nothing where it is absent, or no whole notebook of ours."""
+    try:
+        record = json.loads(stored.read_bytes())["metadata"]["yoda_nb"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+    known = isinstance(record, dict) and type(record.get("seconds")) in (int, float)
+    return record if known and 0 <= record["seconds"] < math.inf else {}

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from yoda_nb.report.provenance import commit, cores
+from yoda_nb.report.provenance import commit
+from yoda_nb.study.sweep.workers import cores
 
 KERNEL = "yoda-nb-report"
 

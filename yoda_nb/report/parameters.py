@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,7 +19,7 @@ from types import GenericAlias
 from typing import Any, Literal
 
 import nbformat
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
 from yoda_nb.errors import InputError
 
@@ -59,16 +60,35 @@ class Parameter:
         return _WORDS[self.kind]
 
 
-def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """The notebook in nbformat 4; InputError if the file is missing or is not a notebook."""
+def read_notebook(path: Path, *, strict: bool = True) -> nbformat.NotebookNode:
+    """The notebook in nbformat 4; InputError if the file is missing or is not a notebook.
+
+    ``strict`` asks that every cell is as the format has it, which what kernels put out need not be.
+    """
     try:
-        return nbformat.read(path, as_version=4)
+        return parse_notebook(path.read_bytes(), path, strict=strict)
     except OSError as error:
         raise InputError(f"{path}: the notebook cannot be read ({error.strerror or error}); check its path.") from error
+
+
+def parse_notebook(data: bytes, path: Path, *, strict: bool = True) -> nbformat.NotebookNode:
+    """What a file holds as a notebook in nbformat 4; InputError, naming ``path``, if it is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of cells without a name, which older notebooks lack
+            notebook = nbformat.reads(data.decode(), as_version=4)
+            if strict:  # reading alone only logs what is wrong with cells
+                nbformat.validate({**notebook, "metadata": {}})
+                notebook.metadata.get("kernelspec")
     except Exception as error:  # nbformat raises many kinds for what is not a notebook
-        raise InputError(
-            f"{path}: this is not a Jupyter notebook ({str(error).splitlines()[0][:120]}); give an .ipynb file."
-        ) from error
+        raise InputError(f"{path}: this is not a Jupyter notebook ({_said(error)}); give an .ipynb file.") from error
+    return notebook
+
+
+def _said(error: Exception) -> str:
+    """The first line of an error, or its kind."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:120] if lines else type(error).__name__
 
 
 def read_parameters(notebook: Path) -> tuple[Parameter, ...]:
@@ -121,8 +141,8 @@ def _read_cell(source: str, notebook: str) -> Iterable[Parameter]:
     try:
         body = ast.parse(source).body
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, tokenize.TokenError) as error:
-        raise InputError(f"{where} is not valid Python ({error}); correct it.") from error
+    except (ValueError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as error:
+        raise InputError(f"{where} is not valid Python ({_said(error)}); correct it.") from error
     comments: dict[int | None, str] = {
         token.start[0]: token.string.lstrip("# ").rstrip() for token in tokens if token.type == tokenize.COMMENT
     }
@@ -140,9 +160,10 @@ def _read_cell(source: str, notebook: str) -> Iterable[Parameter]:
                 raise ValueError("not a plain value")
             if isinstance(default, list) and None in default:
                 raise ValueError("None in a list")
-        except ValueError as error:
+            _check_text(default)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
             raise InputError(
-                f"{where} holds `{line}`; every line must be `name = literal  # help`, the "
+                f"{where} holds `{(line or '')[:200]}`; every line must be `name = literal  # help`, the "
                 "literal being text, a number, True, False, None or a list of these."
             ) from error
         if name in seen:
@@ -154,14 +175,23 @@ def _read_cell(source: str, notebook: str) -> Iterable[Parameter]:
 def _checked(parameter: Parameter, value: Any, notebook: str) -> Any:
     """The value in the parameter's type, strictly: 3 may stand for 3.0, but "x" not for 3."""
     try:
-        return TypeAdapter(parameter.kind, config=ConfigDict(allow_inf_nan=False)).validate_python(
+        found = TypeAdapter(parameter.kind, config=ConfigDict(allow_inf_nan=False)).validate_python(
             _from_text(parameter, value), strict=True
         )
-    except ValidationError as error:
+        _check_text(found)
+    except ValueError as error:  # pydantic's are too
         raise InputError(
             f"{notebook}: parameter {parameter.name!r} is {value!r}, but must be "
             f"{parameter.allowed} (default: {parameter.default!r})."
         ) from error
+    return found
+
+
+def _check_text(value: Any) -> None:
+    """ValueError for text that no file can hold: half a letter of UTF-16, or a byte of another code."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            item.encode()
 
 
 def _from_text(parameter: Parameter, value: Any) -> Any:
@@ -176,7 +206,7 @@ def _from_text(parameter: Parameter, value: Any) -> Any:
         return value
     try:
         literal = ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         literal = [item.strip() for item in value.split(",")]
     if not isinstance(parameter.default, list):
         return literal

@@ -13,6 +13,7 @@ from typing import Any
 
 from yoda_nb.data.places import commit as commit
 from yoda_nb.study.bank import key_of
+from yoda_nb.study.sweep.workers import cores
 
 VERSIONED = ("yoda-nb", "torch", "monai", "numpy", "scipy", "nibabel", "matplotlib", "papermill")
 
@@ -56,11 +57,6 @@ def package_hash() -> str:
         if path.is_file() and parts[0] != "report" and "__pycache__" not in parts:
             digest.update("/".join(parts).encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> str:

@@ -34,12 +34,18 @@ class Done:
     result: Volume | None = None
 
 
-def cases_in(study: str | Path, *, dataset: str | None = None, trust_paths: bool = False) -> list[Case]:
+def cases_in(
+    study: str | Path, *, dataset: str | None = None, split: str | None = None, trust_paths: bool = False
+) -> list[Case]:
     """The subjects of a BIDS folder or of a manifest (.csv); InputError where there are none."""
     study = Path(study)
-    if study.is_dir():
+    try:
+        is_folder = study.is_dir()
+    except OSError as error:
+        raise InputError(f"{study} cannot be read ({error.strerror}): name a BIDS folder or a manifest.") from error
+    if is_folder:
         return read_bids(study, trust_paths=trust_paths)
-    return read_manifest(study, dataset=dataset, trust_paths=trust_paths)
+    return read_manifest(study, dataset=dataset, split=split, trust_paths=trust_paths)
 
 
 def translate_case(
@@ -57,11 +63,13 @@ def translate_case(
     raw: str | Path | None = None,
     seed: int = 0,
     device: str | None = None,
+    again: bool = False,
 ) -> Done:
     """Make ``target`` of one subject's files and write it as a BIDS derivative below ``out``.
 
     An acquired target of the case scores the result. Preparations are kept in ``out/prepared``. What is there
-    already, by the same model and settings, is left. Raises InputError naming the contrasts that are lacking.
+    already, by the same model and settings, is left, unless it is to be made ``again``. Raises InputError naming
+    the contrasts that are lacking.
     """
     lacking = [name for name in sources if name not in case.images]
     if lacking:
@@ -88,7 +96,7 @@ def translate_case(
     label = bids_label(case.subject)
     path = derivative_path(out, label, None, target)
     row: dict[str, Any] = {"subject": case.subject, "file": str(path), "model": chosen.name, "system": system}
-    if _is_done(path, about):
+    if not again and _is_done(path, about):
         return Done(path, row | {"state": "was there"})
     opened = opened or open_files(
         files,

@@ -155,6 +155,18 @@ def maps(images: Mapping[str, np.ndarray], *, label: str, cmap: str = "cividis",
     return fig
 
 
+def matrix(table: pd.DataFrame, *, label: str, limit: float) -> Figure:
+    """A table of numbers as colours on one diverging scale about 0, up to ``limit``; what is missing stays blank."""
+    with plt.rc_context(STYLE):
+        size = (1.1 * table.shape[1] + 2.2, min(0.24 * len(table), 12) + 1.4)
+        fig, ax = plt.subplots(figsize=size, layout="constrained")
+        colours = {"cmap": "PuOr", "vmin": -limit, "vmax": limit, "cbar_kws": {"label": label, "extend": "both"}}
+        sns.heatmap(table, ax=ax, linewidths=0.5, yticklabels=max(1, len(table) // 50), **colours)
+        ax.set(xlabel="", ylabel="")
+        ax.tick_params(axis="x", rotation=20)
+    return fig
+
+
 def gallery(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], *, columns: int = 6, title: str = "") -> Figure:
     """Many pairs of slices (rows, columns) on the [0,1] scale, the first of each above the second."""
     height, width = np.vstack(next(iter(pairs.values()))).shape

@@ -1,0 +1,104 @@
+"""``yoda-nb sweep``: many subjects by many systems, on all the machines there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Option
+
+from yoda_nb.cli.common import Device, Json, Mirror, emit, guarded, listed, named, note, table
+
+Workers = Annotated[
+    int | None, Option(help="Processes, or jobs of a queue; default: as many as GPUs, else cores; 0: this process.")
+]
+Scheduler = Annotated[str, Option(help="Address of a Dask scheduler that runs, as tcp://10.0.0.1:8786.")]
+Slurm = Annotated[bool, Option("--slurm", help="As jobs of SLURM; the same as --queue slurm.")]
+Queue = Annotated[str, Option(help="As jobs of this queue: slurm, pbs, sge, lsf, oar, htcondor.")]
+QueueOption = Annotated[
+    list[str] | None, Option(help="What a job asks for as NAME=VALUE: cores, memory, walltime; repeat it.")
+]
+
+
+@guarded
+def sweep(
+    out: Annotated[Path, Option("-o", "--out", help="Folder of the journal and of table.parquet.")],
+    plan: Annotated[
+        Path | None, Argument(metavar="[PLAN.toml]", help="The sweep as a file; options change it.")
+    ] = None,
+    study: Annotated[str | None, Option(help="A manifest (.csv) or a BIDS folder; default: phantoms.")] = None,
+    dataset: Annotated[str | None, Option(help="One of the manifest's data sets.")] = None,
+    split: Annotated[str | None, Option(help="One of its splits.")] = None,
+    subjects: Annotated[str | None, Option(help="How many, or names with commas between; default: all.")] = None,
+    system: Annotated[list[str] | None, Option(help="Of 'yoda-nb systems'; commas between, or repeat it.")] = None,
+    set_: Annotated[list[str] | None, Option("--set", help="A setting as NAME=VALUE; again for another value.")] = None,
+    model: Annotated[list[str] | None, Option(help="A shipped model or a file; default: each system's own.")] = None,
+    seeds: Annotated[str | None, Option(help="Seeds, commas between.")] = None,
+    sources: Annotated[str | None, Option(help="Source contrasts, comma between.")] = None,
+    to: Annotated[str | None, Option(help="Contrast to make. Where it was acquired, it scores the result.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = "",
+    slurm: Slurm = False,
+    queue: Queue = "",
+    queue_option: QueueOption = None,
+    mirror: Mirror = None,
+    device: Device = None,
+    trust: Annotated[bool, Option("--trust-paths", help="Follow paths and links out of the study's folder.")] = False,
+    json: Json = False,
+) -> None:
+    """Every subject by every system and setting, into one table that can be read while it grows.
+
+    What is done is kept: the same command goes on where it was stopped. A subject that fails is tried again once,
+    then listed, and the others go on.
+
+    Example: yoda-nb sweep --subjects 4 --system yoda-regression,unet,yoda-ddim --set n_steps=8 --set n_steps=16 -o out
+    """
+    from yoda_nb.study.sweep import FAILED, crossed, make_plan, read_plan
+    from yoda_nb.study.sweep import sweep as run
+
+    fields: dict[str, Any] = read_plan(plan) if plan else {}
+    given = {
+        "study": study,
+        "dataset": dataset,
+        "split": split,
+        "subjects": _subjects(subjects),
+        "seeds": None if seeds is None else listed([seeds]),
+        "sources": None if sources is None else listed([sources]),
+        "target": to,
+        "mirror": None if mirror is None else str(mirror),
+        "device": device,
+    }
+    fields |= {k: v for k, v in given.items() if v is not None}
+    pairs = [pair for word in set_ or [] for pair in named([word], "--set").items()]
+    extra: dict[str, Any] = dict(crossed(pairs)) | ({"model": listed(model)} if model else {})
+    if names := listed(system):
+        fields["systems"] = [{"name": name} for name in names]
+    fields["systems"] = [{**row, **extra} for row in fields.get("systems", [])]
+    found = run(
+        make_plan(fields),
+        out,
+        workers=workers,
+        scheduler=scheduler,
+        queue="slurm" if slurm else queue,
+        options=named(queue_option or [], "--queue-option"),
+        trust_paths=trust,
+        progress=True,
+    )
+    bad = found[found.state == FAILED]
+    for row in bad.itertuples():
+        note(f"{row.subject}, {row.system}: {row.error}")
+    by = ["system", "reference"]
+    means = found.groupby(by, sort=False)[["ssim", "psnr"]].mean().round(4).reset_index()
+    means["images"] = [int(n) for n in found.groupby(by, sort=False).size()]
+    document = {"table": str(out / "table.parquet"), "rows": len(found), "failed": len(bad)}
+    emit(document | {"means": means.to_dict("records")}, json, table(means.to_dict("records")))
+    if len(bad):
+        from yoda_nb.errors import InputError
+
+        raise InputError(f"{len(bad)} of {len(found)} rows of {out / 'table.parquet'} failed: start again to retry.")
+
+
+def _subjects(word: str | None) -> int | list[str] | None:
+    if word is None:
+        return None
+    return int(word) if word.isdigit() else listed([word])
