@@ -25,6 +25,7 @@ UNIMPORTED = {  # declared, though nothing here imports them
     "einops": "MONAI's attention layers import it and do not declare it",
     "hatchling": "builds the wheel that test_wheel.py installs",
     "jupyterlab": "make lab",
+    "pyarrow": "pandas writes and reads Parquet with it",
     "pytest-timeout": "pytest's option timeout",
     "pytest-xdist": "pytest's option -n",
 }
