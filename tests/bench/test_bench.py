@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from math import isclose, prod
 
+import numpy as np
 import pytest
 import torch
 
 from yoda_nb.bench import STEPS, _compare, baseline_denoiser, format_bench, memory, run_bench
 from yoda_nb.bench.baseline import contenders, ellipsoid, random_net
+from yoda_nb.bench.batches import monai_batches
+from yoda_nb.bench.growth import exponent, growth
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import save_model
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.training.batches import TrainConfig, make_pool
+from yoda_nb.training.draws import draw_batch
 
 NET = MonaiUNetConfig(channels=(8, 16), attention=(False, True), head_channels=8, norm_groups=4)
 ROI = (13, 11, 9)
@@ -31,7 +38,7 @@ def test_result_is_json_and_ratios_multiply_to_the_whole(result):
     parts = [result[name] for name in STEPS if name != "speedup_denoiser"]
     assert all(part > 0 for part in parts) and len(parts) == 4
     assert isclose(result["speedup_denoiser"], prod(parts))
-    assert set(STEPS) == {name for name in result if name.startswith("speedup_")}
+    assert {*STEPS, "speedup_batches"} == {name for name in result if name.startswith("speedup_")}
     assert result["cube"] == [14, 14, 14]
 
 
@@ -90,8 +97,10 @@ def test_untrained_net_answers_and_leaves_the_global_generator_alone():
 
 def test_threads_are_put_back(result):
     before = torch.get_num_threads()
-    one = run_bench(net_config=NET, roi=(6, 4, 4), n_steps=1, repeats=1, threads=1, memory=False, progress=False)
-    assert one["threads"] == 1 and torch.get_num_threads() == before
+    one = run_bench(
+        net_config=NET, roi=(6, 4, 4), n_steps=1, repeats=1, threads=1, memory=False, training=False, progress=False
+    )
+    assert one["threads"] == 1 and "speedup_batches" not in one and torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(
@@ -137,6 +146,49 @@ def test_memory_ratios_and_text(result, monkeypatch):
     monkeypatch.setattr(memory, "_in_new_process", cost)
     use = memory.memory_use(NET, ROI)
     assert (use["memory_ratio_n_ex"], use["memory_ratio_n_steps"]) == (40 / 20, 35 / 20)
-    text = format_bench(result | use)
-    assert all(name in text for name in STEPS) and "same image" in text and "40.0 MB" in text
+    text = format_bench(result | use | {"exponent_mb_by_n_ex": 0.02})
+    assert "exponent mb by n ex" in text
+    assert all(name in text for name in (*STEPS, "speedup_batches")) and "same image" in text and "40.0 MB" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_batches_of_the_baseline_are_cut_like_ours():
+    """The volume holds its own coordinates, so a slab tells where it was cut, and how it lies."""
+    where = torch.stack(torch.meshgrid(*(torch.arange(n) / 32.0 for n in (12, 14, 16)), indexing="ij"))
+    mask = torch.ones((1, 12, 14, 16), dtype=torch.bool)
+    volume = Volume(where[1:], mask, np.diag([3.0, 3, 3, 1]), ("S0", "S1"), target=where[:1])
+    config = TrainConfig(net=NET, window=8, batch_size=60, augment=0.0)
+    theirs, ours = next(monai_batches([volume], config, 0, 1)), draw_batch(make_pool([volume], config), config, 0)
+    views = []
+    for batch in (theirs, ours):
+        assert batch.target.shape == (60, 5, 8, 8) and batch.source.shape == (60, 10, 8, 8)
+        slabs = torch.stack([batch.target, *batch.source.split(5, 1)], 1) * 32  # (N,3,S,A,B): each voxel's place
+        along = [slabs.diff(dim=d).abs().flatten(2).amax(2).round() for d in (2, 3, 4)]  # (N,3) each
+        assert all(set(step.unique().tolist()) <= {0, 1} for step in along)
+        views.append([int((along[0].argmax(1) == axis).sum()) for axis in range(3)])
+        mirrored = (slabs.diff(dim=3) < 0).flatten(1).any(1)
+        assert 5 < int(mirrored.sum()) < 35 and not mirrored[along[0][:, 0] == 1].any(), "never a sagittal one"
+    assert all(n > 5 for counts in views for n in counts), views
+    for name, value in vars(theirs).items():
+        if name not in ("keys", "noise"):
+            assert value.shape == getattr(ours, name).shape, name
+
+
+@pytest.mark.parametrize("power", [-0.5, 0.0, 1.0, 1.7])
+def test_the_exponent_of_a_power_law_is_found(power):
+    assert exponent({x: 3 * x**power for x in (2, 4, 8, 64)}) == pytest.approx(power, abs=1e-12)
+
+
+def test_work_grows_with_voxels_steps_and_samples_and_no_faster(monkeypatch):
+    """Operations, which do not depend on what else a machine does; seconds and memory are told, not judged.
+
+    Of a net without attention, which grows with the square of a slice and is most of so small a net.
+    """
+    for name, values in (("STEPS", (3, 6)), ("N_EX", (2, 4))):
+        monkeypatch.setattr(f"yoda_nb.bench.growth.{name}", values)
+    found = growth(replace(NET, attention=(False, False)), memory=False, sides=(16, 24, 32))
+    assert json.loads(json.dumps(found))["exponent_gflop_by_voxels"] == found["exponent_gflop_by_voxels"]
+    assert found["exponent_gflop_by_n_steps"] == pytest.approx(1, abs=1e-6)
+    assert found["exponent_gflop_by_n_ex"] == pytest.approx(1, abs=1e-6)
+    assert 0.9 < found["exponent_gflop_by_voxels"] < 1.05
+    assert set(found["growth"]) == {f"{a}_by_{b}" for a in ("gflop", "seconds") for b in ("voxels", "n_steps", "n_ex")}

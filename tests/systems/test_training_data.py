@@ -7,10 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from yoda_nb.data.mapped import MappedPack
 from yoda_nb.data.packs import ENDING, pack, write_pack
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
+from yoda_nb.nets.unet import UNetConfig
 from yoda_nb.systems.training_data import TrainingData, mixed, packed_volumes, scanner_volumes
+from yoda_nb.training.batches import TrainConfig, data_hash, make_pool
+from yoda_nb.training.draws import draw_batch
+from yoda_nb.training.loop import fit
 from yoda_nb.training.recipes import TRAIN_SEEDS
 
 SOURCES = ("T1w", "T2w")
@@ -71,3 +76,27 @@ def test_phantoms_of_any_scanner_are_made_once_and_kept(tmp_path):
     again = scanner_volumes(2, **settings)
     assert one.stat().st_mtime_ns == before
     assert torch.equal(first.volumes[0].source, again.volumes[0].source) and not first.validation
+
+
+def test_packs_left_on_disk_train_to_the_same_bytes(folder, tmp_path):
+    """Also where the window is larger than the volumes, and the run of one goes on with the other."""
+    net = UNetConfig((8, 8), (False, False), groups=4, thickness=5)
+    config = TrainConfig(net=net, steps=4, batch_size=3, window=36, warmup=2, lesions=2.0, margin_mm=(4, 2, 2))
+    held, left = (packed_volumes(folder, SOURCES, "FLAIR", mapped=mapped) for mapped in (False, True))
+    assert all(isinstance(v, MappedPack) for v in left.volumes) and left.described == held.described
+    assert not any(isinstance(v, MappedPack) for v in held.volumes)
+    pools = [make_pool(data.volumes, config, [3.0, 1, 1, 1, 1, 1]) for data in (held, left)]
+    assert data_hash(pools[0]) == data_hash(pools[1])
+    for step in range(20):
+        a, b = (draw_batch(pool, config, step) for pool in pools)
+        assert all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+    whole = fit(held.volumes, config, out=tmp_path / "held")
+    fit(held.volumes, config, out=tmp_path / "both", stop_after=2)
+    both = fit(left.volumes, config, out=tmp_path / "both")
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), both.parameters(), strict=True))
+
+
+def test_phantoms_of_any_scanner_may_stay_on_disk(tmp_path):
+    settings = {"sources": SOURCES, "target": "FLAIR", "spacing": 6.0, "keep": tmp_path / "kept", "label_maps": False}
+    (held,), (left,) = (scanner_volumes(1, mapped=mapped, **settings).volumes for mapped in (False, True))
+    assert isinstance(left, MappedPack) and torch.equal(left.target, held.target)

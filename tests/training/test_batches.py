@@ -1,4 +1,4 @@
-"""What a step of training sees: slabs of random places, a function of seed, step and rank."""
+"""What a step of training sees: slabs of random places, a function of seed and step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def subject(seed: int = 0, shape=(16, 14, 12), spacing: float = 2.0) -> Volume:
 VOLUMES = [subject(0), subject(1)]
 
 
-def test_a_batch_is_a_function_of_seed_step_and_rank():
+def test_a_batch_is_a_function_of_seed_step_and_stream():
     pool = make_pool(VOLUMES, TINY)
     draw = [
         draw_batch(pool, replace(TINY, seed=s), i, r)

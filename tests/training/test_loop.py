@@ -316,13 +316,13 @@ def after(entry):  # only rank 0 logs: the other must stop with it
         os.kill(os.getpid(), signal.SIGTERM)
 
 try:
-    fit(VOLUMES, replace(TINY, clip=1e9, half=False), out=out, checkpoint_every=1, on_log=after)
+    fit(VOLUMES, replace(TINY, batch_size=4, clip=1e9, half=False), out=out, checkpoint_every=1, on_log=after)
 except KeyboardInterrupt as stop:
     (out / ("said" + os.environ["RANK"])).write_text(str(stop))
 """
 
 
-def test_two_processes_average_their_gradients_and_stop_together(tmp_path):
+def test_two_processes_share_a_batch_and_stop_together(tmp_path):
     script = tmp_path / "train.py"
     script.write_text(TWO.format(path=[str(HERE), str(HERE.parent)], out=str(tmp_path)))
     run = subprocess.run(
@@ -336,12 +336,11 @@ def test_two_processes_average_their_gradients_and_stop_together(tmp_path):
     said = [(tmp_path / f"said{rank}").read_text() for rank in range(2)]
     assert said[0] == said[1] and "stopped after step 2" in said[0]
 
-    # after one step Adam's first moment is a tenth of the gradient
-    config = replace(TINY, clip=1e9, half=False)
+    # after one step Adam's first moment is a tenth of the gradient, that of the whole batch
+    config = replace(TINY, batch_size=4, clip=1e9, half=False)
     state, *_ = _start(config, torch.device("cpu"), None, None, "")
-    pool, noise = make_pool(VOLUMES, config), schedule()
-    for rank in range(2):
-        (diffusion_loss(state["nets"]["net"], draw_batch(pool, config, 0, rank), config, noise) / 2).backward()
+    batch = draw_batch(make_pool(VOLUMES, config), config, 0)
+    diffusion_loss(state["nets"]["net"], batch, config, schedule()).backward()
     moments = torch.load(tmp_path / "first.pt", weights_only=True)["optimiser0"]["state"]
     for i, p in enumerate(state["nets"]["net"].parameters()):
         assert torch.allclose(moments[i]["exp_avg"], 0.1 * p.grad, atol=1e-6)

@@ -1,4 +1,4 @@
-"""``yoda-nb bench``: speed against a plain baseline and memory, as ratios measured in one run.
+"""``yoda-nb bench``: speed against plain baselines and memory, as ratios measured in one run.
 
 The baseline runs a net as the authors' code does: every slice of a zero-padded cube, float32,
 batches of 8 slabs from a Python list. From there to ``volume_denoiser`` one thing changes at a
@@ -20,6 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from yoda_nb.bench.baseline import baseline_denoiser, contenders, ellipsoid, random_net
+from yoda_nb.bench.batches import batch_speed
+from yoda_nb.bench.growth import growth as growth_of
 from yoda_nb.bench.memory import memory_use
 from yoda_nb.bench.table import format_bench
 from yoda_nb.diffusion.process import gaussian
@@ -51,6 +53,8 @@ def run_bench(
     device: str | torch.device = "cpu",
     batch_size: int = 16,
     memory: bool = True,
+    training: bool = True,
+    growth: bool = False,
     progress: bool = True,
 ) -> dict:
     """Compare baseline and ours at equal function evaluations; returns what JSON can hold.
@@ -62,7 +66,8 @@ def run_bench(
     the brain within ``tolerance``: float32 rounding, and in half precision 1.5 times what that
     does to the baseline itself. ``differences["roi"]`` is no rounding but what the net makes of
     seeing less background, and says little of an untrained one. ``share_of_matrix_rate`` is of
-    the best of a few square matrix products in the same precision. Memory: see ``memory_use``.
+    the best of a few square matrix products in the same precision. Memory: see ``memory_use``;
+    batches of a training: ``batch_speed``; with ``growth`` exponents: ``growth.growth``.
     """
     device, threads_before = torch.device(device), torch.get_num_threads()
     torch.set_num_threads(threads or threads_before)
@@ -96,6 +101,8 @@ def run_bench(
             **{name: seconds[a] / seconds[b] for name, (a, b) in STEPS.items()},
             **_compare(images, mask, device),
             **_shares(gflop, seconds, half or torch.float32, device),
+            **(batch_speed(config, roi, seed=seed, repeats=repeats) if training else {}),
+            **(growth_of(config, seed=seed, memory=memory) if growth else {}),
             **(memory_use(config, roi, seed=seed, device=str(device)) if memory else {}),
         }
     finally:

@@ -33,18 +33,7 @@ def memory_use(config: Config, roi: Sequence[int], *, seed: int = 0, device: str
     Resident memory of the process on a CPU, allocated memory of the device on CUDA.
     """
     with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "untrained.safetensors"
-        sources = [f"S{k}" for k in range(config.n_sources)]
-        card = {
-            "sources": sources,
-            "target": "T",
-            "spacing_mm": 3.0,
-            "schedule": "linear",
-            "n_train": 1000,
-            "prediction": "v",
-            "training": {},
-        }
-        save_model(random_net(config, seed), model, config=config, card=card)
+        model = save_untrained(config, Path(folder), seed)
         growth = [
             _in_new_process(
                 model=str(model),
@@ -66,6 +55,22 @@ def memory_use(config: Config, roi: Sequence[int], *, seed: int = 0, device: str
         "memory_ratio_n_ex": more_samples / one,
         "memory_ratio_n_steps": more_steps / one,
     }
+
+
+def save_untrained(config: Config, folder: Path, seed: int) -> Path:
+    """A model of an untrained net, as a file that ``translate`` takes."""
+    card = {
+        "sources": [f"S{k}" for k in range(config.n_sources)],
+        "target": "T",
+        "spacing_mm": 3.0,
+        "schedule": "linear",
+        "n_train": 1000,
+        "prediction": "v",
+        "training": {},
+    }
+    path = folder / "untrained.safetensors"
+    save_model(random_net(config, seed), path, config=config, card=card)
+    return path
 
 
 def peak_growth(*, model: str, roi: Sequence[int], seed: int, device: str, batch_size: int, **steps: int) -> float:

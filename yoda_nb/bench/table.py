@@ -36,6 +36,12 @@ def format_bench(result: dict) -> str:
         limit = result["tolerance"].get(name)
         against = f"rms at most {limit:.1e}" if limit else "sees less background: no rounding"
         lines.append(f"  {name:<10}rms {d['rms']:.1e}, max {d['max']:.1e}  ({against})")
+    if "speedup_batches" in result:
+        rate = result["slabs_per_second"]
+        text = f"batches of training: {rate['ours']:.0f} slabs a second, MONAI {rate['monai']:.0f}"
+        lines += ["", f"{'speedup_batches':<24}{result['speedup_batches']:>6.2f} x  {text}"]
+    if laws := {name: p for name, p in result.items() if name.startswith("exponent_")}:
+        lines += ["", *(f"{name.replace('_', ' '):<32}{p:>6.3f}" for name, p in laws.items())]
     if "memory" in result:
         lines += ["", f"{'n_ex':>6}{'n_steps':>9}{'batch':>7}{'peak growth':>16}"]
         lines += [

@@ -175,7 +175,14 @@ def train(
     label_maps: Annotated[bool, Option(help="Two thirds of the phantoms from the manifest's label maps.")] = True,
     spacing: Annotated[float, Option(help="Voxel size in mm.")] = 3.0,
     steps: Annotated[int, Option(help="Gradient steps.")] = 10_000,
-    batch_size: Annotated[int, Option(help="Slabs a step and process.")] = 24,
+    batch_size: Annotated[int, Option(help="Slabs of a step, all processes together.")] = 24,
+    accumulate: Annotated[
+        int, Option(help="Parts in which a batch goes through the net: less memory, more time, the same step.")
+    ] = 1,
+    mapped: Annotated[
+        bool | None,
+        Option(help="Leave packs on disk and read what is drawn; default: where they would fill half of the memory."),
+    ] = None,
     window: Annotated[int, Option(help="Side of the random in-slice crop, in voxels.")] = 48,
     lr: Annotated[float, Option(help="Learning rate after warm-up; falls as a cosine.")] = 1e-3,
     warmup: Annotated[int | None, Option(help="Steps in which the learning rate rises; default 200.")] = None,
@@ -237,6 +244,8 @@ def train(
         device=device,
         command=shlex.join(["yoda-nb", *words]),
         bits=bits,
+        accumulate=accumulate,
+        mapped=mapped,
         steps=steps,
         batch_size=batch_size,
         window=window,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import fields, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import InputError
@@ -56,6 +56,8 @@ def train(
     device: str | None = None,
     command: str = "",
     bits: int = 16,
+    accumulate: int = 1,
+    mapped: bool | None = None,
     **changes: Any,
 ) -> Card:
     """Train a model and write it to ``save`` (.safetensors, its card beside it); returns the card.
@@ -67,6 +69,8 @@ def train(
     the people in ``without`` only validate), at ``spacing`` mm. Beside real volumes ``rehearse``
     phantoms of any scanner keep what was learned from them: ``share`` of the slabs are real. ``out``
     holds the run: the same call goes on where it stopped. A weight is written with 16 or 8 ``bits``.
+    ``accumulate`` passes a batch through the net in that many parts, in less memory. Packs are ``mapped``,
+    left on disk, or held in memory; by default as they fit (``open_packs``).
     ``changes`` are fields of ``TrainConfig`` such as steps, batch_size, window, lr, regression, seed.
     Raises InputError before anything slow for unknown names and a path that cannot be written.
     """
@@ -92,9 +96,10 @@ def train(
         mirror=mirror,
         label_maps=label_maps,
         workers=workers,
+        mapped=mapped,
     )
     if packs:
-        data = packed_volumes(Path(packs), sources, target, without)
+        data = packed_volumes(Path(packs), sources, target, without, mapped=mapped)
     elif dataset:
         data = dataset_volumes(dataset, sources, target, spacing=spacing, manifest=Path(manifest), mirror=mirror)
     elif scanner == "any":
@@ -104,7 +109,9 @@ def train(
         data = phantom_volumes(phantoms, sources, target, spacing=spacing, anatomies=maps, workers=workers)
     if rehearse:
         data = mixed(data, any_scanner(rehearse), share)
-    about: dict[str, Any] = {"title": TRAININGS[row].title, "extra": TRAININGS[row].extra(data.volumes)} if row else {}
+    about: dict[str, Any] = {}
+    if row:  # a mapped pack answers as a volume does
+        about = {"title": TRAININGS[row].title, "extra": TRAININGS[row].extra(cast("list[Volume]", data.volumes))}
     return train_model(
         save,
         config,
@@ -116,6 +123,7 @@ def train(
         command=command,
         initial=None if start is None else start.net,
         weights=data.weights,
+        accumulate=accumulate,
         bits=bits,
         **about,
     )

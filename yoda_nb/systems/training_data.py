@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from yoda_nb.data.manifest import FIELD_OF_VIEW, fetch, load_case, read_manifest
-from yoda_nb.data.packs import ENDING, read_pack
+from yoda_nb.data.mapped import MappedPack, open_packs
+from yoda_nb.data.packs import ENDING
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.data.rows import person_of
 from yoda_nb.errors import InputError
@@ -25,8 +24,8 @@ VALIDATION = 12  # phantoms beside those of a training of one's own
 class TrainingData:
     """Volumes to learn from and to be validated with, and what a card says of them."""
 
-    volumes: list[Volume]
-    validation: list[Volume]
+    volumes: list[Volume | MappedPack]
+    validation: list[Volume | MappedPack]
     described: str
     weights: tuple[float, ...] = ()  # how often each volume is drawn; none: all alike
 
@@ -46,7 +45,7 @@ def phantom_volumes(
     }
     volumes = training_phantoms(n, **make)
     validation = training_phantoms(VALIDATION, first_seed=VALIDATION_SEEDS, **make)
-    return TrainingData(volumes, validation, describe_phantoms(n, anatomies))
+    return TrainingData([*volumes], [*validation], describe_phantoms(n, anatomies))
 
 
 def scanner_volumes(
@@ -60,10 +59,11 @@ def scanner_volumes(
     mirror: str | Path | None = None,
     label_maps: bool = True,
     workers: int = 1,
+    mapped: bool | None = None,
 ) -> TrainingData:
     """``n`` phantoms of any scanner: every label map of the manifest and MNI152 in turn, kept as packs.
 
-    Those of anatomies that the manifest holds out are for validation.
+    Those of anatomies that the manifest holds out are for validation. ``mapped`` as in ``open_packs``.
     """
     cases = read_manifest(manifest, dataset="synthseg") if label_maps else []
     maps = [(fetch(case.images["labels"], root=case.root, mirror=mirror), case.split) for case in cases]
@@ -76,6 +76,7 @@ def scanner_volumes(
         target=target,
         spacing=spacing,
         workers=workers,
+        mapped=mapped,
     )
     by_split = {
         train: [v for v, (*_, split) in zip(volumes, turns, strict=True) if (split == "train") is train]
@@ -86,12 +87,17 @@ def scanner_volumes(
     return TrainingData(by_split[True], by_split[False], described)
 
 
-def packed_volumes(folder: Path, sources: tuple[str, ...], target: str, without: Collection[str] = ()) -> TrainingData:
-    """The volumes of a folder of packs; those of people in ``without`` are for validation."""
+def packed_volumes(
+    folder: Path, sources: tuple[str, ...], target: str, without: Collection[str] = (), *, mapped: bool | None = None
+) -> TrainingData:
+    """The volumes of a folder of packs; those of people in ``without`` are for validation.
+
+    ``mapped`` ones stay on disk (``open_packs``).
+    """
     files = sorted(folder.glob(f"*{ENDING}"))
     if not files:
         raise InputError(f"{folder} holds no packs (*{ENDING}): write some with 'yoda-nb data pack'.")
-    volumes = {file: read_pack(file, dtype=torch.float16) for file in files}
+    volumes = dict(zip(files, open_packs(files, mapped), strict=True))
     for file, v in volumes.items():
         if (v.sources, v.contrast) != (sources, target):
             raise InputError(
@@ -142,4 +148,4 @@ def dataset_volumes(
     cases = read_manifest(manifest, dataset=dataset)
     load = partial(load_case, sources=sources, target=target, mirror=mirror, spacing=spacing)
     volumes, validation = ([load(case) for case in cases if case.split == split] for split in ("train", "val"))
-    return TrainingData(volumes, validation, f"dataset {dataset} of {manifest.name}, {len(volumes)} subjects")
+    return TrainingData([*volumes], [*validation], f"dataset {dataset} of {manifest.name}, {len(volumes)} subjects")

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from yoda_nb.training.parts import everywhere
+
 
 def generator_loss(fake: Tensor) -> Tensor:
     """-log D(fake), averaged over logits of any shape (seed 002, eq. 11 and 17)."""
@@ -28,7 +30,7 @@ def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
     squared norm of their sum's gradient is divided by P: exact for patches that do not overlap.
     """
     (gradient,) = torch.autograd.grad(logits.float().sum(), real, create_graph=True)
-    return gradient.float().square().sum() / logits.numel()
+    return everywhere(gradient).float().square().sum() / logits.numel()
 
 
 def critic_loss(

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from yoda_nb.data.mapped import MappedImages, MappedMasks, MappedPack
 from yoda_nb.errors import InputError
 from yoda_nb.images.space import ROI_MARGIN_MM, roi_box
 from yoda_nb.images.styles import histogram, style_key
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import Volume, required
 from yoda_nb.nets.base import Config
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.training.denoising import DIFFUSION
 from yoda_nb.training.method import Method
 
+ALL = (slice(None),) * 4
 NAMELESS = Method("", ())  # in place of a configuration's own, whose losses are no data
 
 
@@ -34,7 +36,7 @@ class TrainConfig:
     prediction: str = "v"  # what the net tells: "v" | "eps" | "x0", or in a method's own words
     views: tuple[int, ...] = (0, 1, 2)
     steps: int = 10_000
-    batch_size: int = 24  # for each process; the paper takes 96
+    batch_size: int = 24  # of a step, all processes together; the paper takes 96
     window: int = 48  # side of the random in-slice crop, in voxels
     lr: float = 1e-3  # the paper: 1e-4, constant
     lr_end: float = 1e-5  # cosine from lr to here; equal to lr for a constant rate
@@ -78,17 +80,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Item:
-    """What training keeps of one volume."""
+    """What training keeps of one volume, in memory or on disk: four slices cut a tensor from either."""
 
-    images: Tensor  # (1+C,D,H,W) float16: target, then sources
-    mask: Tensor  # (1,D,H,W) bool; (2,D,H,W) with lesions where these count more
+    images: Tensor | MappedImages  # (1+C,D,H,W) float16: target, then sources
+    mask: Tensor | MappedMasks  # (1,D,H,W) bool; (2,D,H,W) with lesions where these count more
     box: tuple[slice, slice, slice]
     key: Tensor  # (3,bins) style key of the target (seed 004), no bins for a net without
     weight: float = 1.0  # how often it is drawn
 
 
-def make_pool(volumes: Sequence[Volume], config: TrainConfig, weights: Sequence[float] = ()) -> list[Item]:
-    """Keep what training needs of each volume in memory, as float16, padded to the window.
+def make_pool(volumes: Sequence[Volume | MappedPack], config: TrainConfig, weights: Sequence[float] = ()) -> list[Item]:
+    """Keep what training needs of each volume in memory, as float16, padded to the window; packs may stay on disk.
 
     ``weights`` say how often each is drawn, by default all alike.
     Raises InputError for no volumes, for one without target or with another number of sources
@@ -102,30 +104,42 @@ def make_pool(volumes: Sequence[Volume], config: TrainConfig, weights: Sequence[
         raise InputError(f"The window {config.window} must be a multiple of {config.net.divisor} for this net.")
     items = []
     for v, weight in zip(volumes, weights or [1.0] * len(volumes), strict=True):
-        if v.target is None:
+        if isinstance(v, Volume) and v.target is None:
             raise InputError(f"Subject {v.subject} has no target image: give one or leave it out.")
-        if len(v.source) != config.net.n_sources:
+        n_sources = len(v.source if isinstance(v, Volume) else v.sources)
+        if n_sources != config.net.n_sources:
             raise InputError(
-                f"Subject {v.subject} has {len(v.source)} sources, but the net takes "
+                f"Subject {v.subject} has {n_sources} sources, but the net takes "
                 f"{config.net.n_sources}: give every subject the same contrasts."
             )
-        lack = [max(0, config.window - n) for n in v.shape]
-        pad = [p for n in reversed(lack) for p in (n // 2, n - n // 2)]
-        images = F.pad(torch.cat([v.target, v.source]), pad, value=-1.0).half()
-        known = [torch.zeros_like(v.mask) if v.lesions is None else v.lesions & v.mask] if config.lesions else []
-        mask = F.pad(torch.cat([v.mask, *known]), pad, value=False)
+        images, mask = _padded(v, config.window, lesions=bool(config.lesions))
         margin = tuple(m / s for m, s in zip(config.margin_mm, v.spacing, strict=True))
         bins = getattr(config.net, "style_bins", 0)
-        key = style_key(histogram(v.target, v.mask, bins)) if bins else torch.zeros(3, 0)
-        items.append(Item(images, mask, roi_box(mask[0], margin), key, float(weight)))
+        target = v.target if bins else None
+        key = torch.zeros(3, 0) if target is None else style_key(histogram(target, v.mask, bins))
+        items.append(Item(images, mask, roi_box(mask[ALL][0], margin), key, float(weight)))
     return items
+
+
+def _padded(
+    v: Volume | MappedPack, window: int, *, lesions: bool
+) -> tuple[Tensor | MappedImages, Tensor | MappedMasks]:
+    """Images and masks of an ``Item``, no side below ``window``; nothing of a pack on disk is read."""
+    lack = [max(0, window - n) for n in v.shape]
+    if isinstance(v, MappedPack):
+        low, shape = [n // 2 for n in lack], [n + more for n, more in zip(v.shape, lack, strict=True)]
+        return v.images(low, shape), v.masks(low, shape, lesions=lesions)
+    pad = [p for n in reversed(lack) for p in (n // 2, n - n // 2)]
+    images = F.pad(torch.cat([required(v, "target"), v.source]), pad, value=-1.0).half()
+    known = [torch.zeros_like(v.mask) if v.lesions is None else v.lesions & v.mask] if lesions else []
+    return images, F.pad(torch.cat([v.mask, *known]), pad, value=False)
 
 
 def data_hash(pool: Sequence[Item]) -> str:
     """A hash of all that is trained on: images, masks, regions of interest and keys, in their order."""
     digest = sha256()
     for item in pool:
-        for x in (item.images, item.mask, item.key):
+        for x in (item.images[ALL], item.mask[ALL], item.key):
             digest.update(f"{tuple(x.shape)} {x.dtype}".encode())
             digest.update(x.contiguous().numpy().data)
         digest.update(str(item.box).encode())

@@ -1,4 +1,4 @@
-"""Batches that depend on (seed, step, rank) alone: cut from volumes in memory, finished on the device."""
+"""Batches that depend on (seed, step) alone: cut from volumes, finished on the device."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Drawn:
 
 
 def draw_batch(
-    pool: Sequence[Item], config: TrainConfig, step: int, rank: int = 0, device: torch.device | str = "cpu"
+    pool: Sequence[Item], config: TrainConfig, step: int, stream: int = 0, device: torch.device | str = "cpu"
 ) -> Batch:
     """Random volume, plane, slice inside the region of interest and window (seed 000, III-D).
 
     Unpaired, the targets come from the pool's odd volumes and the sources from its even ones. Times and noise are
-    drawn on the device, so a GPU's are others than a CPU's.
+    drawn on the device, so a GPU's are others than a CPU's. A ``stream`` other than training's 0 gives other draws.
     """
-    return made(draw(pool, config, step, rank), config, torch.device(device))
+    return made(draw(pool, config, step, stream), config, torch.device(device))
 
 
-def draw(pool: Sequence[Item], config: TrainConfig, step: int, rank: int = 0) -> Drawn:
-    rng = np.random.default_rng([config.seed, step, rank])
+def draw(pool: Sequence[Item], config: TrainConfig, step: int, stream: int = 0) -> Drawn:
+    rng = np.random.default_rng([config.seed, step, stream])
     n = config.net.n_sources
     targets, sources, masks, source_masks, keys, jitters = [], [], [], [], [], []
     for _ in range(config.batch_size):
@@ -80,16 +80,10 @@ def made(drawn: Drawn, config: TrainConfig, device: torch.device) -> Batch:
 
 
 def batches(
-    pool: Sequence[Item],
-    config: TrainConfig,
-    steps: range,
-    rank: int = 0,
-    *,
-    device: torch.device | str = "cpu",
-    loaders: int = 0,
+    pool: Sequence[Item], config: TrainConfig, steps: range, *, device: torch.device | str = "cpu", loaders: int = 0
 ) -> Iterator[Batch]:
     """The batches of these steps in their order, drawn here or ahead of time by ``loaders`` processes."""
-    draws = _Draws(pool, config, steps, rank)
+    draws = _Draws(pool, config, steps)
     each = iter(
         DataLoader(draws, None, num_workers=loaders, prefetch_factor=4)
         if loaders
@@ -105,13 +99,12 @@ class _Draws(Dataset):
     pool: Sequence[Item]
     config: TrainConfig
     steps: range
-    rank: int
 
     def __len__(self) -> int:
         return len(self.steps)
 
     def __getitem__(self, k: int) -> Drawn:
-        return draw(self.pool, self.config, self.steps[k], self.rank)
+        return draw(self.pool, self.config, self.steps[k])
 
 
 def _weight(masks: Tensor, config: TrainConfig) -> Tensor:
@@ -140,15 +133,15 @@ def _draw_slab(pool: Sequence[Item], config: TrainConfig, rng: np.random.Generat
             cut[1 + d] = slice(start, start + config.window)
     centre, reach = int(rng.integers(item.box[axis].start, item.box[axis].stop)), config.net.thickness // 2
     first, last = centre - reach, centre + reach
-    if first >= 0 and last < item.images.shape[1 + axis]:
-        cut[1 + axis] = slice(first, last + 1)
-        slab = item.images[*cut]
-        cut[1 + axis] = slice(None)
-    else:  # beyond the volume the outermost slice repeats
-        near = torch.arange(first, last + 1).clamp(0, item.images.shape[1 + axis] - 1)
-        slab = item.images[*cut].index_select(1 + axis, near)
+    least, most = max(first, 0), min(last, item.images.shape[1 + axis] - 1)
+    cut[1 + axis] = slice(least, most + 1)
+    slab = item.images[tuple(cut)]
+    if (least, most) != (first, last):  # beyond the volume the outermost slice repeats
+        near = torch.arange(first, last + 1).clamp(least, most)
+        slab = slab.index_select(1 + axis, near - least)
     slab = slab.movedim(1 + axis, 1)
-    inside = item.mask[*cut].select(1 + axis, centre)
+    cut[1 + axis] = slice(centre, centre + 1)
+    inside = item.mask[tuple(cut)].select(1 + axis, 0)
     if axis != 0 and rng.random() < 0.5:  # left-right mirror: D is the first in-slice axis
         slab, inside = slab.flip(-2), inside.flip(-2)
     return slab, inside, item.key

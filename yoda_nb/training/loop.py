@@ -1,6 +1,6 @@
 """Training: one loop for every method. Resume gives the same bytes as a run that was never interrupted.
 
-The batch of a step is a function of (seed, step, rank), so there is no random state to save.
+The batch of a step is a function of (seed, step), whatever the number of processes: there is no random state to save.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from yoda_nb.data.mapped import MappedPack
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.base import autocast_dtype
@@ -27,6 +28,7 @@ from yoda_nb.training.checkpoints import load_checkpoint, save_checkpoint
 from yoda_nb.training.draws import batches, draw_batch
 from yoda_nb.training.graphs import Graphed, Recorded
 from yoda_nb.training.method import Player
+from yoda_nb.training.parts import Divided, average_gradients, check_parts
 from yoda_nb.training.processes import any_process, process_group, stop_requests
 
 
@@ -40,17 +42,18 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def fit(
-    volumes: Sequence[Volume],
+    volumes: Sequence[Volume | MappedPack],
     config: TrainConfig,
     *,
     out: str | Path | None = None,
-    validation: Sequence[Volume] = (),
+    validation: Sequence[Volume | MappedPack] = (),
     device: torch.device | str | None = None,
     checkpoint_every: int = 500,
     stop_after: int | None = None,
     initial: nn.Module | None = None,
     weights: Sequence[float] = (),
     loaders: int = 0,
+    accumulate: int = 1,
     on_log: Callable[[dict], None] | None = None,
 ) -> nn.Module:
     """Train a net and return its exponential moving average, on ``device``, in eval mode.
@@ -59,15 +62,17 @@ def fit(
     on where it stopped. ``stop_after`` ends after that many steps of this call (the learning rate
     still follows ``config.steps``). ``initial`` starts from another net's weights; ``weights`` say
     how often each volume is drawn, by default all alike; ``loaders`` processes draw batches ahead, the
-    same ones. Under torchrun every process draws its own batches and gradients are averaged. On CUDA a
-    net that one loss trains is replayed as a graph (``Graphed``).
+    same ones. ``accumulate`` passes a batch through the nets in that many parts, in less memory and more
+    time (``Divided``). Under torchrun processes share each batch, so their number changes rounding alone.
+    On CUDA a net that one loss trains is replayed as a graph (``Graphed``).
 
     Ctrl-C and SIGTERM end the step in hand, write the checkpoint and raise KeyboardInterrupt with
     what to do next; a second Ctrl-C does not wait. Raises InputError for volumes that do not fit
     the net, for a checkpoint that is damaged, of another configuration or of other data, and for a
-    loss that is not finite (the last checkpoint is kept).
+    loss that is not finite (the last checkpoint is kept), and for a batch that cannot be divided so.
     """
     with process_group() as rank, stop_requests() as requests:
+        check_parts(config.batch_size, accumulate)
         device = torch.device(device or _default_device())
         out = None if out is None else Path(out)
         pool = make_pool(volumes, config, weights)
@@ -75,15 +80,15 @@ def fit(
         data = data_hash(pool) if out else ""
         state, first, seconds = _start(config, device, initial, out, data)
         ema = state["ema"]
-        wrapped = {k: _wrapped(net, device, config) for k, net in state["nets"].items()}
-        recorded = _recorded(state, config, device)
+        wrapped = {k: _wrapped(net, device, config, accumulate) for k, net in state["nets"].items()}
+        recorded = _recorded(state, config, device, accumulate)
         last = config.steps if stop_after is None else min(config.steps, first + stop_after)
 
         begun, losses, done, stopped = time.monotonic() - seconds, [], first, False
         bar = tqdm(
             range(first, last), initial=first, total=config.steps, desc="train", mininterval=5, disable=rank != 0
         )
-        drawn = batches(pool, config, range(first, last), rank, device=device, loaders=loaders)
+        drawn = batches(pool, config, range(first, last), device=device, loaders=loaders)
         for step, batch in zip(bar, drawn, strict=True):
             losses.append(_step(wrapped, state, batch, config, step, recorded))
             done, stopped = step + 1, any_process(bool(requests))
@@ -125,9 +130,9 @@ def validation_loss(nets: Mapping[str, nn.Module], pool: Sequence[Item], config:
     return float(torch.stack(losses).mean())
 
 
-def _wrapped(net: nn.Module, device: torch.device, config: TrainConfig) -> nn.Module:
-    if dist.is_initialized():
-        return nn.parallel.DistributedDataParallel(net)
+def _wrapped(net: nn.Module, device: torch.device, config: TrainConfig, accumulate: int = 1) -> nn.Module:
+    if dist.is_initialized() or accumulate > 1:
+        return Divided(net, accumulate)
     return Graphed(net) if _graphs(device, config) else net
 
 
@@ -177,6 +182,8 @@ def _step(
             loss = _loss(player, config, nets, batch)
             optimiser.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()
+            if dist.is_initialized():
+                average_gradients(p for group in optimiser.param_groups for p in group["params"])
             scaler.unscale_(optimiser)
         nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], config.clip)
         scaler.step(optimiser)
@@ -194,9 +201,11 @@ def _loss(player: Player, config: TrainConfig, nets: Mapping[str, nn.Module], ba
         return player.loss(nets, batch, config)
 
 
-def _recorded(state: dict, config: TrainConfig, device: torch.device) -> list[Recorded]:
+def _recorded(state: dict, config: TrainConfig, device: torch.device, accumulate: int) -> list[Recorded]:
     """Of each player, where a GPU trains several nets in a precision that needs no scaler."""
-    if device.type != "cuda" or dist.is_initialized() or _graphs(device, config) or state["scaler0"].is_enabled():
+    if device.type != "cuda" or dist.is_initialized() or accumulate > 1 or _graphs(device, config):
+        return []
+    if state["scaler0"].is_enabled():
         return []
     nets = state["nets"]
     return [

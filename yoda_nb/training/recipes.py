@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,12 +15,15 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from yoda_nb.data.packs import ENDING, read_pack, write_pack
+from yoda_nb.data.mapped import MappedPack, open_packs
+from yoda_nb.data.packs import ENDING, write_pack
 from yoda_nb.data.phantom import phantom_case
+from yoda_nb.errors import InputError
 from yoda_nb.images.space import roi_box
 from yoda_nb.images.volumes import Volume, crop_volume
 from yoda_nb.nets.models import describe_machine, save_model
 from yoda_nb.training.batches import TrainConfig
+from yoda_nb.training.checkpoints import LOG, read_log
 from yoda_nb.training.denoising import REGRESSION
 from yoda_nb.training.loop import fit
 
@@ -75,15 +77,19 @@ def kept_phantoms(
     target: str = "FLAIR",
     spacing: float = 1.0,
     workers: int = 1,
-) -> list[Volume]:
-    """Phantoms of any scanner for each (seed, anatomy), cut to the brain, made once and kept as packs."""
+    mapped: bool | None = None,
+) -> list[Volume | MappedPack]:
+    """Phantoms of any scanner for each (seed, anatomy), cut to the brain, made once and kept as packs.
+
+    ``mapped`` ones stay on disk (``open_packs``).
+    """
     make = partial(_kept_phantom, keep=keep, sources=sources, target=target, spacing=spacing)
     keep.mkdir(parents=True, exist_ok=True)
     progress = partial(tqdm, total=len(cases), desc="phantoms", mininterval=5)
     if workers == 1:
-        return [read_pack(file, dtype=torch.float16) for file in progress(map(make, cases))]
+        return open_packs(list(progress(map(make, cases))), mapped)
     with ProcessPoolExecutor(workers) as pool:
-        return [read_pack(file, dtype=torch.float16) for file in progress(pool.map(make, cases))]
+        return open_packs(list(progress(pool.map(make, cases))), mapped)
 
 
 def _kept_phantom(case: tuple[int, Path | None], *, keep: Path, sources, target: str, spacing: float) -> Path:
@@ -120,11 +126,11 @@ def describe_phantoms(n: int, anatomies: Sequence[Path]) -> str:
 def train_model(
     path: Path,
     config: TrainConfig,
-    volumes: Sequence[Volume],
+    volumes: Sequence[Volume | MappedPack],
     *,
     out: Path,
     data: str,
-    validation: Sequence[Volume] = (),
+    validation: Sequence[Volume | MappedPack] = (),
     device: str | None = None,
     initial: nn.Module | None = None,
     weights: Sequence[float] = (),
@@ -132,12 +138,13 @@ def train_model(
     title: str = "",
     extra: Mapping[str, object] | None = None,
     bits: int = 16,
+    accumulate: int = 1,
 ) -> dict:
     """Train, write the weights to ``path`` and the card beside them; returns the card.
 
     ``out`` holds the run and resumes it; ``initial`` starts from another net's weights; ``weights``
-    as in ``fit``; ``data``, ``command``, ``title`` and ``extra`` are for the card; ``bits`` (16 or 8) of a
-    weight are kept. All volumes must share their contrasts and be of one isotropic spacing.
+    and ``accumulate`` as in ``fit``; ``data``, ``command``, ``title`` and ``extra`` are for the card;
+    ``bits`` (16 or 8) of a weight are kept. All volumes must share their contrasts and be of one isotropic spacing.
     """
     net = fit(
         volumes,
@@ -147,10 +154,13 @@ def train_model(
         device=device,
         initial=initial,
         weights=weights,
+        accumulate=accumulate,
         checkpoint_every=int(config.option("log_every", 500)),
     )
     # what the run wrote, for this call may only have resumed the end of it
-    history = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()]
+    history = read_log(Path(out))
+    if not history or history[-1]["step"] != config.steps:
+        raise InputError(f"{Path(out) / LOG} does not reach step {config.steps}: delete {out} and train again.")
     last = history[-1]
     first = volumes[0]
     card = {
@@ -176,7 +186,7 @@ def train_model(
             "seed": config.seed,
             "steps": config.steps,
             "batch_size": config.batch_size,
-            "slabs_seen": config.steps * config.batch_size * int(os.environ.get("WORLD_SIZE", "1")),
+            "slabs_seen": config.steps * config.batch_size,
             "window": config.window,
             "lr": config.lr,
             "ema": config.ema,
