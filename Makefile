@@ -16,13 +16,13 @@ PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constrai
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help report test lint lab class figure measure clean
+.PHONY: help report test fuzz killtest lint lab class figure measure clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PROFILE=full     the paper's setting instead of two CPU cores for minutes"
-	@echo "  ARGS='...'       more options for yoda-nb report, pytest or the classroom"
+	@echo "  ARGS='...'       more options for yoda-nb report, pytest, the classroom, fuzz or killtest"
 	@echo "  MIRROR=DIR       a local copy of the public data, for make test and make measure"
 	@echo "  PYTHON=path      the Python to make $(VENV) with"
 
@@ -31,6 +31,12 @@ report: $(VENV)/.installed ## Run the notebooks and write report/index.html
 
 test: $(VENV)/.installed-test ## Run the test suite
 	@$(BIN)/python -m pytest $(if $(MIRROR),--mirror=$(MIRROR)) $(ARGS)
+
+fuzz: $(VENV)/.installed-test ## Read 10,000 mutated inputs: each refused clearly or read right
+	@$(BIN)/python tests/hostile/fuzz.py $(ARGS)
+
+killtest: $(VENV)/.installed-test ## Kill jobs at random moments, fill disks; what is left is whole
+	@$(BIN)/python tests/hostile/killtest.py $(ARGS)
 
 lint: $(VENV)/.installed-test ## Check style, types and the explorers' JavaScript
 	@$(BIN)/ruff check $(CODE)

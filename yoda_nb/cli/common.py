@@ -62,6 +62,17 @@ def writable(*files: Path) -> None:
             raise InputError(f"The folder of {file} does not exist: create it first.")
 
 
+def folder(path: Path) -> Path:
+    """A folder to write into, made if need be; InputError, before anything slow, where it cannot be."""
+    from yoda_nb.errors import InputError
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {path} cannot be made ({error.strerror}): choose another.") from error
+    return path
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows as columns of text, numbers to the right; "nothing" for none."""
     if not rows:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json as json_module
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from yoda_nb.cli.common import Device, Json, Mirror, Seed, emit, guarded, listed, named, note, table
+from yoda_nb.cli.common import Device, Json, Mirror, Seed, emit, folder, guarded, listed, named, note, table
 
 if TYPE_CHECKING:
     from yoda_nb.images.volumes import Volume
@@ -51,10 +52,10 @@ def prepare(
     from yoda_nb.report.qc import write_qc
 
     files = images_given(t1, t2, flair, source)
+    folder(out)
     found = run(
         files, reference=reference, mask=mask, spacing=spacing, bias=bias, tool=tool, keep=keep, subject=subject
     )
-    out.mkdir(parents=True, exist_ok=True)
     volume = found.volume
     grid = Grid(volume.shape, volume.affine)
     written = {name: out / f"{name}.nii.gz" for name in (*found.after, "mask")}
@@ -122,30 +123,33 @@ def translate_all(
     rows, failed = [], []
     for k, case in enumerate(chosen, 1):
         note(f"{k}/{len(chosen)} {case.subject}")
+        make = partial(
+            translate_case,
+            case,
+            out,
+            sources=tuple(listed([sources])),
+            target=to,
+            system=system,
+            model=model,
+            settings=parse_settings(system, named(set_ or [], "--set")),
+            bias=bias,
+            tool=tool,
+            mirror=mirror,
+            raw=study if study.is_dir() else None,
+            seed=seed,
+            device=device,
+        )
         try:
-            done = translate_case(
-                case,
-                out,
-                sources=tuple(listed([sources])),
-                target=to,
-                system=system,
-                model=model,
-                settings=parse_settings(system, named(set_ or [], "--set")),
-                bias=bias,
-                tool=tool,
-                mirror=mirror,
-                raw=study if study.is_dir() else None,
-                seed=seed,
-                device=device,
-            )
+            done = make()
+            page = done.path.with_name(done.path.name.replace(".nii.gz", "_qc.html"))
+            if done.opened is None and not page.is_file():  # a run was stopped before its page
+                done = make(again=True)
         except Exception as error:  # one bad subject must not stop a night's work
             note(f"{case.subject}: {error}")
             failed.append({"subject": case.subject, "error": str(error)})
             continue
         if done.opened is not None:
-            write_page(
-                done.opened, done.path.with_name(done.path.name.replace(".nii.gz", "_qc.html")), done.result, done.row
-            )
+            write_page(done.opened, page, done.result, done.row)
         rows.append(done.row)
     emit({"done": rows, "failed": failed}, json, table(rows))
     if failed:

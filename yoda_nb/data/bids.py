@@ -23,6 +23,7 @@ from yoda_nb.images.nifti import SUFFIXES, atomic
 from yoda_nb.images.volumes import Volume, save_image
 
 VERSION = "1.10.0"  # of the specification
+LONGEST = 200  # letters of a file's name without ending: below what systems allow, with room for a temporary one
 SUFFIX = {"T1ce": "T1w", "MRA": "angio", "CT": "ct"}  # of contrasts whose suffix is another word
 DESCRIPTION = "dataset_description.json"
 
@@ -68,6 +69,8 @@ def derivative_path(
     who = [f"sub-{subject}", *([f"ses-{session}"] if session else [])]
     given = ["ce-gadolinium"] if contrast == "T1ce" else []
     name = "_".join([*who, *given, f"space-{space}", f"desc-{desc}", suffix])
+    if len(name) > LONGEST:
+        raise InputError(f"{name[:40]}... is too long for the name of a file: choose shorter labels.")
     return Path(out, *who, "anat", f"{name}.nii.gz")
 
 
@@ -115,10 +118,13 @@ def write_derivative(
     }
     text = _json(sidecar)
     described = _description(out, raw)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot hold {path.name} ({error.strerror}): choose another folder or name.") from error
     save_image(image, volume, path, window=window)
-    _write(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), text)
     _write(out / DESCRIPTION, described)
+    _write(path.with_name(path.name.removesuffix(".nii.gz") + ".json"), text)  # last: with it the image is done
     return path
 
 
@@ -126,7 +132,7 @@ def _description(out: Path, raw: str | Path | None) -> str:
     """The derivative data set's description, an older one with the link to ``raw`` put in."""
     from yoda_nb import __version__
 
-    path = out / DESCRIPTION
+    path, links = out / DESCRIPTION, {}
     found: dict[str, Any] = {
         "Name": "Synthetic images by yoda-nb",
         "BIDSVersion": VERSION,
@@ -136,14 +142,14 @@ def _description(out: Path, raw: str | Path | None) -> str:
     if path.is_file():
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            kind = found.get("DatasetType", "raw")
-        except (ValueError, AttributeError, OSError) as error:
-            raise InputError(f"{path} cannot be read ({error}): repair or remove it.") from error
+            kind, links = found.get("DatasetType", "raw"), dict(found.get("DatasetLinks", {}))
+        except (ValueError, TypeError, AttributeError, OSError, RecursionError) as error:
+            raise InputError(f"{path} cannot be read ({type(error).__name__}): repair or remove it.") from error
         if kind != "derivative":
             raise InputError(f"{out} is a {kind} data set: write to a folder of its own, such as derivatives/yoda-nb.")
     if raw is not None:
         link = Path(os.path.relpath(raw, out)).as_posix()
-        found = {**found, "DatasetLinks": {**found.get("DatasetLinks", {}), "raw": link}}
+        found = {**found, "DatasetLinks": {**links, "raw": link}}
     return _json(found)
 
 

@@ -70,7 +70,7 @@ def locate(image: Image, *, root: str | Path, mirror: str | Path | None = None) 
         candidates = [root / image.uri]
     else:
         raise InputError(f"{image.uri!r} leads out of {root}: move the file there, or {TRUST}.")
-    files = [path for path in candidates if path.is_file()]
+    files = [path for path in candidates if _is_file(path)]
     for path in files:
         if matches(path, image.sha256):
             return "present", path
@@ -113,7 +113,18 @@ def check(cases: Iterable[Case], *, mirror: str | Path | None = None) -> list[di
 
 def inside(path: Path, root: Path) -> bool:
     """Whether path stays below root once symbolic links are followed; opens nothing."""
-    return path.resolve().is_relative_to(root.resolve())
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle lead nowhere
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; none has a name that is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _download(image: Image, cached: Path) -> Path:

@@ -6,22 +6,36 @@ every image is -1 anyway. Lesions are kept where they are known.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.nifti import atomic
+from yoda_nb.images.nifti import MAX_VOXELS, atomic
 from yoda_nb.images.space import roi_box
 from yoda_nb.images.volumes import Volume, crop_volume, required
 
 ENDING = ".pack.safetensors"
+Side = Annotated[int, Field(gt=0)]
+Row = tuple[float, float, float, float]
+
+
+class About(BaseModel):
+    """What a pack says of its volume."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+    shape: tuple[Side, Side, Side]
+    affine: tuple[Row, Row, Row, Row]
+    sources: Annotated[tuple[str, ...], Field(min_length=1)]
+    contrast: str
+    subject: str
 
 
 def write_pack(volume: Volume, path: str | Path) -> Path:
@@ -32,18 +46,14 @@ def write_pack(volume: Volume, path: str | Path) -> Path:
     """
     inside = volume.mask[0]
     images = torch.cat([volume.source, required(volume, "target")])
-    about = {
-        "shape": volume.shape,
-        "affine": np.asarray(volume.affine).tolist(),
-        "sources": volume.sources,
-        "contrast": volume.contrast,
-        "subject": volume.subject,
-    }
+    said = {name: getattr(volume, name) for name in ("shape", "contrast", "subject")}
+    lists = {"affine": np.asarray(volume.affine).tolist(), "sources": tuple(volume.sources)}
+    about = About.model_validate(said | lists, strict=False)
     tensors = {"values": images[:, inside].half().contiguous(), "mask": _bits(inside)}
     if volume.lesions is not None:
         tensors["lesions"] = _bits(volume.lesions[0][inside])
     with atomic(Path(path)) as part:
-        save_file(tensors, part, metadata={"volume": json.dumps(about)})
+        save_file(tensors, part, metadata={"volume": about.model_dump_json()})
     return Path(path)
 
 
@@ -60,31 +70,41 @@ def pack(volume: Volume, folder: Path, *, rescans: int = 0) -> list[Path]:
 def read_pack(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Volume:
     """The Volume that ``write_pack`` kept: in [-1,1], -1 outside the mask; float16 takes half the memory.
 
-    Raises InputError for a file that is no pack or is cut short.
+    Raises InputError for a file that is no pack, is cut short, or does not hold what it says of itself.
     """
     try:
         with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["volume"])
-            values, bits = file.get_tensor("values").to(dtype), file.get_tensor("mask")
-            names = list(file.keys())
-            sick = file.get_tensor("lesions") if "lesions" in names else None
-        shape = tuple(about["shape"])
-        inside = _unpacked(bits, math.prod(shape)).reshape(shape)
-        images = torch.full((len(values), *shape), -1.0, dtype=dtype)
-        images[:, inside] = values
-        lesions = None
-        if sick is not None:
-            lesions = torch.zeros((1, *shape), dtype=torch.bool)
-            lesions[:, inside] = _unpacked(sick, values.shape[1])
+            about = About.model_validate_json((file.metadata() or {})["volume"])
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _volume(about, stored, dtype)
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is no pack of a volume: write it again with 'yoda-nb data pack'.") from error
+
+
+def _volume(about: About, stored: dict[str, Tensor], dtype: torch.dtype) -> Volume:
+    """The parts of a pack put together; ValueError where they do not fit each other, before memory is asked for."""
+    affine, n = np.array(about.affine), math.prod(about.shape)
+    if n > MAX_VOXELS or not abs(np.linalg.det(affine[:3, :3])) > 0:
+        raise ValueError("no such grid can be")
+    inside = _unpacked(stored["mask"], n).reshape(about.shape)
+    values = stored["values"]
+    if values.dtype is not torch.float16 or values.shape != (len(about.sources) + 1, int(inside.sum())):
+        raise ValueError("the values are not those of the mask")
+    if not values.numel() or not bool((values.abs() <= 1).all()):  # nor is NaN
+        raise ValueError("values are outside of [-1, 1]")
+    images = torch.full((len(values), *about.shape), -1.0, dtype=dtype)
+    images[:, inside] = values.to(dtype)
+    lesions = None
+    if "lesions" in stored:
+        lesions = torch.zeros((1, *about.shape), dtype=torch.bool)
+        lesions[:, inside] = _unpacked(stored["lesions"], values.shape[1])
     return Volume(
         source=images[:-1],
         mask=inside[None],
-        affine=np.array(about["affine"]),
-        sources=tuple(about["sources"]),
-        contrast=about["contrast"],
-        subject=about["subject"],
+        affine=affine,
+        sources=about.sources,
+        contrast=about.contrast,
+        subject=about.subject,
         target=images[-1:],
         lesions=lesions,
     )
@@ -96,5 +116,7 @@ def _bits(mask: Tensor) -> Tensor:
 
 
 def _unpacked(bits: Tensor, n: int) -> Tensor:
-    """The (n,) mask of ``_bits``."""
+    """The (n,) mask of ``_bits``; ValueError for bytes of another number."""
+    if bits.dtype is not torch.uint8 or bits.shape != (-(-n // 8),):
+        raise ValueError(f"{n} voxels are not {tuple(bits.shape)} bytes")
     return torch.from_numpy(np.unpackbits(bits.numpy(), count=n).astype(bool))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from yoda_nb.diffusion.coherence import aggregate_views
 from yoda_nb.diffusion.denoise import volume_denoiser
-from yoda_nb.diffusion.process import SIGMAS, Denoiser, gaussian, vp_step
+from yoda_nb.diffusion.process import PREDICTIONS, SIGMAS, Denoiser, gaussian, vp_step
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.diffusion.system import Job, Process, Sampling, checked
 from yoda_nb.errors import InputError
@@ -40,6 +40,11 @@ class VP(Sampling):
             noise = schedule(self.schedule or card["schedule"], card["n_train"])
         except ValueError as error:
             raise InputError(f"{spec.name}: {error}.") from error
+        if card["prediction"] not in PREDICTIONS:
+            raise InputError(
+                f"Model {job.model.name} tells {card['prediction']}, but {spec.name} needs one that tells "
+                f"{', '.join(PREDICTIONS)}: choose another model."
+            )
         net_time = noise.log_snr if in_log_snr else None
         denoise = volume_denoiser(
             model_net(job), job.cut.source, noise, prediction=card["prediction"], net_time=net_time, **common(job)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -31,9 +32,25 @@ from yoda_nb.nets.eight_bit import narrowed, widened
 WEIGHTS = Path(__file__).parent / "weights"
 FIELDS = ("sources", "target", "spacing_mm", "schedule", "n_train", "prediction", "training")  # of a card
 
+NARROW = 64  # a number on a card that is no larger asks for little, whatever the weights
+
 Card = dict[str, Any]
 Build = Callable[[Card], nn.Module]
 _read: ContextVar[dict[str, str] | None] = ContextVar("read", default=None)
+
+
+class _Said(BaseModel):
+    """What a card says that running its net relies on, beside the net itself."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+    sources: list[str] = Field(min_length=1)
+    target: str = Field(min_length=1)
+    spacing_mm: float = Field(ge=0.1, le=50)
+    schedule: str
+    n_train: int = Field(ge=1, le=100_000)
+    prediction: str
+    options: dict[str, Any] = {}
+    net: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,10 +95,34 @@ def read_model(path: Path, kinds: Mapping[str, type[Config]]) -> Model:
 
     def build(card: Card) -> nn.Module:
         check_fields(path, card, (*FIELDS, "net"))
-        return config_from_dict(card["net"], kinds).build()
+        _check_card(path, card)
+        config = config_from_dict(card["net"], kinds)
+        if config.n_sources != len(card["sources"]):
+            n = len(card["sources"])
+            raise InputError(f"The card of {path} names {n} sources for a net of {config.n_sources}: get it again.")
+        return config.build()
 
     net, card, digest = read_net(path, build)
     return Model(path.stem, net, config_from_dict(card["net"], kinds), card, digest)
+
+
+def _check_card(path: Path, card: Card) -> None:
+    """InputError for a card with values of other types than a net needs to run, or of a net beyond its weights."""
+    try:
+        _Said.model_validate(card)
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = f"its card, {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise InputError(f"{path} cannot be read as a model ({said}): get it again.") from error
+    with safe_open(path, "pt") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    widest = max((side for shape in shapes if 0 not in shape for side in shape), default=0)
+    for name, value in card["net"].items():
+        sizes = value if isinstance(value, list) else [value]
+        if len(sizes) > len(shapes) or any(type(n) is int and not 0 <= n <= max(widest, NARROW) for n in sizes):
+            raise InputError(
+                f"{path} cannot be read as a model ({name} on its card is beyond its weights): get it again."
+            )
 
 
 def save_net(net: nn.Module, path: Path, *, card: Card, bits: int = 16) -> None:
@@ -117,8 +158,19 @@ def read_net(path: Path, build: Build) -> tuple[nn.Module, Card, str]:
         state, net = widened(load_tensors(blob)), build(card)
     except InputError:
         raise
-    except (SafetensorError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a model ({error}): get it again.") from error
+    except (
+        SafetensorError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read as a model ({said[:200]}): get it again.") from error
+    if not all(bool(torch.isfinite(weight).all()) for weight in state.values()):
+        raise InputError(f"{path} holds weights that are no finite numbers: get it again.")
     note(path, card["sha256"])
     return fitted(net, state, str(path)), card, card["sha256"]
 
@@ -149,7 +201,7 @@ def read_card(path: Path) -> Card:
         values = json.loads(card.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{card} is missing: a model needs its card beside its weights.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{card} is not valid JSON ({error}): get the card again.") from error
     if not isinstance(values, dict):
         raise InputError(f"{card} holds no model card but {type(values).__name__}: get the card again.")

@@ -209,7 +209,7 @@ def _entry(path: Path) -> Entry | None:
     try:
         with safe_open(path, "pt") as file:
             description = json.loads((file.metadata() or {})["description"])
-    except (SafetensorError, OSError, ValueError, KeyError):
+    except (SafetensorError, OSError, ValueError, KeyError, RecursionError):
         description = None
     return Entry(path.stem, path, stat.st_size, stat.st_mtime, description)
 

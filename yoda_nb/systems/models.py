@@ -21,8 +21,12 @@ def load_model(name: str | os.PathLike) -> Model:
     Raises InputError, naming the file, for weights that are missing, truncated, changed since
     they were saved, pickled, or made for another architecture (the keys at fault are listed).
     """
-    path = weights_path(name)
-    if not path.is_file():
+    try:
+        path = weights_path(name)
+        there = path.is_file()
+    except OSError as error:  # a name that is too long
+        raise InputError(f"{name} cannot be read ({error.strerror}): give the path of a .safetensors file.") from error
+    if not there:
         raise InputError(f"{path} does not exist: give the path of a .safetensors file.")
     stat = path.stat()
     model = _load(path.resolve(), stat.st_mtime_ns, stat.st_size)
