@@ -110,7 +110,7 @@ def test_little_of_many_packs_is_held(tmp_path):
     images = torch.where(mask, torch.rand((3, *shape), generator=generator) * 2 - 1, -1.0)
     volume = Volume(images[:2], mask, np.eye(4), ("T1w", "T2w"), target=images[2:])
     first = write_pack(volume, tmp_path / f"000{ENDING}")
-    for k in range(1, 120):
+    for k in range(1, 240):
         os.link(first, tmp_path / f"{k:03}{ENDING}")
 
     def grown(how: str, n: int) -> float:
@@ -118,7 +118,7 @@ def test_little_of_many_packs_is_held(tmp_path):
         root = Path(__file__).parents[2]
         return float(subprocess.run(run, capture_output=True, text=True, check=True, cwd=root).stdout)
 
-    in_memory, on_disk = grown("memory", 24), grown("mapped", 120)
+    in_memory, on_disk = grown("memory", 24), grown("mapped", 240)
     print(in_memory, on_disk)
     assert in_memory > 0.9 * 23 * 7, "else this measures nothing"
-    assert on_disk < 0.25 * 119 * 7
+    assert on_disk < 0.4 * 239 * 7, "what a few volumes leave behind, however many there are"

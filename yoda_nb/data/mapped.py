@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -116,8 +117,15 @@ def map_pack(path: str | Path) -> MappedPack:
     """A pack to be read later, checked now; InputError where it is none."""
     v = read_pack(path, dtype=torch.float16)
     counts = v.mask[0].sum(-1).numpy()
-    starts = (counts.cumsum() - counts.ravel()).reshape(counts.shape).astype(np.int32)
-    return MappedPack(Path(path), starts, v.shape, v.spacing, v.sources, v.contrast, v.subject)
+    starts = (counts.cumsum() - counts.ravel()).reshape(counts.shape)
+    return MappedPack(Path(path), _apart(starts), v.shape, v.spacing, v.sources, v.contrast, v.subject)
+
+
+def _apart(numbers: np.ndarray) -> np.ndarray:
+    """As int32 in memory of their own: in the gap that a volume leaves they would make it too small for the next."""
+    own = np.frombuffer(mmap(-1, 4 * numbers.size), np.int32).reshape(numbers.shape)
+    own[...] = numbers
+    return own
 
 
 def _located(file, pack: MappedPack, cut: tuple[slice, ...]) -> tuple[np.ndarray, np.ndarray]:
