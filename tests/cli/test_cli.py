@@ -300,9 +300,12 @@ def test_a_class_is_served_by_a_process_that_takes_this_ones_place(tmp_path, mon
     monkeypatch.setattr("os.execve", lambda *words: started.append(words))
     monkeypatch.setattr("yoda_nb.report.classroom.address", lambda: "192.0.2.7")
     done = call("class", "--port", 9001)
-    assert done.exit_code == 0 and "http://192.0.2.7:9001 " in done.stdout
     ((program, command, environment),) = started
     assert program == command[0] and "--port=9001" in command and environment["OMP_NUM_THREADS"]
+    token = environment["YODA_NB_CLASS_TOKEN"]
+    assert done.exit_code == 0 and f"http://192.0.2.7:9001/?token={token} " in done.stdout
+    assert not any(token in word for word in command), "others see a process's words"
+    assert "http://127.0.0.1:9001/ " in call("class", "--port", 9001, "--ip", "127.0.0.1").stdout
     done = call("class", "--folder", tmp_path)
     assert done.exit_code == 2 and "holds no notebook" in done.stderr
 
