@@ -15,7 +15,7 @@ from yoda_nb.papers import PAPERS
 from yoda_nb.study import claims
 from yoda_nb.study.claims import evidence, ledger
 from yoda_nb.study.claims.evidence import MAKERS, Study
-from yoda_nb.study.claims.ledger import EFFECTS, MIME, NOTES, foreign, show_findings
+from yoda_nb.study.claims.ledger import EFFECTS, MIME, NOTES, SYMBOLS, foreign, show_findings
 from yoda_nb.study.claims.verdicts import INCONCLUSIVE, Effect, mean_effect
 
 
@@ -52,7 +52,7 @@ def test_all_verdicts_as_one_json_document():
     found = json.loads(result.stdout)
     assert [f["id"] for f in found] == list(claims.read_claims())
     for f in found:
-        assert f["verdict"] in claims.SYMBOLS
+        assert f["verdict"] in SYMBOLS
         assert f["basis"].startswith(("Shipped evidence (", "Computed in this run")) and f["shipped"]
         assert f["effects"] or NOTES.get(f["id"]), "a claim without effects says why"
         assert all((e["n"] >= 1 or e["value"] is None) and e["name"] and e["rule"] for e in f["effects"])

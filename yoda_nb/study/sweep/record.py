@@ -70,11 +70,26 @@ def journal(folder: Path) -> Iterator[IO[str]]:
     try:
         path = folder / JOURNAL
         cut = path.exists() and not _ends(path)
-        with path.open("a", encoding="utf-8") as lines:
+        lines = path.open("a", encoding="utf-8")
+        try:
             lines.write("\n" if cut else "")
             yield lines
+        finally:
+            _close(lines)
     finally:
         lock.release()
+
+
+def _close(lines: IO[str]) -> None:
+    """Close the journal; what a full disk did not take before is tried again, so this too may fail."""
+    try:
+        lines.close()
+    except OSError as error:
+        raise _full(lines, error) from error
+
+
+def _full(lines: IO[str], error: OSError) -> InputError:
+    return InputError(f"cannot write {lines.name} ({error.strerror or error}): free some space, then start again.")
 
 
 def _ends(path: Path) -> bool:
@@ -91,9 +106,7 @@ def append(lines: IO[str], entry: Entry) -> None:
         lines.write(json.dumps(asdict(entry)) + "\n")
         lines.flush()
     except OSError as error:
-        raise InputError(
-            f"cannot write {lines.name} ({error.strerror or error}): free some space, then start again."
-        ) from error
+        raise _full(lines, error) from error
 
 
 def table_of(trials: Sequence[Trial], entries: Mapping[str, Entry]) -> pd.DataFrame:
