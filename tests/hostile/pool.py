@@ -27,13 +27,13 @@ MEMORY = 4 * 2**30  # bytes that reading may ask for
 WAITED = 120.0  # seconds after which a process that only waits is ended
 
 
-def worker(pipe: Connection, bases: dict[str, Any]) -> None:
+def worker(pipe: Connection, bases: dict[str, Any], folder: Path) -> None:
     """Try what comes through the pipe, with an end to memory and without progress bars."""
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
-        _try_all(pipe, bases)
+        _try_all(pipe, bases, Path(tempfile.mkdtemp(dir=folder)))
 
 
-def _try_all(pipe: Connection, bases: dict[str, Any]) -> None:
+def _try_all(pipe: Connection, bases: dict[str, Any], box: Path) -> None:
     warnings.simplefilter("ignore")
     logging.disable()
     torch.set_num_threads(1)
@@ -41,14 +41,12 @@ def _try_all(pipe: Connection, bases: dict[str, Any]) -> None:
     if sys.platform == "linux":
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-    with tempfile.TemporaryDirectory(prefix="yoda-nb-fuzz-") as name:
-        box = Path(name)
-        (box / "secret").mkdir()
-        (box / "secret" / "secret.nii.gz").write_bytes(b"secret")
-        while (work := pipe.recv()) is not None:
-            _end_after(2 * guard.SECONDS)
-            pipe.send(tried(work, bases, box))
-            shutil.rmtree(box / "given", ignore_errors=True)
+    (box / "secret").mkdir()
+    (box / "secret" / "secret.nii.gz").write_bytes(b"secret")
+    while (work := pipe.recv()) is not None:
+        _end_after(2 * guard.SECONDS)
+        pipe.send(tried(work, bases, box))
+        shutil.rmtree(box / "given", ignore_errors=True)
 
 
 def _end_after(seconds: float) -> None:
@@ -60,10 +58,10 @@ def _end_after(seconds: float) -> None:
 class Worker:
     """A process, its pipe, and what it is at since when."""
 
-    def __init__(self, bases: dict[str, Any]):
+    def __init__(self, bases: dict[str, Any], folder: Path):
         context = multiprocessing.get_context("fork")
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=worker, args=(other, bases), daemon=True)
+        self.process = context.Process(target=worker, args=(other, bases, folder), daemon=True)
         self.process.start()
         other.close()
         self.work: Work | None = None
@@ -81,24 +79,25 @@ class Worker:
 def run(works: Iterable[Work], jobs: int, bases: dict[str, Any], deadline: float) -> Iterator[Result]:
     """The results of all works, as they come; a process that hangs or dies is a fault and replaced."""
     todo = iter(works)
-    workers = [Worker(bases) for _ in range(jobs)]
-    try:
-        idle, busy = list(workers), []
-        while True:
-            while idle and time.monotonic() < deadline and (work := next(todo, None)) is not None:
-                busy.append(idle.pop())
-                busy[-1].give(work)
-            if not busy:
-                return
-            ready = wait([one.pipe for one in busy], timeout=1.0)
-            for one in [w for w in busy if w.pipe in ready or time.monotonic() - w.since > WAITED]:
-                busy.remove(one)
-                result, alive = _answer(one, one.pipe in ready)
-                idle.append(one if alive else _replaced(one, workers, bases))
-                yield result
-    finally:
-        for one in workers:
-            one.end()
+    with tempfile.TemporaryDirectory(prefix="yoda-nb-fuzz-", ignore_cleanup_errors=True) as folder:
+        workers = [Worker(bases, Path(folder)) for _ in range(jobs)]
+        try:
+            idle, busy = list(workers), list[Worker]()
+            while True:
+                while idle and time.monotonic() < deadline and (work := next(todo, None)) is not None:
+                    busy.append(idle.pop())
+                    busy[-1].give(work)
+                if not busy:
+                    return
+                ready = wait([one.pipe for one in busy], timeout=1.0)
+                for one in [w for w in busy if w.pipe in ready or time.monotonic() - w.since > WAITED]:
+                    busy.remove(one)
+                    result, alive = _answer(one, one.pipe in ready)
+                    idle.append(one if alive else _replaced(one, workers, bases, Path(folder)))
+                    yield result
+        finally:
+            for one in workers:
+                one.end()
 
 
 def _answer(one: Worker, ready: bool) -> tuple[Result, bool]:
@@ -114,8 +113,8 @@ def _answer(one: Worker, ready: bool) -> tuple[Result, bool]:
         return Result(one.work, "", "fault", what), False
 
 
-def _replaced(one: Worker, workers: list[Worker], bases: dict[str, Any]) -> Worker:
+def _replaced(one: Worker, workers: list[Worker], bases: dict[str, Any], folder: Path) -> Worker:
     one.end()
     workers.remove(one)
-    workers.append(Worker(bases))
+    workers.append(Worker(bases, folder))
     return workers[-1]
