@@ -103,7 +103,10 @@ print(_peak_mb("cpu") - before)
 
 
 def test_little_of_many_packs_is_held(tmp_path):
-    """MB by which volumes of 7 MB raise the peak of a new process beyond what one raised it by."""
+    """MB by which volumes of 7 MB raise the peak of a new process beyond what one raised it by.
+
+    Blocks that are freed go back to the system at once (a fixed threshold), else this measures glibc's gaps.
+    """
     generator, shape = torch.Generator().manual_seed(0), (100, 100, 100)
     mask = torch.ones((1, *shape), dtype=torch.bool)
     mask[:, :10] = mask[:, :, :10] = False
@@ -115,10 +118,9 @@ def test_little_of_many_packs_is_held(tmp_path):
 
     def grown(how: str, n: int) -> float:
         run = [sys.executable, "-c", HELD, str(tmp_path), how, str(n)]
-        root = Path(__file__).parents[2]
-        return float(subprocess.run(run, capture_output=True, text=True, check=True, cwd=root).stdout)
+        how_run = {"cwd": Path(__file__).parents[2], "env": {**os.environ, "MALLOC_MMAP_THRESHOLD_": "131072"}}
+        return float(subprocess.run(run, capture_output=True, text=True, check=True, **how_run).stdout)
 
     in_memory, on_disk = grown("memory", 24), grown("mapped", 240)
-    print(in_memory, on_disk)
     assert in_memory > 0.9 * 23 * 7, "else this measures nothing"
-    assert on_disk < 0.4 * 239 * 7, "what a few volumes leave behind, however many there are"
+    assert on_disk < 0.05 * 239 * 7, "of 239 volumes less than one in twenty would take"

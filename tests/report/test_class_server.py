@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from http.cookiejar import CookieJar
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
@@ -20,6 +23,7 @@ BROKEN = """\
 import warnings
 warnings.warn("old")
 open("/srv/secret/place/scan.nii")"""
+T = TypeVar("T")
 REFUSES = """\
 from yoda_nb.errors import InputError
 raise InputError("/srv/secret/place/scan.nii does not exist: name a file that does.")"""
@@ -46,6 +50,12 @@ def visit(room):
     status, page = ask(f"{room[0]}voila/render/slider.ipynb?token={WORD}")
     assert status == 200
     return Visit.of(page)
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """In a thread of its own: Playwright's loop runs in this one for as long as its browser lives."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def with_token(address: str) -> str:
@@ -86,7 +96,7 @@ def test_the_kernels_websocket_opens_with_the_token_alone(room, visit):
         await move(socket, visit, 5)
         return (await listen(socket, tells(visit)))[-1]["content"]["data"]["state"]["value"]
 
-    assert asyncio.run(tries()).startswith("level 5 in ")
+    assert run(tries()).startswith("level 5 in ")
 
 
 def test_a_visitor_runs_no_code(room, visit, tmp_path):
@@ -100,7 +110,7 @@ def test_a_visitor_runs_no_code(room, visit, tmp_path):
         heard = await listen(socket, tells(visit))
         assert not {"execute_reply", "inspect_reply"} & {message["header"]["msg_type"] for message in heard}
 
-    asyncio.run(tries())
+    run(tries())
     assert not trace.exists()
 
 
@@ -122,7 +132,7 @@ def test_no_upload_no_terminal_and_no_listing_of_files(room, visit):
         await send(socket, "comm_msg", comm_id=visit.slider, data={"method": "update", "file": "x" * 2**20})
         assert await socket.read_message() is None or await socket.read_message() is None, "the server hangs up"
 
-    asyncio.run(asyncio.wait_for(upload(), 30))
+    run(asyncio.wait_for(upload(), 30))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +176,7 @@ def test_a_control_that_fails_says_why_and_not_where(room, visit):
         await move(socket, visit, 14)
         return await listen(socket, tells(visit))
 
-    heard = asyncio.run(tries())
+    heard = run(tries())
     failed = [message["content"] for message in heard if message["header"]["msg_type"] == "error"]
     assert [error["evalue"] for error in failed] == [
         "FileNotFoundError: [Errno 2] No such file or directory: 'scan.nii'"
@@ -184,7 +194,7 @@ def assert_no_place(text: str, *places: Path) -> None:
 def test_five_visitors_at_once_each_see_their_own(room):
     """The short form of ``bench_class.py``."""
     url, pid, *_ = room
-    visits, said, *_ = asyncio.run(crowd(url, "slider.ipynb", 5))
+    visits, said, *_ = run(crowd(url, "slider.ipynb", 5))
     assert len({visit.kernel for visit in visits}) == 5
     assert [told.split(" in ")[0] for told in said] == [f"level {100 + k}" for k in range(5)]
     assert len({told.split(" in ")[1] for told in said}) == 5, "a process each"
