@@ -16,7 +16,7 @@ from yoda_nb.report.tasks import Task
 def test_as_many_notebooks_as_cores_by_default(tmp_path, monkeypatch, cores, notebooks, jobs):
     asked = {}
 
-    def run(tasks, folder, *, jobs, progress):
+    def run(tasks, folder, *, jobs, place, progress):
         asked["jobs"] = jobs
         return []
 

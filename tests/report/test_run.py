@@ -42,6 +42,22 @@ def test_a_fingerprint_covers_what_decides_a_result(declared, tmp_path, monkeypa
     assert len(marks) == 6
 
 
+def test_workers_of_a_sweep_run_a_report(tmp_path):
+    """A cohort's pages by two workers: each where it belongs, a failure stops no other, and nothing is run twice."""
+    body = code(PARAMETERS, "parameters")
+    good = write(tmp_path, "01_good", body, code("import os\nprint('made by', os.getpid())"))
+    bad = write(tmp_path, "02_bad", code("raise KeyError('broken')"))
+    lines: list[str] = []
+    place = {"workers": 2}
+    first = run_report([good, bad], tmp_path / "out", place=place, progress=lines.append)
+    assert [run.status for run in first.runs] == ["done", "failed"] and "cell 1: KeyError" in first.runs[1].error
+    page = (tmp_path / "out" / "01_good.html").read_text()
+    assert "made by" in page and f"made by {os.getpid()}" not in page
+    assert sum(", by " in line for line in lines) == 2 and any("0 left" in line for line in lines)
+    assert [run.status for run in run_report([good], tmp_path / "out", place=place).runs] == ["reused"]
+    assert run_report([good], tmp_path / "out").runs[0].status == "reused", "the same, by this process"
+
+
 def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path, monkeypatch):
     """R10, R11: after SIGKILL nothing is partial, no process stays, finished work is kept, and the
     whole is what an unbroken run would have made."""

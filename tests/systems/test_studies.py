@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -18,6 +19,10 @@ from yoda_nb.nets.models import save_model
 from yoda_nb.systems.studies import bids_label
 
 OUT = "derivatives/yoda-nb"
+PHANTOMS = """dataset,subject,split,contrast,uri,sha256,licence,source,notes
+a,p1,test,any,phantom:1,n/a,CC0,made here,n/a
+b,p1,test,any,phantom:2,n/a,CC0,made here,n/a
+"""
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,55 @@ def test_what_is_done_is_not_done_again_but_with_another_seed_it_is(study, model
 def test_an_unknown_subject_is_refused_before_anything_is_made(study, model):
     done = run(study, model, "--subject", "sub-99")
     assert done.exit_code == 2 and "has no subject 'sub-99'" in done.stderr and not (study / OUT).exists()
+
+
+def test_workers_make_the_same_images(study, model):
+    here = run(study, model)
+    images = {path: path.read_bytes() for path in (study / OUT).rglob("*.nii.gz")}
+    assert len(images) == 1 and here.exit_code == 2
+    shutil.rmtree(study / OUT)
+    there = run(study, model, "--workers", "2")
+    assert there.exit_code == 2 and "sub-02 of" in there.stderr and "has no T2w" in there.stderr
+    assert {path: path.read_bytes() for path in (study / OUT).rglob("*.nii.gz")} == images
+    assert list((study / OUT).rglob("*_qc.html"))
+
+
+def prepared(study, *words):
+    out = (study if study.is_dir() else study.parent) / "out"
+    return CliRunner().invoke(
+        app, ["prepare", str(study), "-o", str(out), "--spacing", "6", "--no-bias", "--json", *words]
+    )
+
+
+def test_a_study_is_prepared_by_workers_and_once(study):
+    done = prepared(study, "--workers", "2")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["done"]
+    assert [(row["subject"], row["state"]) for row in rows] == [("sub-01", "made"), ("sub-02", "made")]
+    assert sorted(path.name for path in (study / "out" / "sub-02").iterdir()) == [
+        "T1w.nii.gz", "mask.nii.gz", "preparation.json", "qc.html"
+    ]  # fmt: skip
+    before = {path: path.stat().st_mtime_ns for path in (study / "out").rglob("*")}
+    (study / "out" / "sub-02" / "mask.nii.gz").unlink()
+    again = json.loads(prepared(study).stdout)["done"]
+    assert [row["state"] for row in again] == ["was there", "made"], "what is not whole is made again"
+    assert all(path.stat().st_mtime_ns == t for path, t in before.items() if "sub-01" in str(path))
+    other = json.loads(prepared(study, "--subject", "sub-01", "--contrasts", "T2w").stdout)["done"]
+    assert [(row["subject"], row["state"], row["images"]) for row in other] == [("sub-01", "made", "T2w, mask")]
+
+
+def test_preparing_a_study_names_what_cannot_be(study, tmp_path):
+    lacking = prepared(study, "--contrasts", "T1w,T2w")
+    assert lacking.exit_code == 2 and "1 of 2 failed: sub-02" in lacking.stderr and "has no T2w" in lacking.stderr
+    unknown = prepared(study, "--subject", "sub-99")
+    assert unknown.exit_code == 2 and "has no subject 'sub-99'" in unknown.stderr
+    both = prepared(study, "--t1", str(study / "a.nii.gz"))
+    assert both.exit_code == 2 and "choose one" in both.stderr
+    (tmp_path / "phantoms.csv").write_text(PHANTOMS)
+    made = prepared(tmp_path / "phantoms.csv", "--dataset", "a")
+    assert made.exit_code == 2 and "p1 is a phantom" in made.stderr
+    twice = prepared(tmp_path / "phantoms.csv")
+    assert twice.exit_code == 2 and "--dataset" in twice.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import typer
 from typer import Option
 
 from yoda_nb.cli.common import Json, emit, guarded, table
-from yoda_nb.cli.images import train, translate
+from yoda_nb.cli.images import translate
 from yoda_nb.cli.ledger import claims
 from yoda_nb.cli.lessons import notebooks, report, serve_class
 from yoda_nb.cli.rebuild import rebuild_app
 from yoda_nb.cli.scans import prepare, translate_all
 from yoda_nb.cli.stores import bank_app, data_app
 from yoda_nb.cli.sweep import sweep
+from yoda_nb.cli.train import train
 
 app = typer.Typer(
     no_args_is_help=True,

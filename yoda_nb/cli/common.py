@@ -18,7 +18,13 @@ Mirror = Annotated[Path | None, Option(help="Folder with copies of the public fi
 Manifest = Annotated[Path, Option(help="The data manifest (CSV).")]
 Seed = Annotated[int, Option(help="Seed of this run; the same seed gives the same bytes.")]
 Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1; default: the GPU if there is one.")]
-
+Workers = Annotated[int, Option(help="Processes, or jobs of a queue; 0: this process alone.")]
+Scheduler = Annotated[str, Option(help="Address of a Dask scheduler that runs, as tcp://10.0.0.1:8786.")]
+Slurm = Annotated[bool, Option("--slurm", help="As jobs of SLURM; the same as --queue slurm.")]
+Queue = Annotated[str, Option(help="As jobs of this queue: slurm, pbs, sge, lsf, oar, htcondor.")]
+QueueOption = Annotated[
+    list[str] | None, Option(help="What a job asks for as NAME=VALUE: cores, memory, walltime; repeat it.")
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,3 +109,11 @@ def named(pairs: list[str], what: str) -> dict[str, str]:
     if bad := [p for p in pairs if "=" not in p]:
         raise InputError(f"{what} {bad[0]!r} has no '=': write NAME=VALUE.")
     return dict(p.split("=", 1) for p in pairs)
+
+
+def place(
+    workers: int | None, scheduler: str, slurm: bool, queue: str, queue_option: list[str] | None
+) -> dict[str, Any]:
+    """Where the work is to be done, as ``study.sweep.workers.client_of`` and ``sweep`` take it."""
+    options = named(queue_option or [], "--queue-option")
+    return {"workers": workers, "scheduler": scheduler, "queue": "slurm" if slurm else queue, "options": options}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from yoda_nb.cli.common import guarded, listed, named
+from yoda_nb.cli.common import Queue, QueueOption, Scheduler, Slurm, Workers, guarded, listed, named, place
 from yoda_nb.data.places import NOTEBOOKS
 
 
@@ -20,9 +20,16 @@ def report(
     set_: Annotated[list[str] | None, Option("--set", help="A notebook parameter as NAME=VALUE; repeat it.")] = None,
     subjects: Annotated[list[str] | None, Option(help="A page for each of these, comma between.")] = None,
     jobs: Annotated[int | None, Option(help="Notebooks at a time; default: as many as cores, at most four.")] = None,
+    workers: Workers = 0,
+    scheduler: Scheduler = "",
+    slurm: Slurm = False,
+    queue: Queue = "",
+    queue_option: QueueOption = None,
     out: Annotated[Path, Option("-o", "--out", help="Folder for the site.")] = Path("report"),
 ) -> None:
     """Execute the notebooks and write a self-contained site with a page for each.
+
+    With --workers, --scheduler or a queue they run as a sweep does: a page for each of a cohort's subjects.
 
     Example: yoda-nb report --notebooks 01_data_and_noise,02_sampling_methods -o site
     """
@@ -35,7 +42,13 @@ def report(
     if lacking := [p for p in paths if not p.is_file()]:
         raise InputError(f"Notebook {lacking[0]} does not exist: look in {folder}.")
     done = run_report(
-        paths, out, parameters=named(set_ or [], "--set"), profile=profile, subjects=listed(subjects), jobs=jobs
+        paths,
+        out,
+        parameters=named(set_ or [], "--set"),
+        profile=profile,
+        subjects=listed(subjects),
+        jobs=jobs,
+        place=place(workers, scheduler, slurm, queue, queue_option),
     )
     peak = done.peak_bytes
     typer.echo(f"{done.index} in {done.seconds:.0f} s" + (f", peak memory {peak / 2**30:.1f} GiB" if peak else ""))

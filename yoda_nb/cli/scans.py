@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import json as json_module
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from yoda_nb.cli.common import Device, Json, Mirror, Seed, emit, folder, guarded, listed, named, note, table
+from yoda_nb.cli.common import (
+    Device,
+    Json,
+    Mirror,
+    Queue,
+    QueueOption,
+    Scheduler,
+    Seed,
+    Slurm,
+    Workers,
+    emit,
+    folder,
+    guarded,
+    listed,
+    named,
+    note,
+    place,
+    table,
+)
 
 if TYPE_CHECKING:
-    from yoda_nb.images.volumes import Volume
-    from yoda_nb.systems.files import Opened
+    from yoda_nb.data.manifest import Case
 
 Registered = Annotated[
     bool | None, Option("--register/--no-register", help="Register to the first image; default: if grids differ.")
@@ -25,11 +40,16 @@ Tool = Annotated[
     str | None, Option(help="Program that finds the brain: hd-bet, synthstrip, or 'tool -i {input} -o {output}'.")
 ]
 Keep = Annotated[Path | None, Option(help="Folder in which preparations are kept, to be read back the next time.")]
+Study = Annotated[Path | None, Argument(metavar="[STUDY]", help="All subjects of a BIDS folder or a manifest (.csv).")]
+Dataset = Annotated[str | None, Option(help="With a manifest: one of its data sets.")]
+Subjects = Annotated[list[str] | None, Option("--subject", help="These subjects of a study, comma between; all.")]
+Trust = Annotated[bool, Option("--trust-paths", help="Follow paths and links out of the study's folder.")]
 
 
 @guarded
 def prepare(
     out: Annotated[Path, Option("-o", "--out", help="Folder for images, mask, qc.html and preparation.json.")],
+    study: Study = None,
     t1: Annotated[Path | None, Option(help="T1-weighted image.")] = None,
     t2: Annotated[Path | None, Option(help="T2-weighted image.")] = None,
     flair: Annotated[Path | None, Option(help="FLAIR image.")] = None,
@@ -40,58 +60,51 @@ def prepare(
     bias: Bias = True,
     tool: Tool = None,
     keep: Keep = None,
-    subject: Annotated[str, Option(help="Name on the page.")] = "unknown",
+    subject: Annotated[str, Option(help="Name on the page; of a study, these subjects alone, comma between.")] = "",
+    contrasts: Annotated[str, Option(help="Of a study, comma between; default: all that a subject has.")] = "",
+    dataset: Dataset = None,
+    mirror: Mirror = None,
+    trust: Trust = False,
+    workers: Workers = 0,
+    scheduler: Scheduler = "",
+    slurm: Slurm = False,
+    queue: Queue = "",
+    queue_option: QueueOption = None,
     json: Json = False,
 ) -> None:
     """Register a subject's images to one of them, remove bias fields, find the brain, resample to 1 mm.
 
-    Example: yoda-nb prepare --t1 T1W.nii.gz --t2 T2W.nii.gz --flair FLAIR.nii.gz -o prepared
+    Of a study, every subject into a folder of its name. What is done is not done again; a subject that fails is
+    named at the end, and the others go on.
+
+    Examples: yoda-nb prepare --t1 T1W.nii.gz --t2 T2W.nii.gz --flair FLAIR.nii.gz -o prepared;
+    yoda-nb prepare my-bids-study -o prepared --workers 8
     """
-    from yoda_nb.images.nifti import Grid, write_image
-    from yoda_nb.images.prepare import prepare as run
-    from yoda_nb.report.qc import write_qc
+    from yoda_nb.errors import InputError
+    from yoda_nb.report.subjects import chosen_cases, prepare_files, prepare_subject
 
     files = images_given(t1, t2, flair, source)
-    folder(out)
-    found = run(
-        files, reference=reference, mask=mask, spacing=spacing, bias=bias, tool=tool, keep=keep, subject=subject
-    )
-    volume = found.volume
-    grid = Grid(volume.shape, volume.affine)
-    written = {name: out / f"{name}.nii.gz" for name in (*found.after, "mask")}
-    for name, image in found.after.items():
-        write_image((image * volume.mask)[0].numpy(), grid, written[name])
-    write_image(volume.mask[0].numpy().astype("float32"), grid, written["mask"])
-    write_qc(found, out / "qc.html")
-    document = {
-        "images": {name: str(path) for name, path in written.items()},
-        "qc": str(out / "qc.html"),
-        "reference": next(name for name in found.after if name not in found.registrations),
-        "registrations": {
-            name: {
-                "matrix": r.matrix.tolist(),
-                "shift_mm": round(r.shift, 3),
-                "rotation_degrees": round(r.rotation, 3),
-                "mutual_information": round(r.metric, 4),
-            }
-            for name, r in found.registrations.items()
-        },
-        "spacing_mm": spacing,
-        "shape": list(volume.shape),
-        "warnings": list(found.warnings),
-    }
-    (out / "preparation.json").write_text(json_module.dumps(document, indent=2) + "\n")
-    for sentence in found.warnings:
+    how: dict[str, Any] = {"reference": reference, "spacing": spacing, "bias": bias, "tool": tool, "keep": keep}
+    if study is not None:
+        if files or mask:
+            raise InputError(f"{study} is a study and files were given too: choose one.")
+        cases = chosen_cases(study.resolve(), dataset, listed([subject]), trust_paths=trust)
+        do = partial(prepare_subject, out=folder(out).resolve(), contrasts=listed([contrasts]), mirror=mirror, **how)
+        _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json)
+        return
+    found = prepare_files(files, folder(out), mask=mask, subject=subject or "unknown", **how)
+    for sentence in found["warnings"]:
         note(f"look at this: {sentence}")
-    emit(document, json, f"{out}: {', '.join(p.name for p in written.values())} and qc.html, {spacing:g} mm")
+    names = [*(f"{name}.nii.gz" for name in found["images"]), "qc.html"]
+    emit(found, json, f"{out}: {', '.join(names)}, {spacing:g} mm")
 
 
 @guarded
 def translate_all(
     study: Annotated[Path, Argument(metavar="STUDY", help="A BIDS folder, or a manifest (.csv).")],
     out: Annotated[Path, Option("-o", "--out", help="Folder of BIDS derivatives.")],
-    dataset: Annotated[str | None, Option(help="With a manifest: one of its data sets.")] = None,
-    subject: Annotated[list[str] | None, Option(help="These subjects alone, comma between; default: all.")] = None,
+    dataset: Dataset = None,
+    subject: Subjects = None,
     sources: Annotated[str, Option(help="Source contrasts, comma between.")] = "T1w,T2w",
     to: Annotated[str, Option(help="Contrast to make. Where it was acquired, it scores the result.")] = "FLAIR",
     system: Annotated[str, Option(help="One of 'yoda-nb systems'.")] = "yoda-regression",
@@ -100,7 +113,12 @@ def translate_all(
     bias: Bias = True,
     tool: Tool = None,
     mirror: Mirror = None,
-    trust: Annotated[bool, Option("--trust-paths", help="Follow paths and links out of the study's folder.")] = False,
+    trust: Trust = False,
+    workers: Workers = 0,
+    scheduler: Scheduler = "",
+    slurm: Slurm = False,
+    queue: Queue = "",
+    queue_option: QueueOption = None,
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,
@@ -110,73 +128,53 @@ def translate_all(
     A subject that is done with the same model and settings is not done again; one that fails is named at the
     end, and the others go on.
     """
-    from yoda_nb.systems.studies import cases_in, translate_case
+    from yoda_nb.report.subjects import chosen_cases, translate_subject
     from yoda_nb.systems.table import parse_settings
 
-    cases = cases_in(study, dataset=dataset, trust_paths=trust)
-    wanted = listed(subject)
-    chosen = [case for case in cases if not wanted or case.subject in wanted]
-    if unknown := sorted(set(wanted) - {case.subject for case in cases}):
-        from yoda_nb.errors import InputError
+    study = study.resolve()
+    do = partial(
+        translate_subject,
+        out=out.resolve(),
+        sources=tuple(listed([sources])),
+        target=to,
+        system=system,
+        model=Path(model).resolve() if model and Path(model).is_file() else model,
+        settings=parse_settings(system, named(set_ or [], "--set")),
+        bias=bias,
+        tool=tool,
+        mirror=mirror,
+        raw=study if study.is_dir() else None,
+        seed=seed,
+        device=device,
+    )
+    cases = chosen_cases(study, dataset, listed(subject), trust_paths=trust)
+    _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json)
 
-        raise InputError(f"{study} has no subject {unknown[0]!r}: it has {', '.join(c.subject for c in cases)}.")
-    rows, failed = [], []
-    for k, case in enumerate(chosen, 1):
-        note(f"{k}/{len(chosen)} {case.subject}")
-        make = partial(
-            translate_case,
-            case,
-            out,
-            sources=tuple(listed([sources])),
-            target=to,
-            system=system,
-            model=model,
-            settings=parse_settings(system, named(set_ or [], "--set")),
-            bias=bias,
-            tool=tool,
-            mirror=mirror,
-            raw=study if study.is_dir() else None,
-            seed=seed,
-            device=device,
-        )
-        try:
-            done = make()
-            page = done.path.with_name(done.path.name.replace(".nii.gz", "_qc.html"))
-            if done.opened is None and not page.is_file():  # a run was stopped before its page
-                done = make(again=True)
-        except Exception as error:  # one bad subject must not stop a night's work
-            note(f"{case.subject}: {error}")
-            failed.append({"subject": case.subject, "error": str(error)})
-            continue
-        if done.opened is not None:
-            write_page(done.opened, page, done.result, done.row)
-        rows.append(done.row)
-    emit({"done": rows, "failed": failed}, json, table(rows))
+
+def _each(cases: list[Case], do: Callable[[Case, Any], dict[str, Any]], place: dict[str, Any], as_json: bool) -> None:
+    """Every case by workers, a line each as they end; InputError at the end that names those that failed."""
+    from yoda_nb.errors import InputError
+    from yoda_nb.study.sweep import client_of, done_by
+
+    rows, failed = dict[str, dict[str, Any]](), dict[str, str]()
+    with client_of(**place) as client:
+        for k, outcome in enumerate(done_by(do, ((case.subject, case) for case in cases), client), 1):
+            if outcome.error:
+                failed[outcome.key] = outcome.error
+            else:
+                rows[outcome.key] = outcome.result
+            state = outcome.error or f"{outcome.result['state']}, {outcome.seconds:.0f} s"
+            note(f"{k}/{len(cases)} {outcome.key}: {state}")
+            for sentence in () if outcome.error else outcome.result.get("warnings", ()):
+                note(f"look at this: {outcome.key}: {sentence}")
+    done = [rows[case.subject] for case in cases if case.subject in rows]
+    document = {"done": done, "failed": [{"subject": name, "error": said} for name, said in failed.items()]}
+    emit(document, as_json, table([{k: v for k, v in row.items() if k != "warnings"} for row in done]))
     if failed:
-        from yoda_nb.errors import InputError
-
-        raise InputError(f"{len(failed)} of {len(chosen)} failed: {', '.join(f['subject'] for f in failed)}.")
+        raise InputError(f"{len(failed)} of {len(cases)} failed: {', '.join(failed)}.")
 
 
 def images_given(t1: Path | None, t2: Path | None, flair: Path | None, source: list[str] | None) -> dict[str, Path]:
     """Contrast -> file, in the order of the options."""
     files = {k: v for k, v in (("T1w", t1), ("T2w", t2), ("FLAIR", flair)) if v}
     return files | {k: Path(v) for k, v in named(source or [], "--source").items()}
-
-
-def write_page(opened: Opened, path: Path, result: Volume | None, document: Mapping[str, Any]) -> None:
-    """The page of control of an opened subject; of files that lay on one grid it shows mask and intensities."""
-    from yoda_nb.images.prepare import Prepared
-    from yoda_nb.report.qc import write_qc
-
-    scores = document.get("scores") or {}
-    facts = {k: document[k] for k in ("model", "system", "seed", "seconds") if k in document}
-    facts |= {name.upper(): f"{scores[name]:.3f}" for name in ("ssim", "psnr") if name in scores}
-    found = opened.prepared
-    if found is None:
-        v = opened.volume
-        images = {name: (v.source[i : i + 1] + 1) / 2 for i, name in enumerate(v.sources)}
-        found = Prepared(v, {}, images, images, ())
-    subject = path.name.removesuffix("_qc.html").removesuffix(".html")
-    known = found.volume.subject if found.volume.subject != "unknown" else subject
-    write_qc(replace(found, volume=replace(found.volume, subject=known)), path, result=result, facts=facts)

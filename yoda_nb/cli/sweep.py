@@ -7,17 +7,22 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from yoda_nb.cli.common import Device, Json, Mirror, emit, guarded, listed, named, note, table
-
-Workers = Annotated[
-    int | None, Option(help="Processes, or jobs of a queue; default: as many as GPUs, else cores; 0: this process.")
-]
-Scheduler = Annotated[str, Option(help="Address of a Dask scheduler that runs, as tcp://10.0.0.1:8786.")]
-Slurm = Annotated[bool, Option("--slurm", help="As jobs of SLURM; the same as --queue slurm.")]
-Queue = Annotated[str, Option(help="As jobs of this queue: slurm, pbs, sge, lsf, oar, htcondor.")]
-QueueOption = Annotated[
-    list[str] | None, Option(help="What a job asks for as NAME=VALUE: cores, memory, walltime; repeat it.")
-]
+from yoda_nb.cli.common import (
+    Device,
+    Json,
+    Mirror,
+    Queue,
+    QueueOption,
+    Scheduler,
+    Slurm,
+    emit,
+    guarded,
+    listed,
+    named,
+    note,
+    place,
+    table,
+)
 
 
 @guarded
@@ -36,7 +41,10 @@ def sweep(
     seeds: Annotated[str | None, Option(help="Seeds, commas between.")] = None,
     sources: Annotated[str | None, Option(help="Source contrasts, comma between.")] = None,
     to: Annotated[str | None, Option(help="Contrast to make. Where it was acquired, it scores the result.")] = None,
-    workers: Workers = None,
+    workers: Annotated[
+        int | None,
+        Option(help="Processes, or jobs of a queue; default: as many as GPUs, else cores; 0: this process alone."),
+    ] = None,
     scheduler: Scheduler = "",
     slurm: Slurm = False,
     queue: Queue = "",
@@ -77,10 +85,7 @@ def sweep(
     found = run(
         make_plan(fields),
         out,
-        workers=workers,
-        scheduler=scheduler,
-        queue="slurm" if slurm else queue,
-        options=named(queue_option or [], "--queue-option"),
+        **place(workers, scheduler, slurm, queue, queue_option),
         trust_paths=trust,
         progress=True,
     )

@@ -55,13 +55,15 @@ def run_report(
     subjects: Sequence[str] = (),
     manifest: Path = MANIFEST,
     jobs: int | None = None,
+    place: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
 ) -> ReportResult:
     """Execute the notebooks and write ``out/index.html`` with a page for each.
 
     ``parameters`` go to every notebook that declares them; with ``subjects`` a notebook that
     declares ``subject`` gets a page for each. ``jobs`` notebooks run at a time and share the
-    threads, by default as many as there are cores, at most four. Unchanged notebooks are reused
+    threads, by default as many as there are cores, at most four; with a ``place`` (arguments of
+    ``study.sweep.client_of``) they run on a sweep's workers instead. Unchanged notebooks are reused
     from ``out/notebooks``; a failing one is shown with its error and stops no other. Raises
     InputError before any kernel starts if a parameter or subject is unknown or ill-typed, a
     notebook cannot be read, or ``out`` cannot be written or belongs to a run in progress.
@@ -79,7 +81,7 @@ def run_report(
     values = resolve_parameters(notebooks, parameters or {}, profile=profile)
     tasks = plan(values, subjects, manifest=manifest)
     with _locked(out), PeakMemory() as memory:
-        runs = run_notebooks(tasks, out / "notebooks", jobs=min(jobs, len(tasks)), progress=progress)
+        runs = run_notebooks(tasks, out / "notebooks", jobs=min(jobs, len(tasks)), place=place, progress=progress)
         write_site(runs, out, started, memory.peak)
     return ReportResult(out / "index.html", tuple(runs), time.monotonic() - started, memory.peak)
 

@@ -16,11 +16,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import nbformat
 
@@ -30,6 +31,10 @@ from yoda_nb.report.parameters import read_notebook
 from yoda_nb.report.provenance import fingerprint
 from yoda_nb.report.tasks import Task
 from yoda_nb.study.bank import write_atomic
+from yoda_nb.study.sweep.workers import client_of, done_by
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 QUIET_SECONDS = 10.0  # a long notebook reports its cells no more often than this
 TITLE = re.compile(r"^# +.+?(?=[ #]*$)", re.MULTILINE)
@@ -50,14 +55,27 @@ class Run:
 
 
 def run_notebooks(
-    tasks: Sequence[Task], folder: Path, *, jobs: int = 1, progress: Callable[[str], None] = print
+    tasks: Sequence[Task],
+    folder: Path,
+    *,
+    jobs: int = 1,
+    place: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] = print,
 ) -> list[Run]:
     """Execute each task into ``folder``, the longest first; a failure stops no other.
 
-    Results come in the order of ``tasks``. On any interruption the workers are ended.
+    ``jobs`` at a time on this machine, or by the workers of a ``place`` (arguments of ``client_of``), which see the
+    same folders. Results come in the order of ``tasks``. On any interruption the processes are ended.
     """
-    workers: list[subprocess.Popen] = []
     tell = _narrator(progress, tasks)
+    with client_of(**place) if place else nullcontext() as client:
+        ordered = _longest_first(tasks, folder)
+        runs = _run_by(client, ordered, folder, tell) if client else _run_here(ordered, folder, jobs, tell)
+    return [runs[task.name] for task in tasks]
+
+
+def _run_here(tasks: Sequence[Task], folder: Path, jobs: int, tell: Callable[..., None]) -> dict[str, Run]:
+    workers: list[subprocess.Popen] = []
     with kernel_environment(folder, jobs) as environment:
 
         def execute(task: Task) -> tuple[str, Run]:
@@ -65,13 +83,32 @@ def run_notebooks(
 
         with ThreadPoolExecutor(jobs) as pool:
             try:
-                done = dict(pool.map(execute, _longest_first(tasks, folder)))
+                return dict(pool.map(execute, tasks))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for worker in workers:
                     worker.terminate()
                 raise
-    return [done[task.name] for task in tasks]
+
+
+def _run_by(client: Client, tasks: Sequence[Task], folder: Path, tell: Callable[..., None]) -> dict[str, Run]:
+    given = {task.name: replace(task, source=task.source.resolve()) for task in tasks}
+    runs = dict[str, Run]()
+    for outcome in done_by(partial(_run_alone, folder=folder.resolve()), given.items(), client):
+        task, run = given[outcome.key], outcome.result
+        if run is None:  # its worker died, twice
+            empty = read_notebook(task.source)
+            run = Run(task.name, task.source.stem, task.subject, "failed", 0.0, task.parameters, empty, outcome.error)
+        runs[task.name] = run
+        said = {"done": f"done in {run.seconds:.0f} s", "reused": "unchanged, reused"}
+        tell(task.name, f"{said.get(run.status) or f'FAILED at {run.error}'}, by {outcome.worker}", last=True)
+    return runs
+
+
+def _run_alone(task: Task, worker: Any, *, folder: Path) -> Run:
+    """In a worker: with a scratch folder of this task's own, as several may run on one machine."""
+    with kernel_environment(folder / task.name, 1) as environment:
+        return _run(task, folder, environment, [], lambda *_, **__: None)
 
 
 def _longest_first(tasks: Sequence[Task], folder: Path) -> list[Task]:

@@ -44,19 +44,19 @@ class Outcome:
 
 @contextmanager
 def client_of(
-    count: int | None = None, *, scheduler: str = "", queue: str = "", options: Mapping[str, Any] | None = None
+    workers: int | None = None, *, scheduler: str = "", queue: str = "", options: Mapping[str, Any] | None = None
 ) -> Iterator[Client | None]:
-    """A Dask client for ``count`` workers, closed at the end; None for ``count`` 0, which is this process.
+    """A Dask client for ``workers`` workers, closed at the end; None for ``workers`` 0, which is this process.
 
     By default they are processes of this machine, as many as it has GPUs, else cores. ``scheduler`` is the address of
     one that runs; ``queue`` one of ``QUEUES``, whose jobs take ``options`` of dask-jobqueue (cores, memory, walltime,
-    and what is in Dask's own configuration). Raises InputError where no worker can be had.
+    and what is in Dask's own configuration). Raises InputError where none can be had.
     """
-    if count is not None and count < 0:
-        raise InputError(f"workers is {count}: give 0 for this process alone, or how many.")
+    if workers is not None and workers < 0:
+        raise InputError(f"workers is {workers}: give 0 for this process alone, or how many.")
     if scheduler and queue:
         raise InputError("A scheduler and a queue were given: choose one.")
-    if count == 0 and not scheduler and not queue:
+    if workers == 0 and not scheduler and not queue:
         yield None
         return
     import distributed
@@ -66,7 +66,7 @@ def client_of(
             if scheduler:
                 client = open_.enter_context(distributed.Client(scheduler, timeout="20s"))
             else:
-                cluster = _jobs(queue, count, options or {}) if queue else _processes(count)
+                cluster = _jobs(queue, workers, options or {}) if queue else _processes(workers)
                 client = open_.enter_context(distributed.Client(open_.enter_context(cluster)))
         except (OSError, ValueError, TimeoutError) as error:
             raise InputError(f"No workers could be had{_at(scheduler or queue)}: {error}.") from error

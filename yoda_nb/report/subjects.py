@@ -1,0 +1,144 @@
+"""One subject prepared or translated, with its page of control: what the shell does for one, and workers for many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from yoda_nb.data.manifest import Case, fetch
+from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import Grid, atomic, write_image
+from yoda_nb.images.prepare import Prepared, prepare
+from yoda_nb.images.volumes import Volume
+from yoda_nb.report.qc import write_qc
+from yoda_nb.study.sweep.trial import device_here
+from yoda_nb.systems.files import Opened
+from yoda_nb.systems.studies import cases_in, translate_case
+
+RECORD, PAGE = "preparation.json", "qc.html"
+MAPS = ("mask", "lesions", "labels")  # of a case: no contrasts
+
+
+def chosen_cases(study: Path, dataset: str | None, subjects: Sequence[str], *, trust_paths: bool = False) -> list[Case]:
+    """These subjects of a study, all by default; InputError for an unknown one, and for two of one name."""
+    cases = cases_in(study, dataset=dataset, trust_paths=trust_paths)
+    names = [case.subject for case in cases]
+    if unknown := sorted(set(subjects) - set(names)):
+        raise InputError(f"{study} has no subject {unknown[0]!r}: it has {', '.join(names)}.")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{study} has a subject {twice[0]} in two data sets: choose one with --dataset.")
+    return [case for case in cases if not subjects or case.subject in subjects]
+
+
+def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float = 1.0, **how: Any) -> dict[str, Any]:
+    """Prepare one subject's files into ``out``: images and mask at ``spacing`` mm, qc.html, and last preparation.json.
+
+    ``how`` goes to ``images.prepare.prepare``; returns what preparation.json says. Raises InputError as that does,
+    and where ``out`` cannot be written.
+    """
+    found = prepare(files, spacing=spacing, **how)
+    volume = found.volume
+    grid = Grid(volume.shape, volume.affine)
+    written = {name: out / f"{name}.nii.gz" for name in (*found.after, "mask")}
+    for name, image in found.after.items():
+        write_image((image * volume.mask)[0].numpy(), grid, written[name])
+    write_image(volume.mask[0].numpy().astype("float32"), grid, written["mask"])
+    write_qc(found, out / PAGE)
+    document = {
+        "images": {name: str(path) for name, path in written.items()},
+        "qc": str(out / PAGE),
+        "reference": next(name for name in found.after if name not in found.registrations),
+        "registrations": {
+            name: {
+                "matrix": r.matrix.tolist(),
+                "shift_mm": round(r.shift, 3),
+                "rotation_degrees": round(r.rotation, 3),
+                "mutual_information": round(r.metric, 4),
+            }
+            for name, r in found.registrations.items()
+        },
+        "spacing_mm": spacing,
+        "shape": list(volume.shape),
+        "warnings": list(found.warnings),
+        "of": _request(files, spacing=spacing, **how),
+    }
+    with atomic(out / RECORD) as part:
+        part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return document
+
+
+def prepare_subject(
+    case: Case, worker: Any = None, *, out: Path, contrasts: Sequence[str] = (), mirror: Path | None = None, **how: Any
+) -> dict[str, Any]:
+    """Prepare a case's ``contrasts`` (default: all there are) into ``out``/SUBJECT; a row for people.
+
+    What was prepared of the same files with the same settings is left. Raises InputError naming a contrast that is
+    lacking, and for a phantom, which needs no preparing.
+    """
+    there = [name for name in case.images if name not in MAPS]
+    if "any" in there:
+        raise InputError(f"{case.subject} is a phantom: it lies on one grid, with its mask; choose another --dataset.")
+    if lacking := [name for name in contrasts if name not in there]:
+        raise InputError(f"{case.subject} has no {', '.join(lacking)}: it has {', '.join(there)}.")
+    wanted = list(contrasts or there)
+    files: dict[str, str | Path] = {
+        name: fetch(case.images[name], root=case.root, mirror=mirror)
+        for name in (*wanted, *({"mask"} & case.images.keys()))
+    }
+    how = {"spacing": 1.0, **how, "subject": case.subject, "mask": files.pop("mask", None)}
+    folder = out / case.subject
+    row = {"subject": case.subject, "folder": str(folder), "state": "was there"}
+    document = _kept(folder, _request(files, **how))
+    if document is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        document, row["state"] = prepare_files(files, folder, **how), "made"
+    return row | {"images": ", ".join(document["images"]), "warnings": document["warnings"]}
+
+
+def translate_subject(case: Case, worker: Any = None, *, device: str | None = None, **how: Any) -> dict[str, Any]:
+    """``translate_case`` with its page of control beside the image, on the GPU of a worker of that name; its row."""
+    how["device"] = device or device_here(worker)
+    done = translate_case(case, **how)
+    page = done.path.with_name(done.path.name.replace(".nii.gz", "_qc.html"))
+    if done.opened is None and not page.is_file():  # a run was stopped before its page
+        done = translate_case(case, again=True, **how)
+    if done.opened is not None:
+        write_page(done.opened, page, done.result, done.row)
+    return done.row
+
+
+def write_page(opened: Opened, path: Path, result: Volume | None, document: Mapping[str, Any]) -> None:
+    """The page of control of an opened subject; of files that lay on one grid it shows mask and intensities."""
+    scores = document.get("scores") or {}
+    facts = {k: document[k] for k in ("model", "system", "seed", "seconds") if k in document}
+    facts |= {name.upper(): f"{scores[name]:.3f}" for name in ("ssim", "psnr") if name in scores}
+    found = opened.prepared
+    if found is None:
+        v = opened.volume
+        images = {name: (v.source[i : i + 1] + 1) / 2 for i, name in enumerate(v.sources)}
+        found = Prepared(v, {}, images, images, ())
+    subject = path.name.removesuffix("_qc.html").removesuffix(".html")
+    known = found.volume.subject if found.volume.subject != "unknown" else subject
+    write_qc(replace(found, volume=replace(found.volume, subject=known)), path, result=result, facts=facts)
+
+
+def _request(files: Mapping[str, str | Path], **how: Any) -> dict[str, Any]:
+    """What a preparation is made of: files by size and time of change, and settings, as JSON gives them back."""
+    all_files = {name: Path(path) for name, path in {**files, "mask": how.pop("mask", None)}.items() if path}
+    how.pop("keep", None)
+    stats = {name: (path.absolute(), path.stat()) for name, path in all_files.items() if path.exists()}
+    known = {name: [str(path), found.st_size, found.st_mtime_ns] for name, (path, found) in stats.items()}
+    return {"files": known, "settings": {name: how[name] for name in sorted(how)}}
+
+
+def _kept(folder: Path, request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a finished preparation of the same request says, with all its files there; else None."""
+    try:
+        document = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        paths = [Path(path) for path in (*document["images"].values(), document["qc"])]
+        return document if document["of"] == request and all(path.is_file() for path in paths) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
