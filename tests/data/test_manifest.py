@@ -295,7 +295,9 @@ def served(monkeypatch, tmp_path):
             from requests.exceptions import ConnectionError
 
             raise ConnectionError("no network")
-        Path(output).write_bytes(content[0])
+        for k in range(0, len(content[0]), 1000):
+            output.write(content[0][k : k + 1000])
+            output.flush()
 
     monkeypatch.setattr(pooch, "HTTPDownloader", lambda: download)
     return content
@@ -341,6 +343,17 @@ def test_wrong_download_is_refused_and_not_kept(served, remote):
         fetch(case.images["T1w"], root=case.root)
     assert files_below(case.root) == ["data_manifest.csv"]
     assert check([case])[0]["status"] == "missing"
+
+
+def test_a_server_does_not_decide_how_much_it_sends(served, remote, monkeypatch):
+    case, good = remote
+    served.append(good * 2)
+    monkeypatch.setattr("yoda_nb.data.fetch.MOST", len(good))
+    with pytest.raises(InputError, match=f"larger than {len(good)} bytes"):
+        fetch(case.images["T1w"], root=case.root)
+    assert files_below(case.root) == ["data_manifest.csv"]
+    served[:] = [good]
+    assert fetch(case.images["T1w"], root=case.root).read_bytes() == good
 
 
 def test_a_cached_file_that_rotted_is_fetched_again(served, remote):

@@ -8,16 +8,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from yoda_nb.data.checksums import GIT, digest, matches, short
 from yoda_nb.data.places import PACKED
 from yoda_nb.data.rows import MISSING, TRUST, scheme
 from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import MAX_VOXELS
 
 if TYPE_CHECKING:
     from yoda_nb.data.manifest import Case
+
+MOST = 8 * MAX_VOXELS  # bytes of a download: the largest volume that is read, in float64
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ def fetch(image: Image, *, root: str | Path, mirror: str | Path | None = None) -
     manifest that a wheel carries.  With ``mirror`` nothing is
     downloaded: the file is looked up by name anywhere below that folder and used in place; of several
     of that name the one with the checksum is taken.
-    Raises InputError if the file is missing, cannot be downloaded or has another checksum; such
-    a download is not kept.
+    Raises InputError if the file is missing, cannot be downloaded, is larger than ``MOST`` bytes or has
+    another checksum; such a download is not kept.
     """
     status, path = locate(image, root=root, mirror=mirror)
     if status == "present":
@@ -127,6 +130,22 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class _Bounded:
+    """A file that takes ``MOST`` bytes: otherwise a server would decide how much it sends."""
+
+    file: IO[bytes]
+    uri: str
+
+    def write(self, data: bytes) -> None:
+        if self.file.tell() + len(data) > MOST:
+            raise InputError(f"{self.uri} is larger than {MOST} bytes, as no image is: it was not kept.")
+        self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
 def _download(image: Image, cached: Path) -> Path:
     """The file at its uri, verified before it appears under the name ``cached``."""
     import pooch
@@ -134,7 +153,8 @@ def _download(image: Image, cached: Path) -> Path:
     part = cached.parent / f".{uuid.uuid4().hex}-{cached.name}"
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        pooch.HTTPDownloader()(image.uri, str(part), None)
+        with part.open("wb") as file:
+            pooch.HTTPDownloader()(image.uri, _Bounded(file, image.uri), None)
         if not matches(part, image.sha256):  # pooch itself knows no git blob ids
             raise InputError(
                 f"{image.uri} does not have the checksum of the manifest and was not kept: "
