@@ -244,7 +244,7 @@ def test_few_items_are_under_way_however_many_there_are(two):
 @pytest.mark.parametrize(
     "options, says",
     [
-        ({"count": -1}, "-1"),
+        ({"workers": -1}, "-1"),
         ({"scheduler": "tcp://127.0.0.1:9", "queue": "slurm"}, "choose one"),
         ({"queue": "post"}, "'post' is unknown"),
     ],
