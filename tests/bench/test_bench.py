@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from math import isclose, prod
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,8 @@ import torch
 from yoda_nb.bench import STEPS, _compare, baseline_denoiser, format_bench, memory, run_bench
 from yoda_nb.bench.baseline import contenders, ellipsoid, random_net
 from yoda_nb.bench.batches import monai_batches
+from yoda_nb.bench.figure import growth_figure
+from yoda_nb.bench.floor import Traffic
 from yoda_nb.bench.growth import exponent, growth
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.schedules import schedule
@@ -46,6 +49,45 @@ def test_ours_gives_the_image_of_the_baseline(result):
     assert result["same_image"] is True
     assert result["differences"]["float32"]["max"] < 1e-4
     assert result["differences"]["half"]["rms"] <= result["tolerance"]["half"]
+
+
+def test_the_floor_is_of_counted_operations_and_bytes(result):
+    floor, gbytes = result["floor_seconds"], result["gbytes_per_evaluation"]
+    assert floor["operations"] == pytest.approx(
+        result["share_of_matrix_rate"]["ours"] * result["seconds_per_evaluation"]["ours"]
+    )
+    assert 0 < gbytes["matrix"] < gbytes["all"]
+    assert floor["bytes"] * result["copy_gbytes_per_second"] == pytest.approx(gbytes["matrix"])
+
+
+def test_bytes_are_those_that_operators_move():
+    x, w = torch.zeros(2, 3, 8, 8), torch.zeros(4, 3, 3, 3)
+    with Traffic() as traffic:
+        y = torch.nn.functional.conv2d(x, w, padding=1)
+    conv = 4 * (x.numel() + w.numel() + y.numel())
+    assert traffic.all == traffic.matrix == conv
+    with Traffic() as traffic, torch.inference_mode():
+        torch.nn.functional.conv2d(x, w, padding=1)
+    assert traffic.all == traffic.matrix == conv
+    with Traffic() as traffic:
+        x[:, 1:].transpose(0, 1)
+    assert traffic.all == 0, "views move nothing"
+    with Traffic() as traffic:
+        y.add_(1)
+        y.bfloat16()
+    assert traffic.all == y.numel() * (4 + 4 + 4 + 2) and traffic.matrix == 0
+
+
+def test_growth_is_drawn_from_what_json_gives_back():
+    points = {"1000": 2.0, "8000": 16.0}
+    names = [f"{what}_by_{kind}" for what in ("gflop", "mb") for kind in ("voxels", "n_steps", "n_ex")]
+    found = {"growth": dict.fromkeys(names, points)} | {f"exponent_{name}": 1.0 for name in names}
+    axes = growth_figure(json.loads(json.dumps(found))).axes
+    assert [ax.get_title() for ax in axes] == ["operations (GFLOP)", "peak memory (MB)"]
+    for line in axes[0].get_lines()[:3]:
+        assert list(line.get_xdata()) == [1, 8] and list(line.get_ydata()) == [1, 8]
+        assert line.get_label().endswith("exponent 1.00")
+    plt.close("all")
 
 
 def test_evaluations_cost_what_their_slices_cost(result):

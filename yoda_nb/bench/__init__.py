@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tqdm.auto import tqdm
 
 from yoda_nb.bench.baseline import baseline_denoiser, contenders, ellipsoid, random_net
 from yoda_nb.bench.batches import batch_speed
+from yoda_nb.bench.floor import Traffic, copy_gbytes, floors
 from yoda_nb.bench.growth import growth as growth_of
 from yoda_nb.bench.memory import memory_use
 from yoda_nb.bench.table import format_bench
@@ -67,7 +69,8 @@ def run_bench(
     does to the baseline itself. ``differences["roi"]`` is no rounding but what the net makes of
     seeing less background, and says little of an untrained one. ``share_of_matrix_rate`` is of
     the best of a few square matrix products in the same precision. Memory: see ``memory_use``;
-    batches of a training: ``batch_speed``; with ``growth`` exponents: ``growth.growth``.
+    batches of a training: ``batch_speed``; with ``growth`` exponents: ``growth.growth``. ``floor_seconds`` of ours:
+    ``floor.floors``.
     """
     device, threads_before = torch.device(device), torch.get_num_threads()
     torch.set_num_threads(threads or threads_before)
@@ -82,7 +85,7 @@ def run_bench(
         timed = {name: runs[name] for name in dict.fromkeys(sum(STEPS.values(), ()))}
         bar = tqdm(total=len(runs) + repeats * len(timed), desc="bench", disable=not progress)
         with bar:
-            images, gflop = _warm_up(runs, n_steps, bar)
+            images, gflop, gbytes = _warm_up(runs, n_steps, bar)
             seconds = _time(timed, repeats, n_steps, device, bar)
         half = autocast_dtype(device)
         return {
@@ -100,7 +103,7 @@ def run_bench(
             "seconds_per_evaluation": seconds,
             **{name: seconds[a] / seconds[b] for name, (a, b) in STEPS.items()},
             **_compare(images, mask, device),
-            **_shares(gflop, seconds, half or torch.float32, device),
+            **_shares(gflop, gbytes, seconds, half or torch.float32, device),
             **(batch_speed(config, roi, seed=seed, repeats=repeats) if training else {}),
             **(growth_of(config, seed=seed, memory=memory) if growth else {}),
             **(memory_use(config, roi, seed=seed, device=str(device)) if memory else {}),
@@ -109,15 +112,16 @@ def run_bench(
         torch.set_num_threads(threads_before)
 
 
-def _warm_up(runs: dict[str, Callable], n_steps: int, bar) -> tuple[dict, dict]:
-    """Run each once: its image, and the gflop of one function evaluation."""
-    images, gflop = {}, {}
+def _warm_up(runs: dict[str, Callable], n_steps: int, bar) -> tuple[dict, dict, dict]:
+    """Run each once: its image, and the gflop and GB of one function evaluation."""
+    images, gflop, gbytes = {}, {}, {}
     for name, run in runs.items():
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False) as counter, Traffic() as traffic:
             images[name] = run()
         gflop[name] = counter.get_total_flops() / n_steps / 1e9
+        gbytes[name] = {kind: getattr(traffic, kind) / n_steps / 1e9 for kind in ("matrix", "all")}
         bar.update()
-    return images, gflop
+    return images, gflop, gbytes
 
 
 def _time(runs: dict[str, Callable], repeats: int, n_steps: int, device, bar) -> dict[str, float]:
@@ -160,16 +164,20 @@ def _compare(images: dict[str, Tensor], mask: Tensor, device: torch.device) -> d
     return {"same_image": same, "tolerance": tolerance, "differences": differences}
 
 
-def _shares(gflop: dict, seconds: dict, dtype: torch.dtype, device: torch.device) -> dict:
-    """What the baseline (float32) and ours reach of the rate of plain matrix products."""
+def _shares(gflop: dict, gbytes: dict, seconds: dict, dtype: torch.dtype, device: torch.device) -> dict:
+    """What the baseline (float32) and ours reach of the rate of plain matrix products, and the floor of ours."""
     precisions = {"baseline": torch.float32, "ours": dtype}
     rate = {name: _matrix_gflops(kind, device) for name, kind in precisions.items()}
     reached = {name: gflop[name] / seconds[name] for name in rate}
+    copied = copy_gbytes(partial(_seconds, device=device), device)
     return {
         "gflop_per_evaluation": {name: gflop[name] for name in rate},
         "achieved_gflops": reached,
         "matrix_gflops": rate,
         "share_of_matrix_rate": {name: reached[name] / rate[name] for name in rate},
+        "gbytes_per_evaluation": gbytes["ours"],
+        "copy_gbytes_per_second": copied,
+        "floor_seconds": floors(gflop["ours"], rate["ours"], gbytes["ours"], copied),
     }
 
 

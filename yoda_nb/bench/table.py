@@ -29,6 +29,11 @@ def format_bench(result: dict) -> str:
             f"{result['achieved_gflops'][name]:>10.1f}"
             f"{result['share_of_matrix_rate'][name]:>13.0%} of {rate:<23}".rstrip()
         )
+    floor, copied = result["floor_seconds"], result["copy_gbytes_per_second"]
+    lines += [
+        f"floor of ours: {floor['operations']:.3f} s by operations; at a copy's {copied:.1f} GB/s",
+        f"{'':<10}{floor['bytes']:.3f} s by bytes of its products, {floor['bytes_unfused']:.3f} s by those of all",
+    ]
     lines.append("")
     lines += [f"{name:<24}{result[name]:>6.2f} x  {text}" for name, text in MEANING.items()]
     lines += ["", f"{'same image':<24}{'yes' if result['same_image'] else 'NO':>6}"]

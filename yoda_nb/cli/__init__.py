@@ -5,12 +5,13 @@ Everything heavy is imported inside the commands, so that ``--help`` is quick.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Option
 
-from yoda_nb.cli.common import Json, emit, guarded, table
+from yoda_nb.cli.common import Json, emit, guarded, table, writable
 from yoda_nb.cli.images import translate
 from yoda_nb.cli.ledger import claims
 from yoda_nb.cli.lessons import notebooks, report, serve_class
@@ -72,6 +73,7 @@ def bench(
     growth: Annotated[
         bool, Option("--growth", help="Fit how work, time and memory grow with voxels, steps and samples.")
     ] = False,
+    figure: Annotated[Path | None, Option(help="Draw what --growth finds (.png, .svg or .pdf).")] = None,
     json: Json = False,
 ) -> None:
     """Measure speed and memory against a straightforward baseline, as ratios in one run."""
@@ -79,6 +81,9 @@ def bench(
     from yoda_nb.errors import InputError
     from yoda_nb.papers.yoda import PRESETS
 
+    if figure and not growth:
+        raise InputError("--figure draws what --growth finds: give both.")
+    writable(*([figure] if figure else []))
     sides = roi.split("x")
     if len(sides) != 3 or not all(side.isdigit() and int(side) > 0 for side in sides):
         raise InputError(f"--roi {roi!r} is no size: give three numbers of voxels, such as 61x54x51.")
@@ -89,6 +94,10 @@ def bench(
     how: dict = {"threads": threads, "device": device, "repeats": repeats, "batch_size": batch_size}
     how |= {"memory": memory, "growth": growth}
     result = run_bench(roi=(a, b, c), progress=not json, **how, **net)
+    if figure:
+        from yoda_nb.bench.figure import growth_figure
+
+        growth_figure(result).savefig(figure, dpi=150)
     emit(result, json, format_bench(result))
 
 
