@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 
@@ -44,9 +45,18 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 
 
 def config_from_dict(values: Mapping[str, Any], kinds: Mapping[str, type[Config]]) -> Config:
-    """Inverse of ``config_to_dict``; ``kinds`` maps a card's kind to its configuration."""
+    """Inverse of ``config_to_dict``; ``kinds`` maps a card's kind to its configuration.
+
+    Raises ValueError for a value of another type than its field's.
+    """
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k != "kind"}
-    return kinds[values["kind"]](**given)
+    kind = kinds[values["kind"]]
+    try:
+        TypeAdapter(kind).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"net.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return kind(**given)
 
 
 class Given(nn.Module):
