@@ -19,11 +19,11 @@ from visitors import WORD, Visit, ask, classroom, connect, crowd, listen, memory
 from yoda_nb.report import class_server
 from yoda_nb.report import classroom as commands
 
+T = TypeVar("T")
 BROKEN = """\
 import warnings
 warnings.warn("old")
 open("/srv/secret/place/scan.nii")"""
-T = TypeVar("T")
 REFUSES = """\
 from yoda_nb.errors import InputError
 raise InputError("/srv/secret/place/scan.nii does not exist: name a file that does.")"""

@@ -8,10 +8,8 @@ time, so that the single ratios multiply to ``speedup_denoiser``.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
 from math import ceil
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from tqdm.auto import tqdm
 
 from yoda_nb.bench.baseline import baseline_denoiser, contenders, ellipsoid, random_net
 from yoda_nb.bench.batches import batch_speed
-from yoda_nb.bench.floor import Traffic, copy_gbytes, floors
+from yoda_nb.bench.floor import Traffic, copy_gbytes, floors, matrix_gflops, seconds_of
 from yoda_nb.bench.growth import growth as growth_of
 from yoda_nb.bench.memory import memory_use
 from yoda_nb.bench.table import format_bench
@@ -129,20 +127,9 @@ def _time(runs: dict[str, Callable], repeats: int, n_steps: int, device, bar) ->
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            seconds[name].append(_seconds(run, device) / n_steps)
+            seconds[name].append(seconds_of(run, device) / n_steps)
             bar.update()
     return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def _seconds(run: Callable, device: torch.device) -> float:
-    def now() -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    begun = now()
-    run()
-    return now() - begun
 
 
 def _compare(images: dict[str, Tensor], mask: Tensor, device: torch.device) -> dict:
@@ -167,9 +154,9 @@ def _compare(images: dict[str, Tensor], mask: Tensor, device: torch.device) -> d
 def _shares(gflop: dict, gbytes: dict, seconds: dict, dtype: torch.dtype, device: torch.device) -> dict:
     """What the baseline (float32) and ours reach of the rate of plain matrix products, and the floor of ours."""
     precisions = {"baseline": torch.float32, "ours": dtype}
-    rate = {name: _matrix_gflops(kind, device) for name, kind in precisions.items()}
+    rate = {name: matrix_gflops(kind, device) for name, kind in precisions.items()}
     reached = {name: gflop[name] / seconds[name] for name in rate}
-    copied = copy_gbytes(partial(_seconds, device=device), device)
+    copied = copy_gbytes(device)
     return {
         "gflop_per_evaluation": {name: gflop[name] for name in rate},
         "achieved_gflops": reached,
@@ -179,10 +166,3 @@ def _shares(gflop: dict, gbytes: dict, seconds: dict, dtype: torch.dtype, device
         "copy_gbytes_per_second": copied,
         "floor_seconds": floors(gflop["ours"], rate["ours"], gbytes["ours"], copied),
     }
-
-
-def _matrix_gflops(dtype: torch.dtype, device: torch.device, repeats: int = 5) -> float:
-    n = 8192 if device.type == "cuda" else 2048
-    a = torch.rand(n, n, device=device).to(dtype)
-    best = min(_seconds(lambda: a @ a, device) for _ in range(repeats))
-    return 2 * n**3 / best / 1e9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,12 +43,35 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [x for x in tree_leaves(tree) if isinstance(x, Tensor)]
 
 
-def copy_gbytes(seconds: Callable[[Callable[[], Any]], float], device: torch.device, repeats: int = 5) -> float:
-    """GB that a copy reads and writes a second, at best; ``seconds`` times a call."""
+def seconds_of(run: Callable[[], Any], device: torch.device) -> float:
+    """How long a call takes, with what it started on a GPU."""
+
+    def now() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    begun = now()
+    run()
+    return now() - begun
+
+
+def matrix_gflops(dtype: torch.dtype, device: torch.device) -> float:
+    """GFLOP that a product of two square matrices does a second, at best."""
+    n = 8192 if device.type == "cuda" else 2048
+    a = torch.rand(n, n, device=device).to(dtype)
+    return 2 * n**3 / _best(lambda: a @ a, device) / 1e9
+
+
+def copy_gbytes(device: torch.device) -> float:
+    """GB that a copy reads and writes a second, at best."""
     source = torch.rand(2**26, device=device)  # 256 MB, beyond any cache
     target = torch.empty_like(source)
-    best = min(seconds(lambda: target.copy_(source)) for _ in range(repeats))
-    return 2 * source.numel() * source.element_size() / best / 1e9
+    return 2 * source.numel() * source.element_size() / _best(lambda: target.copy_(source), device) / 1e9
+
+
+def _best(run: Callable[[], Any], device: torch.device, repeats: int = 5) -> float:
+    return min(seconds_of(run, device) for _ in range(repeats))
 
 
 def floors(gflop: float, matrix_gflops: float, gbytes: Mapping[str, float], copied: float) -> dict[str, float]:

@@ -151,13 +151,13 @@ def translate_all(
     _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json)
 
 
-def _each(cases: list[Case], do: Callable[[Case, Any], dict[str, Any]], place: dict[str, Any], as_json: bool) -> None:
+def _each(cases: list[Case], do: Callable[[Case, Any], dict[str, Any]], where: dict[str, Any], as_json: bool) -> None:
     """Every case by workers, a line each as they end; InputError at the end that names those that failed."""
     from yoda_nb.errors import InputError
     from yoda_nb.study.sweep import client_of, done_by
 
     rows, failed = dict[str, dict[str, Any]](), dict[str, str]()
-    with client_of(**place) as client:
+    with client_of(**where) as client:
         for k, outcome in enumerate(done_by(do, ((case.subject, case) for case in cases), client), 1):
             if outcome.error:
                 failed[outcome.key] = outcome.error

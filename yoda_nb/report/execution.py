@@ -100,8 +100,7 @@ def _run_by(client: Client, tasks: Sequence[Task], folder: Path, tell: Callable[
             empty = read_notebook(task.source)
             run = Run(task.name, task.source.stem, task.subject, "failed", 0.0, task.parameters, empty, outcome.error)
         runs[task.name] = run
-        said = {"done": f"done in {run.seconds:.0f} s", "reused": "unchanged, reused"}
-        tell(task.name, f"{said.get(run.status) or f'FAILED at {run.error}'}, by {outcome.worker}", last=True)
+        tell(task.name, f"{_ended(run)}, by {outcome.worker}", last=True)
     return runs
 
 
@@ -109,6 +108,13 @@ def _run_alone(task: Task, worker: Any, *, folder: Path) -> Run:
     """In a worker: with a scratch folder of this task's own, as several may run on one machine."""
     with kernel_environment(folder / task.name, 1) as environment:
         return _run(task, folder, environment, [], lambda *_, **__: None)
+
+
+def _ended(run: Run) -> str:
+    """What became of a notebook, in words."""
+    if run.status == "failed":
+        return f"FAILED at {run.error}"
+    return "unchanged, reused" if run.status == "reused" else f"done in {run.seconds:.0f} s"
 
 
 def _longest_first(tasks: Sequence[Task], folder: Path) -> list[Task]:
@@ -141,8 +147,9 @@ def _run(
     mark, stored = fingerprint(task.source, task.parameters), folder / f"{task.name}.ipynb"
     run = partial(Run, task.name, task.source.stem, task.subject)
     if (kept := _kept(stored, mark)) is not None:
-        tell("unchanged, reused", last=True)
-        return run("reused", _record(stored)["seconds"], task.parameters, kept)
+        ended = run("reused", _record(stored)["seconds"], task.parameters, kept)
+        tell(_ended(ended), last=True)
+        return ended
 
     tell("started")
     started = time.monotonic()
@@ -159,11 +166,9 @@ def _run(
     if not error:  # without a record, a failed notebook runs again next time
         notebook.metadata["yoda_nb"] = {"fingerprint": mark, "seconds": seconds, "sha256": _content(notebook)}
     write_atomic(stored, nbformat.writes(notebook).encode())
-    if error:
-        tell(f"FAILED at {error}", last=True)
-        return run("failed", seconds, task.parameters, notebook, error)
-    tell(f"done in {seconds:.0f} s", last=True)
-    return run("done", seconds, task.parameters, notebook)
+    ended = run("failed" if error else "done", seconds, task.parameters, notebook, error)
+    tell(_ended(ended), last=True)
+    return ended
 
 
 def _entitle(notebook: nbformat.NotebookNode, subject: str) -> None:

@@ -39,6 +39,7 @@ def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float 
     ``how`` goes to ``images.prepare.prepare``; returns what preparation.json says. Raises InputError as that does,
     and where ``out`` cannot be written.
     """
+    request = _request(files, spacing=spacing, **how)  # before the files are read: a change since then must show
     found = prepare(files, spacing=spacing, **how)
     volume = found.volume
     grid = Grid(volume.shape, volume.affine)
@@ -63,7 +64,7 @@ def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float 
         "spacing_mm": spacing,
         "shape": list(volume.shape),
         "warnings": list(found.warnings),
-        "of": _request(files, spacing=spacing, **how),
+        "of": request,
     }
     with atomic(out / RECORD) as part:
         part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -71,7 +72,14 @@ def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float 
 
 
 def prepare_subject(
-    case: Case, worker: Any = None, *, out: Path, contrasts: Sequence[str] = (), mirror: Path | None = None, **how: Any
+    case: Case,
+    worker: Any = None,
+    *,
+    out: Path,
+    contrasts: Sequence[str] = (),
+    mirror: Path | None = None,
+    spacing: float = 1.0,
+    **how: Any,
 ) -> dict[str, Any]:
     """Prepare a case's ``contrasts`` (default: all there are) into ``out``/SUBJECT; a row for people.
 
@@ -88,7 +96,7 @@ def prepare_subject(
         name: fetch(case.images[name], root=case.root, mirror=mirror)
         for name in (*wanted, *({"mask"} & case.images.keys()))
     }
-    how = {"spacing": 1.0, **how, "subject": case.subject, "mask": files.pop("mask", None)}
+    how |= {"spacing": spacing, "subject": case.subject, "mask": files.pop("mask", None)}
     folder = out / case.subject
     row = {"subject": case.subject, "folder": str(folder), "state": "was there"}
     document = _kept(folder, _request(files, **how))
