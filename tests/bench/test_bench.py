@@ -38,9 +38,10 @@ def result() -> dict:
 
 def test_result_is_json_and_ratios_multiply_to_the_whole(result):
     assert json.loads(json.dumps(result))["speedup_denoiser"] == result["speedup_denoiser"]
-    parts = [result[name] for name in STEPS if name != "speedup_denoiser"]
-    assert all(part > 0 for part in parts) and len(parts) == 4
+    *parts, margin = (result[name] for name in STEPS if name not in ("speedup_denoiser", "speedup_close"))
+    assert all(part > 0 for part in (*parts, margin)) and len(parts) == 4
     assert isclose(result["speedup_denoiser"], prod(parts))
+    assert isclose(result["speedup_close"], prod(parts) * margin)
     assert {*STEPS, "speedup_batches"} == {name for name in result if name.startswith("speedup_")}
     assert result["cube"] == [14, 14, 14]
 

@@ -107,6 +107,38 @@ def test_slices_without_mask_do_not_run_and_the_others_do_not_notice(axis):
     assert [sum(map(len, n.seen)) for n in (net, full)] == [(3, 2, 2)[axis], SHAPE[axis]]
 
 
+ROUND = sum(torch.meshgrid(*(torch.linspace(-1.1, 1.1, n).square() for n in (12, 14, 16)), indexing="ij"))[None] <= 1
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_a_margin_cuts_each_batch_to_its_mask_and_keeps_what_a_net_of_small_reach_sees(axis, batch_size):
+    """Two 3x3 kernels reach two voxels: with a margin of two the image is the same, and less was run."""
+    x, source = volume(1, 5, ROUND.shape[1:]), volume(2, 6, ROUND.shape[1:])
+    kernel = torch.rand((9, 9, 3, 3), generator=torch.Generator().manual_seed(7)) - 0.5
+    conv = lambda y, k: torch.nn.functional.conv2d(y, k, padding=1)  # noqa: E731
+    close, whole = (Fake(lambda y, t: conv(conv(y, kernel), kernel[:1])) for _ in range(2))
+    settings = {"mask": ROUND, "thickness": 3, "divisor": 1, "half": False, "batch_size": batch_size}
+    one = volume_denoiser(close, source, NOISE, margin=2, **settings)(x, 300, axis)
+    torch.testing.assert_close(one, volume_denoiser(whole, source, NOISE, **settings)(x, 300, axis))
+    slices = ROUND.movedim(1 + axis, 1)[0]
+    for batch, seen in zip(slices[slices.flatten(1).any(1)].split(batch_size), close.seen, strict=True):
+        sides = [int(batch.any(0).any(1 - d).sum()) + 4 for d in (0, 1)]
+        assert list(seen.shape[2:]) == [min(n, most) for n, most in zip(sides, slices.shape[1:], strict=True)]
+    assert batch_size == 100 or sum(s.numel() for s in close.seen) < sum(s.numel() for s in whole.seen)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("co_predict", [True, False])
+def test_a_margin_leaves_the_average_of_overlapping_answers(axis, co_predict):
+    """Each slab answers its own slices, some of which hold more brain than the batch's middle ones."""
+    x, source = volume(1, 5, ROUND.shape[1:]), volume(2, 6, ROUND.shape[1:])
+    how = {"mask": ROUND, "thickness": 3, "divisor": 1, "half": False, "out_slices": 3, "co_predict": co_predict}
+    net = Fake(lambda slabs, times: slabs[:, :3] + slabs[:, 3:4])
+    whole, close = (volume_denoiser(net, source, NOISE, **how, batch_size=2, margin=m)(x, 9, axis) for m in (None, 0))
+    torch.testing.assert_close(close, whole)
+
+
 @pytest.fixture(scope="module")
 def net():
     torch.manual_seed(0)

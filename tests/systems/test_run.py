@@ -284,9 +284,20 @@ def test_the_signature_tells_what_can_be_said():
 
 def test_a_run_is_what_the_keywords_say(model):
     spec = get_system("yoda-regression")
-    job = prepare(case(), spec, Run(seed=3, device="cpu", model=model, batch_size=5, half=False))
-    assert (job.spec, job.device.type, job.batch_size, job.half) == (spec, "cpu", 5, False)
+    job = prepare(case(), spec, Run(seed=3, device="cpu", model=model, batch_size=5, half=False, margin=4))
+    assert (job.spec, job.device.type, job.batch_size, job.half, job.margin) == (spec, "cpu", 5, False, 4)
     assert job.model.config == CONFIG and job.generator.initial_seed() == subject_seed(case().subject, 3)
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"margin": -1}])
+def test_no_slices_and_no_negative_margin(model, wrong):
+    with pytest.raises(InputError, match="batch_size of at least 1 and a margin of at least 0"):
+        translate(case(), model=model, **wrong)
+
+
+def test_a_margin_changes_an_image_little(model):
+    whole, close = (translate(case(), model=model, batch_size=2, half=False, margin=m).target for m in (None, 4))
+    assert 0 < (whole - close).square().mean().sqrt() < 0.05 * whole[case().mask].std()
 
 
 def test_contrasts_that_do_not_fit_are_refused(model):

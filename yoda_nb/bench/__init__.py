@@ -2,7 +2,8 @@
 
 The baseline runs a net as the authors' code does: every slice of a zero-padded cube, float32,
 batches of 8 slabs from a Python list. From there to ``volume_denoiser`` one thing changes at a
-time, so that the single ratios multiply to ``speedup_denoiser``.
+time, so that the single ratios multiply to ``speedup_denoiser``, and with ``margin``, which is off by default, to
+``speedup_close``.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ STEPS = {  # ratio -> what it compares, seconds of the first over seconds of the
     "speedup_roi": ("batched", "roi"),
     "speedup_mask": ("roi", "masked"),
     "speedup_half_precision": ("masked", "ours"),
+    "speedup_margin": ("ours", "close"),
+    "speedup_close": ("baseline", "close"),
 }
 
 
@@ -64,8 +67,8 @@ def run_bench(
     medians are compared. Seconds and gflop are for one function evaluation: the net over the whole
     volume, in one view. ``same_image``: on the baseline's own cube ours gives its image, rms over
     the brain within ``tolerance``: float32 rounding, and in half precision 1.5 times what that
-    does to the baseline itself. ``differences["roi"]`` is no rounding but what the net makes of
-    seeing less background, and says little of an untrained one. ``share_of_matrix_rate`` is of
+    does to the baseline itself. ``differences["roi"]`` and ``["margin"]`` are no rounding but what
+    the net makes of seeing less background, and say little of an untrained one. ``share_of_matrix_rate`` is of
     the best of a few square matrix products in the same precision. Memory: see ``memory_use``;
     batches of a training: ``batch_speed``; with ``growth`` exponents: ``growth.growth``. ``floor_seconds`` of ours:
     ``floor.floors``.
@@ -143,6 +146,7 @@ def _compare(images: dict[str, Tensor], mask: Tensor, device: torch.device) -> d
         "float32": difference("batched", "baseline"),
         "half": difference("ours_on_cube", "baseline"),
         "roi": difference("masked", "baseline"),
+        "margin": difference("close", "ours"),
     }
     single = 1e-5 if device.type == "cpu" else 2**-10  # convolutions on CUDA round to TF32
     rounding = difference("baseline_half", "baseline")["rms"]

@@ -18,6 +18,9 @@ from yoda_nb.nets.base import Config, autocast_dtype
 MARGINS = (20 / 3 / 61, 10 / 3 / 54, 5 / 3 / 51)
 
 
+CLOSE = {"margin": 4, "batch_size": 4}  # voxels around the brain as in packs of training; few slices share a box
+
+
 def baseline_denoiser(
     net: nn.Module,
     source: Tensor,
@@ -75,7 +78,7 @@ def ellipsoid(roi: Sequence[int], n_sources: int, seed: int) -> tuple[Tensor, Te
 def contenders(
     net: nn.Module, config: Config, source: Tensor, mask: Tensor, noise: Tensor, *, n_steps: int, batch_size: int
 ) -> dict[str, Callable[[], Tensor]]:
-    """Name -> run, from the baseline to ours in single changes; each gives x0 (1,D,H,W) of the ROI.
+    """Name -> run, from the baseline to ours in single changes, and ours with ``CLOSE``; each gives x0 of the ROI.
 
     source (C,D,H,W), mask (1,D,H,W); noise (1,S,S,S) is x_T on the padded cube. Two runs stand
     apart: "ours_on_cube" sees what the baseline sees and so must give its image, but for what half
@@ -101,8 +104,8 @@ def contenders(
         return lambda x, t, i: torch.where(inside, denoise(x, t, i), -1.0)
 
     def ours(source: Tensor, **settings) -> Denoiser:
-        settings |= {"thickness": config.thickness, "divisor": config.divisor}
-        return volume_denoiser(net, source, plan, batch_size=batch_size, **settings)
+        settings = {"batch_size": batch_size, "thickness": config.thickness, "divisor": config.divisor} | settings
+        return volume_denoiser(net, source, plan, **settings)
 
     baseline = baseline_denoiser(net, cube, plan, thickness=config.thickness, mask=cube_mask)
     batched = masked_after(ours(cube, half=False), cube_mask)
@@ -113,6 +116,7 @@ def contenders(
         "roi": partial(run, cropped, on_roi),
         "masked": partial(run, ours(source, mask=mask, half=False), on_roi),
         "ours": partial(run, ours(source, mask=mask), on_roi),
+        "close": partial(run, ours(source, mask=mask, **CLOSE), on_roi),
         "ours_on_cube": partial(run, ours(cube, mask=cube_mask), on_cube),
         "baseline_half": partial(run_half, baseline, on_cube),
     }

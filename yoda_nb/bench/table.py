@@ -8,6 +8,8 @@ MEANING = {
     "speedup_roi": "region of interest, not a cube",
     "speedup_mask": "slices without brain skipped",
     "speedup_half_precision": "half precision",
+    "speedup_margin": "batches cut to their brain (--margin 4 --batch-size 4), off by default",
+    "speedup_close": "all of it, and that",
 }
 
 

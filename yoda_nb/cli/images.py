@@ -42,6 +42,10 @@ def translate(
     qc: Annotated[Path | None, Option(help="Write a page of quality control (.html).")] = None,
     model: Annotated[str | None, Option(help="A shipped model, or a .safetensors file of your own.")] = None,
     batch_size: Annotated[int, Option(help="Slices at once: raise it on a GPU, lower it if memory is short.")] = 16,
+    margin: Annotated[
+        int | None,
+        Option(help="Faster: cut each batch of slices to its brain and so many voxels around it (4); default: do not."),
+    ] = None,
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,
@@ -104,6 +108,7 @@ def translate(
         model=weights,
         contrast=to,
         batch_size=batch_size,
+        margin=margin,
         progress=sys.stderr.isatty() or not json,
         **overrides,
     )

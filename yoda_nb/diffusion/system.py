@@ -101,6 +101,7 @@ class Job:
     generator: torch.Generator
     batch_size: int = 16
     half: bool = True
+    margin: int | None = None
 
     def pairs(self, n_train: int, jump_to: int | None = None) -> list[Pair]:
         """The system's time pairs; InputError where its steps do not fit."""

@@ -61,6 +61,7 @@ def common(job: Job) -> dict[str, Any]:
         "views": job.spec.views,
         "mask": job.cut.mask,
         "batch_size": job.batch_size,
+        "margin": job.margin,
         "divisor": config.divisor,
         "half": job.half,
         "out_slices": config.out_slices,

@@ -37,8 +37,16 @@ class Run:
     contrast: str | None = None  # what to make, where several models fit
     batch_size: int = 16  # slices at once
     half: bool = True  # the net in the device's half precision
+    margin: int | None = None  # cut each batch of slices to its brain and so many voxels around it; None: do not
     progress: bool = False  # a bar of steps
     on_step: OnStep | None = None  # sees every step on the region of interest, at the model's spacing
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or (self.margin or 0) < 0:
+            raise InputError(
+                f"A run takes a batch_size of at least 1 and a margin of at least 0 voxels, or None, "
+                f"got {self.batch_size} and {self.margin}."
+            )
 
 
 Result = TypeVar("Result")
@@ -115,7 +123,8 @@ def prepare(volume: Volume, spec: System, run: Run = Run()) -> Job:
     box = roi_box(inner.mask, margin, multiple=chosen.config.divisor)
     device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     generator = torch.Generator().manual_seed(subject_seed(volume.subject, run.seed))
-    return Job(spec, chosen, inner, box, crop_volume(inner, box), device, generator, run.batch_size, run.half)
+    how = run.batch_size, run.half, run.margin
+    return Job(spec, chosen, inner, box, crop_volume(inner, box), device, generator, *how)
 
 
 def _trajectories(job: Job, run: Run) -> Iterator[Tensor]:

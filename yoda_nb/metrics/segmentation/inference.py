@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from yoda_nb.diffusion.denoise import in_batches, padded, slices_to_run
+from yoda_nb.diffusion.denoise import padded, slices_to_run
 from yoda_nb.diffusion.slabs import average_slabs, from_slices, gather_slabs
 from yoda_nb.errors import InputError
 from yoda_nb.images.space import resample_like
@@ -87,10 +87,10 @@ def _probability(image: Tensor, mask: Tensor, segmenter: Segmenter, device: str 
     for axis in VIEWS:
         centres = slices_to_run(image, mask, axis)
 
-        def run(part: slice, axis: int = axis, centres: Tensor = centres) -> Tensor:
-            slabs = gather_slabs(image, axis, centres[part], segmenter.thickness).to(where)
+        def run(part: Tensor, axis: int = axis) -> Tensor:
+            slabs = gather_slabs(image, axis, part, segmenter.thickness).to(where)
             return padded(net, slabs, segmenter.divisor).sigmoid().cpu()
 
-        found = in_batches(run, len(centres), BATCH)  # (K,1,A,B)
+        found = torch.cat([run(part) for part in centres.split(BATCH)])  # (K,1,A,B)
         total += from_slices(average_slabs(found, centres, image.shape[1 + axis]), axis)
     return torch.where(mask, total / len(VIEWS), 0.0).clone()
