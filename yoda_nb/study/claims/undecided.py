@@ -10,8 +10,6 @@ _GAN = (
 )
 
 UNDECIDED: dict[str, str] = {
-    "Y13": "Two more trainings of each design at 1.5 mm (seeds 6 and 7, 25 minutes each): with six the last effect is "
-    "refuted at 0.0257 where 0.025 is asked.",
     "Y17": "Ten trainings of each schedule (nine minutes each): the Fréchet distance of a regression changes sign from "
     "one training to the next. SSIM and PSNR of regression are decided, for the claim.",
     "Y18": "Six trainings of each schedule (nine minutes each): PSNR is known to 0.17 dB with three, SSIM is equal.",
