@@ -39,7 +39,7 @@ def result() -> dict:
 def test_result_is_json_and_ratios_multiply_to_the_whole(result):
     assert json.loads(json.dumps(result))["speedup_denoiser"] == result["speedup_denoiser"]
     *parts, margin = (result[name] for name in STEPS if name not in ("speedup_denoiser", "speedup_close"))
-    assert all(part > 0 for part in (*parts, margin)) and len(parts) == 4
+    assert all(part > 0 for part in (*parts, margin)) and len(parts) == 5
     assert isclose(result["speedup_denoiser"], prod(parts))
     assert isclose(result["speedup_close"], prod(parts) * margin)
     assert {*STEPS, "speedup_batches"} == {name for name in result if name.startswith("speedup_")}
@@ -125,7 +125,7 @@ def test_single_changes_keep_the_image_where_the_net_sees_the_same():
     runs = contenders(random_net(NET, 0), NET, source, mask, noise, n_steps=3, batch_size=4)
     baseline = runs["baseline"]()
     assert baseline.shape == (1, 8, 8, 8) and (baseline[~mask] == -1).all()
-    for name in ("batched", "roi", "masked"):
+    for name in ("batched", "roi", "masked", "placed"):
         torch.testing.assert_close(runs[name](), baseline, atol=2e-5, rtol=0)
 
 
@@ -152,11 +152,12 @@ def test_threads_are_put_back(result):
         ("batched", 1e-3, False),  # float32 may differ by rounding alone
         ("ours_on_cube", 1e-2, True),  # half precision by what it does to the baseline itself
         ("ours_on_cube", 2e-2, False),
+        ("close", 0.5, True),  # so does a margin
         ("masked", 0.5, True),  # a region sees other surroundings: told, not judged
     ],
 )
 def test_same_image_means_rounding_alone(run, off, same):
-    names = ("baseline", "baseline_half", "batched", "ours_on_cube", "masked")
+    names = ("baseline", "baseline_half", "batched", "ours_on_cube", "masked", "ours", "close")
     mask = torch.ones(1, 2, 2, 2, dtype=torch.bool)
     images = {name: torch.zeros(1, 2, 2, 2) for name in names}
     images["baseline_half"] = images["baseline_half"] + 1e-2

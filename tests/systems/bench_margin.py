@@ -31,7 +31,9 @@ def main(spacing: str = "3", seeds: str = "1001,1002,1003", n_steps: str = "16")
                 image = translate(case, system, batch_size=BATCH, margin=margin, **settings).target
                 seconds = time.process_time() - begun
                 whole = image if whole is None else whole
-                off = [float((image - other)[case.mask].double().square().mean().sqrt()) for other in (case.clean, whole)]
+                off = [
+                    float((image - other)[case.mask].double().square().mean().sqrt()) for other in (case.clean, whole)
+                ]
                 print(f"{seed:>5} {system:<16}{margin!s:>7}{seconds:>8.1f}{off[0]:>10.4f}{off[1]:>10.4f}", flush=True)
 
 

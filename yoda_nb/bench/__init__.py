@@ -2,8 +2,8 @@
 
 The baseline runs a net as the authors' code does: every slice of a zero-padded cube, float32,
 batches of 8 slabs from a Python list. From there to ``volume_denoiser`` one thing changes at a
-time, so that the single ratios multiply to ``speedup_denoiser``, and with ``margin``, which is off by default, to
-``speedup_close``.
+time, so that the single ratios multiply to ``speedup_denoiser``, and with a ``margin``, which is
+off by default, to ``speedup_close``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ STEPS = {  # ratio -> what it compares, seconds of the first over seconds of the
     "speedup_batching": ("baseline", "batched"),
     "speedup_roi": ("batched", "roi"),
     "speedup_mask": ("roi", "masked"),
-    "speedup_half_precision": ("masked", "ours"),
+    "speedup_order": ("masked", "placed"),
+    "speedup_half_precision": ("placed", "ours"),
     "speedup_margin": ("ours", "close"),
     "speedup_close": ("baseline", "close"),
 }
@@ -67,18 +68,19 @@ def run_bench(
     medians are compared. Seconds and gflop are for one function evaluation: the net over the whole
     volume, in one view. ``same_image``: on the baseline's own cube ours gives its image, rms over
     the brain within ``tolerance``: float32 rounding, and in half precision 1.5 times what that
-    does to the baseline itself. ``differences["roi"]`` and ``["margin"]`` are no rounding but what
-    the net makes of seeing less background, and say little of an untrained one. ``share_of_matrix_rate`` is of
-    the best of a few square matrix products in the same precision. Memory: see ``memory_use``;
-    batches of a training: ``batch_speed``; with ``growth`` exponents: ``growth.growth``. ``floor_seconds`` of ours:
-    ``floor.floors``.
+    does to the baseline itself. ``differences["roi"]`` and ``["margin"]`` are no rounding
+    but what the net makes of seeing less background, and say little of an untrained one.
+    ``share_of_matrix_rate`` is of the best of a few square matrix products in the same precision.
+    Memory: see ``memory_use``; batches of a training: ``batch_speed``; with ``growth`` exponents:
+    ``growth.growth``. ``floor_seconds`` of ours: ``floor.floors``.
     """
     device, threads_before = torch.device(device), torch.get_num_threads()
     torch.set_num_threads(threads or threads_before)
     try:
         loaded = None if model is None else load_model(model)
         config = loaded.config if loaded else net_config
-        net = (deepcopy(loaded.net) if loaded else random_net(config, seed)).to(device)
+        net = deepcopy(loaded.net) if loaded else random_net(config, seed)
+        net = net.to(device).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # see placed
         source, mask = (v.to(device) for v in ellipsoid(roi, config.n_sources, seed))
         side = ceil(max(roi) / config.divisor) * config.divisor
         noise = gaussian((1, side, side, side), torch.Generator().manual_seed(seed)).to(device)

@@ -7,8 +7,9 @@ MEANING = {
     "speedup_batching": "slabs cut once, large batches",
     "speedup_roi": "region of interest, not a cube",
     "speedup_mask": "slices without brain skipped",
+    "speedup_order": "kernels with channels last, on a CPU",
     "speedup_half_precision": "half precision",
-    "speedup_margin": "batches cut to their brain (--margin 4 --batch-size 4), off by default",
+    "speedup_margin": "batches cut to their brain (--margin 4), off by default",
     "speedup_close": "all of it, and that",
 }
 

@@ -83,14 +83,14 @@ def volume_denoiser(
             batches[axis] = [Batch(centres, box, slabs[..., *box]) for centres, box, slabs in cut]
         latent = x.to(device)
         told = float(t) if net_time is None else net_time(t)
-        n, *sides = latent.movedim(1 + axis, 1).shape[1:]
+        n, a, b = latent.movedim(1 + axis, 1).shape[1:]
 
         def run(batch: Batch) -> Tensor:
             seen = gather_slabs(latent, axis, batch.centres, thickness)[..., *batch.box]
             slabs = torch.cat([seen, batch.sources], 1)
             times = torch.full((len(slabs),), told, device=device)
             output = padded(net, slabs, divisor, times).float()
-            return uncrop(output, (slice(None), *batch.box), (out_slices, *sides), fill=0.0)
+            return uncrop(output, (slice(None), *batch.box), (out_slices, a, b), fill=0.0)
 
         cached = device.type != "cuda"  # a recorded net casts its weights itself
         with torch.autocast(device.type, dtype, enabled=dtype is not None, cache_enabled=cached):

@@ -15,6 +15,7 @@ from yoda_nb.diffusion.process import PREDICTIONS, SIGMAS, Denoiser, gaussian, v
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.diffusion.system import Job, Process, Sampling, checked
 from yoda_nb.errors import InputError
+from yoda_nb.nets.base import placed
 from yoda_nb.nets.replay import replayed
 
 
@@ -82,7 +83,7 @@ def clipped(denoise: Denoiser) -> Denoiser:
 
 def model_net(job: Job) -> nn.Module:
     """The model's net on the job's device; one with random latents draws them from the job's generator."""
-    net = replayed(job.model.net.to(job.device))
+    net = replayed(placed(job.model.net, job.device))
     size = getattr(job.model.config, "latent", 0)
     return WithLatents(net, size, job.generator) if size else net
 

@@ -71,6 +71,12 @@ class Given(nn.Module):
         return self.net(slabs, times, **rest)
 
 
+def placed(net: nn.Module, device: torch.device) -> nn.Module:
+    """A net moved to its device, its kernels in the order that is faster there: channels last on a CPU alone."""
+    order = torch.channels_last if device.type == "cpu" else torch.contiguous_format
+    return net.to(device).to(memory_format=order)  # type: ignore[call-overload]  # the stubs lack it
+
+
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """The half precision that pays on a device, None where only float32 does."""
     if device.type == "cuda":
