@@ -21,6 +21,7 @@ from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import save_model
 from yoda_nb.nets.unet import UNetConfig
+from yoda_nb.systems.models import load_model
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.loop import fit
@@ -118,6 +119,17 @@ def test_batch_sizes_and_threads_change_an_image_by_rounding_alone(model, name):
     print(name, far)
     assert max(far.values()) < IMAGE, far
     assert first[case(0).mask].std() > 0.05, "an image, so that this says something"
+
+
+def test_channels_last_on_a_cpu_change_what_a_net_gives_by_rounding_alone(model):
+    loaded = load_model(model)
+    x, t = torch.rand(3, loaded.config.in_channels, 16, 24), torch.zeros(3)
+    with torch.inference_mode():
+        plain = loaded.net.to(memory_format=torch.contiguous_format)(x, t)
+        translate(case(0), model=model, device="cpu")
+        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in loaded.net.parameters() if p.ndim == 4)
+        torch.testing.assert_close(loaded.net(x, t), plain, atol=1e-5, rtol=0)
+    assert plain.std() > 1e-3
 
 
 def test_threads_change_a_training_by_rounding_alone():

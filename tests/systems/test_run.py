@@ -295,17 +295,6 @@ def test_no_slices_and_no_negative_margin(model, wrong):
         translate(case(), model=model, **wrong)
 
 
-def test_a_net_runs_with_channels_last_on_a_cpu_and_gives_the_same_but_for_rounding(model):
-    loaded = load_model(model)
-    x, t = torch.rand(3, loaded.config.in_channels, 16, 24), torch.zeros(3)
-    with torch.inference_mode():
-        plain = loaded.net.to(memory_format=torch.contiguous_format)(x, t)
-        translate(case(), model=model, device="cpu")
-        assert all(p.is_contiguous(memory_format=torch.channels_last) for p in loaded.net.parameters() if p.ndim == 4)
-        torch.testing.assert_close(loaded.net(x, t), plain, atol=1e-5, rtol=0)
-    assert plain.std() > 1e-3
-
-
 def test_a_margin_changes_an_image_little(model):
     whole, close = (translate(case(), model=model, batch_size=2, half=False, margin=m).target for m in (None, 4))
     assert 0 < (whole - close).square().mean().sqrt() < 0.05 * whole[case().mask].std()

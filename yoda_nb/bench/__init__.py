@@ -26,7 +26,7 @@ from yoda_nb.bench.growth import growth as growth_of
 from yoda_nb.bench.memory import memory_use
 from yoda_nb.bench.table import format_bench
 from yoda_nb.diffusion.process import gaussian
-from yoda_nb.nets.base import autocast_dtype, config_to_dict, n_parameters
+from yoda_nb.nets.base import autocast_dtype, config_to_dict, n_parameters, placed
 from yoda_nb.nets.models import describe_machine
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.systems.models import load_model
@@ -80,7 +80,7 @@ def run_bench(
         loaded = None if model is None else load_model(model)
         config = loaded.config if loaded else net_config
         net = deepcopy(loaded.net) if loaded else random_net(config, seed)
-        net = net.to(device).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # see placed
+        net = placed(net, device, torch.contiguous_format)  # whatever sampled with it before
         source, mask = (v.to(device) for v in ellipsoid(roi, config.n_sources, seed))
         side = ceil(max(roi) / config.divisor) * config.divisor
         noise = gaussian((1, side, side, side), torch.Generator().manual_seed(seed)).to(device)

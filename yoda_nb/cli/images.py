@@ -41,10 +41,12 @@ def translate(
     keep: Keep = None,
     qc: Annotated[Path | None, Option(help="Write a page of quality control (.html).")] = None,
     model: Annotated[str | None, Option(help="A shipped model, or a .safetensors file of your own.")] = None,
-    batch_size: Annotated[int, Option(help="Slices at once: raise it on a GPU, lower it if memory is short.")] = 16,
+    batch_size: Annotated[
+        int, Option(min=1, help="Slices at once: raise it on a GPU, lower it if memory is short.")
+    ] = 16,
     margin: Annotated[
         int | None,
-        Option(help="Faster: cut each batch of slices to its brain and so many voxels around it (4); default: do not."),
+        Option(min=0, help="Faster: cut each batch of slices to its brain and so many voxels more (4); default: no."),
     ] = None,
     seed: Seed = 0,
     device: Device = None,

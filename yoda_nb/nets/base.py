@@ -71,9 +71,10 @@ class Given(nn.Module):
         return self.net(slabs, times, **rest)
 
 
-def placed(net: nn.Module, device: torch.device) -> nn.Module:
-    """A net moved to its device, its kernels in the order that is faster there: channels last on a CPU alone."""
-    order = torch.channels_last if device.type == "cpu" else torch.contiguous_format
+def placed(net: nn.Module, device: torch.device, order: torch.memory_format | None = None) -> nn.Module:
+    """A net moved to its device, its kernels in an order: by default what is faster there, channels last on a CPU."""
+    if order is None:
+        order = torch.channels_last if device.type == "cpu" else torch.contiguous_format
     return net.to(device).to(memory_format=order)  # type: ignore[call-overload]  # the stubs lack it
 
 
