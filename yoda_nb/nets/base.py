@@ -75,7 +75,7 @@ def placed(net: nn.Module, device: torch.device, order: torch.memory_format | No
     """A net moved to its device, its kernels in an order: by default what is faster there, channels last on a CPU."""
     if order is None:
         order = torch.channels_last if device.type == "cpu" else torch.contiguous_format
-    return net.to(device).to(memory_format=order)  # type: ignore[call-overload]  # the stubs lack it
+    return nn.utils.convert_conv2d_weight_memory_format(net.to(device), order)
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

@@ -17,7 +17,7 @@ from yoda_nb.errors import InputError
 
 
 class Divided(nn.Module):
-    """A net called as ``net(slabs, ..., **given)``, tensors (N, ..) or None: (N, ..), the output of all N slabs.
+    """A net called as ``net(slabs, ..., **given)``, tensors (N, ..), None or words: (N, ..), the output of all N slabs.
 
     Each process passes its share of the slabs where their number allows, and gathers the others'. A share goes
     through the net in ``parts``, whose inner values are computed again on the way back: memory for one part at a time.
@@ -27,7 +27,7 @@ class Divided(nn.Module):
         super().__init__()
         self.net, self.parts = net, parts
 
-    def forward(self, *inputs: Tensor | None, **given: Tensor | None) -> Tensor:
+    def forward(self, *inputs: Tensor | None, **given: Tensor | str | None) -> Tensor:
         n, (rank, world) = _length(inputs), _here()
         if world == 1 or n % world:
             return self._passed(n, inputs, given)
@@ -117,6 +117,6 @@ def _length(inputs: tuple) -> int:
 
 def _rows(rows: slice, inputs: tuple, given: dict) -> tuple[tuple, dict]:
     def cut(x):
-        return None if x is None else x[rows]
+        return x[rows] if isinstance(x, Tensor) else x
 
     return tuple(cut(x) for x in inputs), {name: cut(x) for name, x in given.items()}

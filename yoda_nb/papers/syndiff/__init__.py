@@ -13,15 +13,22 @@ from typing import Any
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import System
 from yoda_nb.diffusion.vp import VP
+from yoda_nb.nets.base import Config
+from yoda_nb.papers.syndiff.attention import AttentionUNetConfig, AttentiveResNetConfig
 from yoda_nb.papers.syndiff.cyclegan import CYCLEGAN
 from yoda_nb.papers.syndiff.method import DDPM_UNPAIRED, PAIRED, SYNDIFF
+from yoda_nb.papers.syndiff.munit import MUNIT, MunitConfig
 from yoda_nb.papers.syndiff.nets import BoundedUNetConfig, HalfUNetConfig, ResNetConfig
+from yoda_nb.papers.syndiff.unit import UNIT, UnitConfig
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.method import Method
 from yoda_nb.training.rows import Training, base
 
 TITLE = "SynDiff (Özbey et al. 2023)"
-NETS = (HalfUNetConfig, BoundedUNetConfig, ResNetConfig)
+NETS = (
+    *(HalfUNetConfig, BoundedUNetConfig, ResNetConfig),
+    *(AttentionUNetConfig, AttentiveResNetConfig, UnitConfig, MunitConfig),
+)
 
 # the paper: Adam (0.5, 0.9) at 1e-4 for 50 epochs of 2500 slices; a short run needs the larger rate of all rows
 _COMMON = {"lr_end": 1e-4, "betas": (0.5, 0.9)}
@@ -45,15 +52,9 @@ def _fast(n_train: int, method: Method = SYNDIFF, conditional: bool = True, **op
     )
 
 
-def _one_shot(**options: float) -> TrainConfig:
+def _one_shot(net: Config, method: Method = CYCLEGAN, **options: float) -> TrainConfig:
     return base(
-        ResNetConfig(),
-        method=CYCLEGAN,
-        n_train=1,
-        prediction="x0",
-        unpaired=True,
-        options=tuple(options.items()),
-        **_COMMON,
+        net, method=method, n_train=1, prediction="x0", unpaired=True, options=tuple(options.items()), **_COMMON
     )
 
 
@@ -71,7 +72,13 @@ TRAININGS = {
     "syndiff": Training("SynDiff", _fast(4)),
     "syndiff-paired": Training("SynDiff for paired data", _fast(4, PAIRED)),
     # the paper weighs cycle and adversarial terms 100 to 1: Adam does not see the common factor
-    "cyclegan": Training("cycle GAN", _one_shot(cycle=1.0, adversarial=0.01)),
+    "cyclegan": Training("cycle GAN", _one_shot(ResNetConfig(), cycle=1.0, adversarial=0.01)),
+    "attgan": Training("AttGAN", _one_shot(AttentionUNetConfig(), cycle=1.0, adversarial=0.01), planned=True),
+    "sagan": Training(
+        "SAGAN", _one_shot(AttentiveResNetConfig(), cycle=1.0, adversarial=0.01, spectral=True), planned=True
+    ),
+    "unit": Training("UNIT", _one_shot(UnitConfig(), UNIT), planned=True),
+    "munit": Training("MUNIT", _one_shot(MunitConfig(), MUNIT), planned=True),
     "ddpm-unpaired": Training("DDPM with SynDiff's non-diffusive module", _DDPM),
 }
 _VARIANTS = {
@@ -82,7 +89,7 @@ _VARIANTS = {
     ),
     "syndiff-no-adversarial": Training("SynDiff without adversarial losses", _fast(4, adversarial=0.0)),
     "syndiff-no-cycle": Training("SynDiff without cycle consistency", _fast(4, cycle=0.0)),
-    "syndiff-no-diffusive": Training("SynDiff's non-diffusive module alone", _one_shot()),
+    "syndiff-no-diffusive": Training("SynDiff's non-diffusive module alone", _one_shot(ResNetConfig())),
     "syndiff-2": Training("SynDiff, T/k = 2", _fast(2)),
     "syndiff-8": Training("SynDiff, T/k = 8", _fast(8)),
 }
@@ -124,6 +131,7 @@ _SYNDIFF = System(
     views=(AXIAL,),
     n_steps=4,
 )
+_ONE_SHOT = replace(_SYNDIFF, n_steps=1)
 SYSTEMS = (
     _SYNDIFF,
     replace(
@@ -133,13 +141,15 @@ SYSTEMS = (
         reference="seed 002, VI; competitor of seed 000",
         weights="systems/syndiff-paired",
     ),
-    replace(
-        _SYNDIFF,
-        name="cyclegan",
-        summary="one-shot cycle-consistent GAN, trained on unpaired data",
-        reference="seed 002, IV-B.2",
-        weights="systems/cyclegan",
-        n_steps=1,
+    *(
+        replace(_ONE_SHOT, name=name, summary=summary, reference=f"seed 002, IV-B.{part}", weights=f"systems/{name}")
+        for part, name, summary in (
+            (2, "cyclegan", "one-shot cycle-consistent GAN, trained on unpaired data"),
+            (3, "unit", "two autoencoders with one space of codes, trained on unpaired data"),
+            (4, "munit", "shared contents and random styles, trained on unpaired data"),
+            (5, "attgan", "cycle GAN whose U-Nets weigh their skips, trained on unpaired data"),
+            (6, "sagan", "cycle GAN with self-attention, trained on unpaired data"),
+        )
     ),
     replace(
         _SYNDIFF,

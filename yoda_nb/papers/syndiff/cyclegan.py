@@ -2,18 +2,21 @@
 
 Domain B is the target, one contrast; domain A all sources together, of other subjects. ``options`` are
 read by ``weight``: "cycle_phi" and "adversarial_phi" are this module's weights of eq. 22 and 23, "eta_phi"
-that of the gradient penalty of its critics, "critic_blocks" their depth. What lies outside the mask is
-background, -1, for generators and critics alike, as it is when sampling.
+that of the gradient penalty of its critics, "critic_blocks" their depth, "spectral" whether they are normalised.
+What lies outside the mask is background, -1, for generators and critics alike, as it is when sampling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from yoda_nb.nets.base import Config
 from yoda_nb.nets.discriminator import Discriminator
+from yoda_nb.papers.syndiff.attention import spectral
 from yoda_nb.papers.syndiff.nets import ResNetConfig
 from yoda_nb.training.adversarial import critic_loss, generator_loss
 from yoda_nb.training.batches import Batch, TrainConfig
@@ -43,15 +46,14 @@ def background(images: Tensor, inside: Tensor) -> Tensor:
     return torch.where(inside >= 1, images.float(), -1.0)
 
 
-def one_shot_nets(config: TrainConfig) -> dict[str, nn.Module]:
-    """G_phi of both directions and their critics (seed 002, III-B.2)."""
-    n, widths = config.net.n_sources, critic_widths(config)
-    return {
-        "to_a": ResNetConfig(n_sources=1, out_slices=n).build(),
-        "to_b": ResNetConfig(n_sources=n).build(),
-        "critic_a": Discriminator(n, widths),
-        "critic_b": Discriminator(1, widths),
-    }
+def one_shot_nets(config: TrainConfig, net: Config | None = None) -> dict[str, nn.Module]:
+    """Generators of both directions and their critics, by default G_phi of the paper (seed 002, III-B.2)."""
+    n, widths, to_b = config.net.n_sources, critic_widths(config), net or ResNetConfig(n_sources=config.net.n_sources)
+    generators = {"to_a": replace(to_b, n_sources=1, out_slices=n).build(), "to_b": to_b.build()}
+    critics: dict[str, nn.Module] = {"critic_a": Discriminator(n, widths), "critic_b": Discriminator(1, widths)}
+    if config.option("spectral", False):
+        critics = {name: spectral(critic) for name, critic in critics.items()}
+    return {**generators, **critics}
 
 
 def estimates(nets: Nets, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -109,7 +111,7 @@ def _slabs(images: Tensor) -> Tensor:
 
 
 def _build(config: TrainConfig) -> dict[str, nn.Module]:
-    nets = one_shot_nets(config)
+    nets = one_shot_nets(config, config.net)
     del nets["to_b"]
     return {"net": config.net.build(), **nets}
 
