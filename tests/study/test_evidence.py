@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,9 +78,13 @@ def test_a_changed_table_is_refused(empty_tables):
     evidence.ship("rician", FOUND, {}, ABOUT)
     back = read_shipped("rician")
     assert back.b.tolist() == ["x", "n/a"] and np.isnan(back.a[1])
-    (empty_tables / "rician.csv").write_text("a,b\n2,x\n")
-    with pytest.raises(InputError, match="not the table"):
-        read_shipped("rician")
+    whole = (empty_tables / "rician.csv.gz").read_bytes()
+    for blob in (gzip.compress(b"a,b\n2,x\n"), whole[:-9], b"a,b\n2,x\n", whole[:12] + b"\xff" * 12 + whole[24:]):
+        (empty_tables / "rician.csv.gz").write_bytes(blob)
+        with pytest.raises(InputError, match="not the table"):
+            read_shipped("rician")
+    (empty_tables / "rician.csv.gz").write_bytes(gzip.compress(gzip.decompress(whole), 1))
+    assert read_shipped("rician").equals(back), "another compressor, the same table"
 
 
 def test_a_shipped_table_tells_its_weights_and_code_and_fits_them(empty_tables):

@@ -105,7 +105,7 @@ def test_a_finding_tells_which_tables_it_rests_on_and_from_where_they_are():
 def test_a_finding_of_tables_computed_now_says_so(monkeypatch):
     monkeypatch.setattr(evidence, "index", lambda: {})
     monkeypatch.setattr(evidence, "_computed", lambda name, study: evidence.read_shipped(name))
-    shipped = pd.read_csv(evidence.TABLES / "samplers.csv")
+    shipped = pd.read_csv(evidence.TABLES / "samplers.csv.gz")
     monkeypatch.setattr(evidence, "read_shipped", lambda name: shipped)
     (finding,) = claims.find(["Y03"], study=Study())
     assert finding.tables == () and finding.stale == () and finding.basis == "Computed in this run."

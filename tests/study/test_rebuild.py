@@ -89,7 +89,7 @@ def test_what_fits_is_left_alone_and_what_does_not_is_made(tables):
     made.clear()
     assert rebuild_evidence(["lower", "upper"]) == [] and made == []
 
-    (evidence.TABLES / "lower.csv").write_text("x\n7\n")  # damaged
+    (evidence.TABLES / "lower.csv.gz").write_text("x\n7\n")  # damaged
     assert not fits("lower") and rebuild_evidence(["upper", "lower"]) == ["lower"], "the same table as before"
 
     values["lower"] = 5.0

@@ -1,7 +1,7 @@
 """The tables behind the verdicts: one row a subject, made by one function each.
 
 Computing all of them takes over four hours on two cores, so those of the quick profile are shipped as
-CSV with checksums (``study/shipped/tables``); ``yoda-nb rebuild evidence`` makes them again and a
+compressed CSV with checksums (``study/shipped/tables``); ``yoda-nb rebuild evidence`` makes them again and a
 test recomputes parts of them. The index beside them says from which machine, commit and date each
 is, and which code and weights it rests on, so that a table that no longer fits is known. Any other
 profile or seed computes, with samples from the bank.
@@ -9,9 +9,11 @@ profile or seed computes, with samples from the bank.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -140,17 +142,23 @@ def basis(*names: str, study: Study | None = None) -> str:
 
 def read_shipped(name: str) -> pd.DataFrame:
     """A shipped table; InputError if it is not the one that was shipped."""
-    path = TABLES / f"{name}.csv"
-    blob = path.read_bytes() if path.exists() else b""
+    path = TABLES / f"{name}.csv.gz"
+    try:
+        blob = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error):  # not there, or not whole
+        blob = b""
     if hashlib.sha256(blob).hexdigest() != index()[name]["sha256"]:
         raise InputError(f"{path} is not the table that was shipped: get it again, or run yoda-nb rebuild evidence.")
     return pd.read_csv(BytesIO(blob), keep_default_na=False, na_values=["nan"])
 
 
 def ship(name: str, table: pd.DataFrame, weights: Mapping[str, str], about: Mapping[str, Any]) -> None:
-    """Store a table among the shipped ones with the weights it was made by; ``about`` says how it was made."""
+    """Store a table among the shipped ones with the weights it was made by; ``about`` says how it was made.
+
+    The checksum is that of the CSV inside: compressors differ in their bytes.
+    """
     blob = table.to_csv(index=False, float_format=f"%.{DIGITS}g", na_rep="nan", lineterminator="\n").encode()
-    write_atomic(TABLES / f"{name}.csv", blob)
+    write_atomic(TABLES / f"{name}.csv.gz", gzip.compress(blob, mtime=0))
     stamp(name, weights, {"sha256": hashlib.sha256(blob).hexdigest(), **about})
 
 
