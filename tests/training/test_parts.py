@@ -47,6 +47,9 @@ CONFIGS = {
     ),
     "syndiff": small("syndiff"),
     "paired": small("syndiff-paired"),
+    "unit": small("unit"),
+    "munit": small("munit"),
+    "sagan": small("sagan"),
     # its critic pays the penalty where the first slab's chance says so: with this seed it does
     "selfrdb": small("selfrdb", seed=3),
 }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from yoda_nb.diffusion.coherence import aggregate_views
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.process import PREDICTIONS, SIGMAS, Denoiser, gaussian, vp_step
-from yoda_nb.diffusion.schedules import schedule
+from yoda_nb.diffusion.schedules import Schedule, schedule
 from yoda_nb.diffusion.system import Job, Process, Sampling, checked
 from yoda_nb.errors import InputError
 from yoda_nb.nets.base import placed
@@ -29,6 +29,10 @@ class VP(Sampling):
 
     def __post_init__(self) -> None:
         checked("sigma", self.sigma, SIGMAS)
+
+    def net(self, job: Job, noise: Schedule) -> nn.Module:
+        """What is run on slabs: the model's net."""
+        return model_net(job)
 
     def process(self, job: Job) -> Process:
         spec, card = job.spec, job.model.card
@@ -48,7 +52,7 @@ class VP(Sampling):
             )
         net_time = noise.log_snr if in_log_snr else None
         denoise = volume_denoiser(
-            model_net(job), job.cut.source, noise, prediction=card["prediction"], net_time=net_time, **common(job)
+            self.net(job, noise), job.cut.source, noise, prediction=card["prediction"], net_time=net_time, **common(job)
         )
         step = partial(vp_step, schedule=noise, sigma=self.sigma, jump_to=self.jump_to)
         return Process(finished(denoise, job), partial(_noise, job), job.pairs(len(noise), self.jump_to), step)

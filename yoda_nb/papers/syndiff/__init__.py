@@ -20,6 +20,7 @@ from yoda_nb.papers.syndiff.method import DDPM_UNPAIRED, PAIRED, SYNDIFF
 from yoda_nb.papers.syndiff.munit import MUNIT, MunitConfig
 from yoda_nb.papers.syndiff.nets import BoundedUNetConfig, HalfUNetConfig, ResNetConfig
 from yoda_nb.papers.syndiff.unit import UNIT, UnitConfig
+from yoda_nb.papers.syndiff.unit_ddpm import UNIT_DDPM, Parallel
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.method import Method
 from yoda_nb.training.rows import Training, base
@@ -79,6 +80,7 @@ TRAININGS = {
     ),
     "unit": Training("UNIT", _one_shot(UnitConfig(), UNIT), planned=True),
     "munit": Training("MUNIT", _one_shot(MunitConfig(), MUNIT), planned=True),
+    "unit-ddpm": Training("UNIT-DDPM", replace(_DDPM, method=UNIT_DDPM), planned=True),
     "ddpm-unpaired": Training("DDPM with SynDiff's non-diffusive module", _DDPM),
 }
 _VARIANTS = {
@@ -157,6 +159,16 @@ SYSTEMS = (
         summary="DDPM with SynDiff's non-diffusive module, unpaired data",
         reference="seed 002, IV-B.7",
         weights="systems/ddpm-unpaired",
+        n_steps=1000,
+        clip=True,
+    ),
+    replace(
+        _SYNDIFF,
+        name="unit-ddpm",
+        summary="two diffusions, each guided by the other's noisy images, unpaired data",
+        reference="seed 002, IV-B.8",
+        sampling=Parallel(),
+        weights="systems/unit-ddpm",
         n_steps=1000,
         clip=True,
     ),
