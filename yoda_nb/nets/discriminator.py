@@ -1,4 +1,4 @@
-"""The discriminator of patches that adversarial methods share."""
+"""The discriminators of patches that adversarial methods share."""
 
 from __future__ import annotations
 
@@ -60,3 +60,19 @@ class _Halving(nn.Module):
         if embedding is not None:
             h = h + self.bias(embedding)[:, :, None, None]
         return self.down(F.leaky_relu(h, 0.2))
+
+
+class Discriminator3D(nn.Module):
+    """Numbers of patches: (N,C,S,A,B) -> (N,1,s,a,b)."""
+
+    def __init__(self, channels: int, widths: tuple[int, int] = (16, 32)):
+        super().__init__()
+        first, second = widths
+        self.layers = nn.Sequential(
+            *(nn.Conv3d(channels, first, 4, stride=2, padding=1), nn.LeakyReLU(0.2)),
+            *(nn.Conv3d(first, second, 4, stride=2, padding=1), nn.LeakyReLU(0.2)),
+            nn.Conv3d(second, 1, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)

@@ -20,8 +20,9 @@ from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import System
 from yoda_nb.diffusion.vp import VP
 from yoda_nb.nets.base import Config
+from yoda_nb.nets.discriminator import Discriminator3D
 from yoda_nb.training.batches import TrainConfig
-from yoda_nb.training.pairs import absolute, paired_gan
+from yoda_nb.training.pairs import absolute, as_volumes, paired_gan
 from yoda_nb.training.rows import Training, base
 
 TITLE = "Ea-GAN (Yu et al. 2019)"
@@ -82,22 +83,6 @@ class UNet3D(nn.Module):
         return torch.tanh(self.out(h))[:, 0, : c.thickness]
 
 
-class Critic3D(nn.Module):
-    """Numbers of patches: (N,C,S,A,B) -> (N,1,s,a,b)."""
-
-    def __init__(self, channels: int, widths: tuple[int, int] = (16, 32)):
-        super().__init__()
-        first, second = widths
-        self.layers = nn.Sequential(
-            *(nn.Conv3d(channels, first, 4, stride=2, padding=1), nn.LeakyReLU(0.2)),
-            *(nn.Conv3d(first, second, 4, stride=2, padding=1), nn.LeakyReLU(0.2)),
-            nn.Conv3d(second, 1, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
-
-
 def edges(images: Tensor) -> Tensor:
     """Edge maps (N,S,A,B) of patches in [-1,1], in [-1,1): 2 tanh(g) - 1, g the length of Sobel's gradient over 4.
 
@@ -117,25 +102,20 @@ def distance(made: Tensor, acquired: Tensor, weight: Tensor) -> Tensor:
     return absolute(made, acquired, weight) + EDGES * absolute(edges(made), edges(acquired), weight)
 
 
-def volumes(images: Tensor, sources: Tensor) -> Tensor:
-    """Patches (N,S,A,B) after their sources (N,C*S,A,B), as channels of volumes: (N,C+1,S,A,B)."""
-    return torch.cat([sources.unflatten(1, (-1, images.shape[1])), images[:, None]], 1)
-
-
 def volumes_and_edges(images: Tensor, sources: Tensor) -> Tensor:
-    """As ``volumes``, and the images' edges: (N,C+2,S,A,B)."""
-    return torch.cat([volumes(images, sources), edges(images)[:, None]], 1)
+    """As ``as_volumes``, and the images' edges: (N,C+2,S,A,B)."""
+    return torch.cat([as_volumes(images, sources), edges(images)[:, None]], 1)
 
 
 def _critic(more: int):
     def critic(config: TrainConfig) -> nn.Module:
-        return Critic3D(config.net.n_sources + more)
+        return Discriminator3D(config.net.n_sources + more)
 
     return critic
 
 
 DEA_GAN = paired_gan("dea-gan", _critic(2), distance, ADVERSARIAL, volumes_and_edges)
-GEA_GAN = paired_gan("gea-gan", _critic(1), distance, ADVERSARIAL, volumes)
+GEA_GAN = paired_gan("gea-gan", _critic(1), distance, ADVERSARIAL, as_volumes)
 _SETTINGS = {"n_train": 1, "prediction": "x0", "betas": (0.5, 0.999)}
 
 NETS = (UNet3DConfig,)

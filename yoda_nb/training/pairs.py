@@ -29,6 +29,16 @@ def beside(images: Tensor, sources: Tensor) -> Tensor:
     return torch.cat([sources, images], 1)
 
 
+def as_volumes(images: Tensor, sources: Tensor) -> Tensor:
+    """Patches (N,S,A,B) after their sources (N,C*S,A,B), as channels of volumes: (N,C+1,S,A,B)."""
+    return torch.cat([sources.unflatten(1, (-1, images.shape[1])), images[:, None]], 1)
+
+
+def patch_weight(acquired: Tensor, weight: Tensor, config: TrainConfig) -> Tensor:
+    """Weights (N,S,A,B) of a patch: ``weight`` (N,1,A,B) of its middle slice, and 1 for all that is not background."""
+    return torch.maximum(weight, (acquired > -1) + config.outside * (acquired <= -1))
+
+
 def absolute(made: Tensor, acquired: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean absolute difference of (N,S,A,B)."""
     return (weight * (made - acquired).abs()).sum() / weight.sum()
@@ -55,8 +65,7 @@ def paired_gan(
 
     def apart(fake: Tensor, batch: Batch, config: TrainConfig) -> Tensor:
         real = acquired(batch, config)
-        # a batch has the mask of the middle slice; beyond it what is not background is brain
-        return distance(fake, real, torch.maximum(batch.weight, (real > -1) + config.outside * (real <= -1)))
+        return distance(fake, real, patch_weight(real, batch.weight, config))
 
     def critics(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Slice-consistent Brownian bridges and their competitor Palette (seed 004).
+"""Slice-consistent Brownian bridges and their competitors Palette, MaskGAN and RevGAN (seed 004).
 
 The phantoms of ``STYLED`` have their targets from one of two scanners, which no source tells: that is what
 style keys are for. The two rows that train on them take four times the budget, for only a net that has
@@ -21,12 +21,14 @@ from yoda_nb.diffusion.vp import VP
 from yoda_nb.images.styles import BINS, histogram, pack
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.nets.unet import UNetConfig
+from yoda_nb.papers.bridge.maskgan import MASKGAN, MaskedConfig
 from yoda_nb.papers.bridge.method import BRIDGE
 from yoda_nb.papers.bridge.process import Aligned
+from yoda_nb.papers.bridge.revgan import REVGAN, RevConfig
 from yoda_nb.training.rows import Training, base
 
 TITLE = "Brownian bridge (Choo et al. 2024)"
-NETS = ()
+NETS = (MaskedConfig, RevConfig)
 NET = UNetConfig(channels=(16, 32, 48, 48))
 _PURE = replace(NET, thickness=3, out_slices=3)  # N = 1 neighbour on each side (2.2)
 _KEYED = replace(_PURE, style_bins=BINS)
@@ -65,9 +67,13 @@ _CLOSED = _BRIDGE | {"options": (("prior", 1),)}
 _KEYED_BRIDGE = Training("Brownian bridge with style keys", base(_KEYED, **_CLOSED), extra=style_histograms)
 _OF_TWO_SCANNERS: dict[str, Any] = {"phantoms": STYLED, "variant": True}
 
+_ONE_SHOT: dict[str, Any] = {"n_train": 1, "prediction": "x0", "betas": (0.5, 0.999)}
+
 TRAININGS = {
     "bbdm": _KEYED_BRIDGE,
     "palette": Training("Palette, a conditional DDPM", base(NET, prediction="eps")),
+    "maskgan": Training("MaskGAN", base(MaskedConfig(), method=MASKGAN, **_ONE_SHOT), planned=True),
+    "revgan": Training("RevGAN", base(RevConfig(), method=REVGAN, **_ONE_SHOT), planned=True),
     "bbdm-styles": replace(_KEYED_BRIDGE, config=base(_KEYED, **_BRIDGE, steps=_LONG), **_OF_TWO_SCANNERS),
     "bbdm-pure-styles": Training("Brownian bridge", base(_PURE, **_BRIDGE, steps=_LONG), **_OF_TWO_SCANNERS),
 }
@@ -92,5 +98,21 @@ SYSTEMS = (
         views=(AXIAL,),
         n_steps=50,
         clip=True,
+    ),
+    System(
+        "maskgan",
+        "cycle GAN whose generators tell where the brain is, trained on pairs",
+        "Phan et al. 2023, arXiv 2307.16143; competitor of seed 004",
+        VP(),
+        weights="systems/maskgan",
+        views=(AXIAL,),
+    ),
+    System(
+        "revgan",
+        "one 3D net that translates both ways, trained against critics of pairs",
+        "van der Ouderaa and Worrall 2019, arXiv 1902.02729; competitor of seed 004",
+        VP(),
+        weights="systems/revgan",
+        views=(AXIAL,),
     ),
 )
