@@ -43,6 +43,17 @@ def test_what_is_not_trained_is_listed_and_breaks_nothing(monkeypatch):
     assert row["system"] == "lost" and row["trained"] is False and row["evaluations"] == 3
 
 
+def test_rows_of_models_that_a_table_knows_are_not_made_again(monkeypatch):
+    both = [benchmark.Entry(name, name, f"systems/{name}") for name in ("unet", "selfrdb")]
+    monkeypatch.setattr(benchmark, "entries", lambda of: both)
+    v = phantom_case(1, shape=(40, 48, 40))
+    whole, rest = (
+        benchmark.benchmark(Study("tiny", own=(v,), kept=frozenset(kept))) for kept in ((), ("systems/selfrdb",))
+    )
+    assert set(whole.sampler) == {"unet", "selfrdb", "acquired", "truth"} and set(rest.sampler) == {"unet"}
+    pd.testing.assert_frame_equal(rest.reset_index(drop=True), whole[whole.sampler == "unet"].reset_index(drop=True))
+
+
 def scores(**shift: float) -> pd.DataFrame:
     """Ten subjects; each system's SSIM is its shift above a subject's own level, with a little wobble."""
     rng = np.random.default_rng(0)

@@ -111,8 +111,8 @@ def image_of(study: Study, v: Volume, entry: Entry) -> Tensor:
 
 
 def images(study: Study, subjects: list[Volume]) -> dict[str, list[Tensor]]:
-    """label -> one image a subject, for every system that has been trained."""
-    found = [entry for entry in entries(study) if entry.trained]
+    """label -> one image a subject, for every system that has been trained and whose model is not kept."""
+    found = [entry for entry in entries(study) if entry.trained and entry.weights not in study.kept]
     made: dict[str, list[Tensor]] = {entry.label: [] for entry in found}
     with progress_bar(total=len(found) * len(subjects), desc="systems") as bar:
         for v in subjects:
@@ -145,13 +145,16 @@ def benchmark(study: Study) -> pd.DataFrame:
         for k, v in enumerate(subjects)
     ]
     keys = ["subject", "sampler"]
-    return scores.merge(pd.DataFrame(jumps), on=keys).merge(lesions[[*keys, "cnr", "contrast"]], on=keys)
+    table = scores.merge(pd.DataFrame(jumps), on=keys).merge(lesions[[*keys, "cnr", "contrast"]], on=keys)
+    return table[table.sampler.isin(made)] if study.kept else table  # which has the acquired image and the truth
 
 
 def perception(study: Study) -> pd.DataFrame:
     """Fréchet and kernel distance of each system's slices, and of bootstrap draws (``fd_draws``)."""
     subjects, scores = volumes(study), study.table("benchmark")
-    made = {**images(study, subjects), "truth": [required(v, "clean") for v in subjects]}
+    made = images(study, subjects)
+    if not study.kept:
+        made |= {"truth": [required(v, "clean") for v in subjects]}
     scored = {label: each for label, each in made.items() if label in set(scores["sampler"])}
     return fd_draws(subjects, scored, scores, **drawing(study), kernel=True)
 
