@@ -30,6 +30,11 @@ class Config:
         """Slice sides must be multiples of this."""
         raise NotImplementedError
 
+    @property
+    def counted(self) -> int:
+        """Slabs of a budget of training that one of its slabs is worth: of a 3D net as many as it has slices."""
+        return 1
+
     def build(self) -> nn.Module:
         """The untrained net."""
         raise NotImplementedError

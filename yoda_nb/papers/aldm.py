@@ -52,6 +52,10 @@ class LatentConfig(Config):
     kind: ClassVar[str] = "aldm"
     divisor: ClassVar[int] = FACTOR
 
+    @property
+    def counted(self) -> int:
+        return self.thickness
+
     def build(self) -> nn.Module:
         return LatentDiffusion(self)
 

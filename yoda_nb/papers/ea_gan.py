@@ -4,7 +4,7 @@ Yu et al. (2019), IEEE TMI 38(7), doi 10.1109/TMI.2019.2895894. gEa-GAN lowers t
 shows them to the critic as well. Patches of a volume come as thick slabs, so training and sampling are those of all
 nets: overlapping patches are averaged. Weights are those that seed 000's authors trained with (300 for voxels, 100
 for edges, which the paper raises over its first epochs, to 1 for the critic). No batch norm, which would tie patches
-to each other, and labels of the critic are not smoothed. A patch counts as one slab of the shared budget.
+to each other, and labels of the critic are not smoothed.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ class UNet3DConfig(Config):
     @property
     def divisor(self) -> int:
         return 2 ** len(self.channels)
+
+    @property
+    def counted(self) -> int:
+        return self.thickness
 
     def build(self) -> nn.Module:
         return UNet3D(self)

@@ -186,7 +186,7 @@ def train_model(
             "seed": config.seed,
             "steps": config.steps,
             "batch_size": config.batch_size,
-            "slabs_seen": config.steps * config.batch_size,
+            "slabs_seen": config.steps * config.batch_size * config.net.counted,
             "window": config.window,
             "lr": config.lr,
             "ema": config.ema,

@@ -13,6 +13,7 @@ from yoda_nb.training.batches import TrainConfig
 
 STEPS, BATCH = 1000, 16  # of 48 x 48 voxels: 16,000 slabs, whatever the method
 BUDGET = STEPS * BATCH
+PATCHES = 2  # of a 3D net, in as many steps as the budget has for the slices that they hold
 
 
 @dataclass(frozen=True)
@@ -35,5 +36,6 @@ def base(net: Config, **changes: Any) -> TrainConfig:
     No moving average of the weights: in so short a training it is of weights from its middle, and
     the learning rate, which ends near zero, averages instead (validation losses were 5 to 20 % lower).
     """
-    settings: dict[str, Any] = {"steps": STEPS, "batch_size": BATCH, "lr": 2e-3, "ema": 0.0, "views": (AXIAL,)}
+    each = (STEPS, BATCH) if net.counted == 1 else (BUDGET // (PATCHES * net.counted), PATCHES)
+    settings: dict[str, Any] = {"steps": each[0], "batch_size": each[1], "lr": 2e-3, "ema": 0.0, "views": (AXIAL,)}
     return TrainConfig(net=net, **(settings | changes))

@@ -36,6 +36,10 @@ class RevConfig(Config):
     kind: ClassVar[str] = "revgan"
     divisor: ClassVar[int] = 2
 
+    @property
+    def counted(self) -> int:
+        return self.thickness
+
     def build(self) -> nn.Module:
         return Reversible(self)
 
