@@ -217,9 +217,7 @@ def validation(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
 ALDM = Method("aldm", (Player(("critic",), critic_loss), Player(("net",), net_loss)), build, validation)
 NETS = (LatentConfig,)
 TRAININGS = {
-    "aldm": Training(
-        "ALDM", base(LatentConfig(), method=ALDM, n_train=1, prediction="x0", betas=(0.5, 0.9)), planned=True
-    )
+    "aldm": Training("ALDM", base(LatentConfig(), method=ALDM, n_train=1, prediction="x0", betas=(0.5, 0.9)), bits=8)
 }
 SYSTEMS = (
     System(

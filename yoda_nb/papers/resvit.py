@@ -134,7 +134,7 @@ RESVIT = paired_gan(
 NETS = (ResViTConfig,)
 TRAININGS = {
     "resvit": Training(
-        "ResViT", base(ResViTConfig(), method=RESVIT, n_train=1, prediction="x0", betas=(0.5, 0.999)), planned=True
+        "ResViT", base(ResViTConfig(), method=RESVIT, n_train=1, prediction="x0", betas=(0.5, 0.999)), bits=8
     )
 }
 SYSTEMS = (

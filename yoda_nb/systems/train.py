@@ -179,6 +179,7 @@ def _train(name: str, path: Path, out: Path, *, device: str | None, jobs: int) -
         extra=row.extra(volumes),
         device=device,
         command=f"yoda-nb rebuild systems --only {name}",
+        bits=row.bits,
     )
 
 

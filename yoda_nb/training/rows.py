@@ -26,6 +26,7 @@ class Training:
     target: str = "FLAIR"
     phantoms: Mapping[str, object] = field(default_factory=dict)  # arguments of phantom_case
     variant: bool = False  # only an ablation needs it
+    bits: int = 16  # of a weight on disk
     planned: bool = False  # nobody has trained it yet, so no verdict rests on it
     extra: Callable[[Sequence[Volume]], Mapping[str, object]] = lambda volumes: {}
 

@@ -78,8 +78,8 @@ TRAININGS = {
     "sagan": Training(
         "SAGAN", _one_shot(AttentiveResNetConfig(), cycle=1.0, adversarial=0.01, spectral=True), planned=True
     ),
-    "unit": Training("UNIT", _one_shot(UnitConfig(), UNIT), planned=True),
-    "munit": Training("MUNIT", _one_shot(MunitConfig(), MUNIT), planned=True),
+    "unit": Training("UNIT", _one_shot(UnitConfig(), UNIT), bits=8),
+    "munit": Training("MUNIT", _one_shot(MunitConfig(), MUNIT), bits=8),
     "unit-ddpm": Training("UNIT-DDPM", replace(_DDPM, method=UNIT_DDPM), planned=True),
     "ddpm-unpaired": Training("DDPM with SynDiff's non-diffusive module", _DDPM),
 }

@@ -10,8 +10,8 @@ _GAN = (
 )
 
 UNDECIDED: dict[str, str] = {
-    "Y17": "More than the six trainings of each schedule: the Fréchet distance of a regression, which all three feature "
-    "nets lean to find as claimed, differs too much among them. All else is decided, for the claim.",
+    "Y17": "More than the six trainings of each schedule: the Fréchet distance of a regression, which all three nets "
+    "lean to find as claimed, differs too much among them. All else is decided, for the claim.",
     "Y18": "Eight trainings of each schedule (half an hour of a core each): with six PSNR is known to 0.12 dB where "
     "0.1 is the margin, and SSIM to 0.0021 where 0.002 is; both differences are near zero.",
     "K01": _EYE.format(what="to the untrained nets the U-Net's images are nearer than those of ADM and U-ViT"),
