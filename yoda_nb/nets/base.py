@@ -40,6 +40,18 @@ class Config:
         raise NotImplementedError
 
 
+@dataclass(frozen=True, kw_only=True)
+class PatchConfig(Config):
+    """A 3D net's: its slabs are patches of a volume, of which it makes every slice."""
+
+    thickness: int = 15
+    out_slices: int = 15
+
+    @property
+    def counted(self) -> int:
+        return self.thickness
+
+
 def n_parameters(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 

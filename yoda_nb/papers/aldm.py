@@ -22,7 +22,7 @@ from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import System
 from yoda_nb.diffusion.vp import VP
-from yoda_nb.nets.base import Config
+from yoda_nb.nets.base import PatchConfig
 from yoda_nb.nets.blocks import TimeEmbedding, zeroed
 from yoda_nb.nets.discriminator import Discriminator3D
 from yoda_nb.training.adversarial import discriminator_loss, generator_loss
@@ -38,8 +38,8 @@ COMMIT, ADVERSARIAL = 0.25, 0.01  # beside the distances of images
 
 
 @dataclass(frozen=True)
-class LatentConfig(Config):
-    """What rebuilds the nets from their card; ``thickness`` and ``out_slices`` are the depth of a patch."""
+class LatentConfig(PatchConfig):
+    """What rebuilds the nets from their card."""
 
     channels: tuple[int, int] = (12, 24)  # of the autoencoder: at a half and a quarter of the sides
     code: int = 4  # channels of a code, at most FACTOR
@@ -47,14 +47,8 @@ class LatentConfig(Config):
     width: int = 32  # of the translation of codes and of their denoiser
     blocks: int = 3
     steps: int = 25  # of DDIM, within one call
-    thickness: int = 15
-    out_slices: int = 15
     kind: ClassVar[str] = "aldm"
     divisor: ClassVar[int] = FACTOR
-
-    @property
-    def counted(self) -> int:
-        return self.thickness
 
     def build(self) -> nn.Module:
         return LatentDiffusion(self)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import System
 from yoda_nb.diffusion.vp import VP
-from yoda_nb.nets.base import Config
+from yoda_nb.nets.base import PatchConfig
 from yoda_nb.nets.discriminator import Discriminator3D
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.pairs import absolute, as_volumes, paired_gan
@@ -27,25 +27,18 @@ from yoda_nb.training.rows import Training, base
 
 TITLE = "Ea-GAN (Yu et al. 2019)"
 EDGES, ADVERSARIAL = 100 / 300, 1 / 300  # beside the distance of voxels
-SLICES = 15  # of a patch: with one repeated, halved four times
 
 
 @dataclass(frozen=True)
-class UNet3DConfig(Config):
-    """What rebuilds a generator from its card; ``thickness`` and ``out_slices`` are the depth of a patch."""
+class UNet3DConfig(PatchConfig):
+    """What rebuilds a generator from its card."""
 
     channels: tuple[int, ...] = (8, 16, 32, 32)  # each level at half the sides of the one before
-    thickness: int = SLICES
-    out_slices: int = SLICES
     kind: ClassVar[str] = "unet-3d"
 
     @property
     def divisor(self) -> int:
         return 2 ** len(self.channels)
-
-    @property
-    def counted(self) -> int:
-        return self.thickness
 
     def build(self) -> nn.Module:
         return UNet3D(self)

@@ -6,11 +6,17 @@ several logits an image, and each counts as a judgement of its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from yoda_nb.training.parts import everywhere
+
+if TYPE_CHECKING:
+    from yoda_nb.training.batches import TrainConfig
 
 
 def generator_loss(fake: Tensor) -> Tensor:
@@ -55,6 +61,12 @@ def critic_loss(
     watched = real[:few].detach().requires_grad_()
     head = [None if x is None else x[:few] for x in (given, times)]
     return loss + eta * gradient_penalty(_judge(critic, watched, *head), watched)
+
+
+def weighed(terms: Mapping[str, Tensor], defaults: Mapping[str, float], config: TrainConfig) -> Tensor:
+    """The sum of a loss's terms, each by the option of its name, else by its default weight."""
+    each = (float(config.option(name, defaults[name])) * term for name, term in terms.items())
+    return sum(each, torch.zeros(()))
 
 
 def _judge(critic: nn.Module, images: Tensor, given: Tensor | None, times: Tensor | None) -> Tensor:

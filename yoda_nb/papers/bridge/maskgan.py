@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from yoda_nb.nets.base import Config
 from yoda_nb.nets.blocks import Down, ResBlock, Up
 from yoda_nb.nets.discriminator import Discriminator
+from yoda_nb.training.adversarial import weighed
 from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.denoising import masked_mean
 from yoda_nb.training.method import Method, Nets, Player
@@ -92,7 +93,7 @@ def generators_loss(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
         "mask": (far_a - background).abs().mean() + (far_b - background).abs().mean(),
         "shape": (far_a - far_ab).abs().mean() + (far_b - far_ba).abs().mean(),
     }
-    return sum((float(config.option(name, WEIGHTS[name])) * term for name, term in terms.items()), torch.zeros(()))
+    return weighed(terms, WEIGHTS, config)
 
 
 def critics_loss(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:

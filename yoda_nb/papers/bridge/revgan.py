@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from yoda_nb.nets.base import Config
+from yoda_nb.nets.base import PatchConfig
 from yoda_nb.nets.blocks import zeroed
 from yoda_nb.nets.discriminator import Discriminator3D
 from yoda_nb.training.adversarial import discriminator_loss, generator_loss
@@ -26,19 +26,13 @@ ADVERSARIAL = 0.01  # to the distance's 1 (the authors: 1 to 100)
 
 
 @dataclass(frozen=True)
-class RevConfig(Config):
-    """What rebuilds a generator from its card; ``thickness`` and ``out_slices`` are the depth of a patch."""
+class RevConfig(PatchConfig):
+    """What rebuilds a generator from its card."""
 
     channels: int = 8  # at whole sides, twice as many in the core
     depth: int = 6  # blocks of the core
-    thickness: int = 15
-    out_slices: int = 15
     kind: ClassVar[str] = "revgan"
     divisor: ClassVar[int] = 2
-
-    @property
-    def counted(self) -> int:
-        return self.thickness
 
     def build(self) -> nn.Module:
         return Reversible(self)

@@ -56,6 +56,13 @@ def one_shot_nets(config: TrainConfig, net: Config | None = None) -> dict[str, n
     return {**generators, **critics}
 
 
+def translators(config: TrainConfig) -> dict[str, nn.Module]:
+    """Both generators of a configuration's own kind, "net" the one that is kept, and their critics."""
+    nets = one_shot_nets(config, config.net)
+    nets["net"] = nets.pop("to_b")
+    return nets
+
+
 def estimates(nets: Nets, batch: Batch) -> tuple[Tensor, Tensor]:
     """Seed 002, eq. 16: sources made of the targets (N,C,A,B), targets made of the sources (N,1,A,B)."""
     return _to_a(nets, batch.target, batch.weight), _to_b(nets, batch.source, batch.source_weight)

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from yoda_nb.nets.base import Config
 from yoda_nb.nets.blocks import Down, Up
-from yoda_nb.papers.syndiff.cyclegan import CRITICS, background, one_shot_critics, one_shot_nets
+from yoda_nb.papers.syndiff.cyclegan import CRITICS, background, one_shot_critics, translators
 from yoda_nb.papers.syndiff.nets import PlainBlock
-from yoda_nb.training.adversarial import generator_loss
+from yoda_nb.training.adversarial import generator_loss, weighed
 from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.denoising import masked_mean
 from yoda_nb.training.method import Method, Nets, Player
@@ -107,9 +107,7 @@ class StyleEncoder(nn.Module):
 
 
 def build(config: TrainConfig) -> dict[str, nn.Module]:
-    nets = one_shot_nets(config, config.net)
-    nets["net"] = nets.pop("to_b")
-    return {**nets, "style_a": StyleEncoder(config.net.n_sources), "style_b": StyleEncoder(1)}
+    return {**translators(config), "style_a": StyleEncoder(config.net.n_sources), "style_b": StyleEncoder(1)}
 
 
 def translated(nets: Nets, batch: Batch) -> tuple[Tensor, ...]:
@@ -134,7 +132,7 @@ def translators_loss(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
     style = F.l1_loss(nets["style_a"](made_a), style_a) + F.l1_loss(nets["style_b"](made_b), style_b)
     doubt = generator_loss(nets["critic_a"](made_a)) + generator_loss(nets["critic_b"](made_b))
     terms = {"image": image, "content": content, "style": style, "adversarial": doubt}
-    return sum((float(config.option(name, WEIGHTS[name])) * term for name, term in terms.items()), torch.zeros(()))
+    return weighed(terms, WEIGHTS, config)
 
 
 def _images_again(nets: Nets, batch: Batch, content_a: Tensor, content_b: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from yoda_nb.nets.base import Config
 from yoda_nb.nets.blocks import Down, Up
-from yoda_nb.papers.syndiff.cyclegan import CRITICS, background, one_shot_critics, one_shot_nets
+from yoda_nb.papers.syndiff.cyclegan import CRITICS, background, one_shot_critics, translators
 from yoda_nb.papers.syndiff.nets import PlainBlock
-from yoda_nb.training.adversarial import generator_loss
+from yoda_nb.training.adversarial import generator_loss, weighed
 from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.denoising import masked_mean
 from yoda_nb.training.method import Method, Nets, Player
@@ -68,12 +68,6 @@ class Translator(nn.Module):
         return self.decode(self.encode(slabs[:, 1:]))
 
 
-def build(config: TrainConfig) -> dict[str, nn.Module]:
-    nets = one_shot_nets(config, config.net)
-    nets["net"] = nets.pop("to_b")
-    return nets
-
-
 def noises(batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Noise (N,CODE,A/4,B/4) of the codes of sources and targets, and of the two of translated images."""
     size = batch.target[0].numel()
@@ -107,7 +101,7 @@ def translators_loss(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
     doubt = generator_loss(nets["critic_a"](made_a)) + generator_loss(nets["critic_b"](made_b))
     codes = sum((code.square().mean() for code in (code_a, code_b, code_ab, code_ba)), torch.zeros(()))
     terms = {"reconstruction": own, "cycle": cycle, "adversarial": doubt, "code": codes}
-    return sum((_weight(config, name) * term for name, term in terms.items()), torch.zeros(()))
+    return weighed(terms, WEIGHTS, config)
 
 
 def critics_loss(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
@@ -122,14 +116,10 @@ def validation(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
     return translators_loss(nets, batch, replace(config, options=(*without, ("adversarial", 0.0))))
 
 
-def _weight(config: TrainConfig, name: str) -> float:
-    return float(config.option(name, WEIGHTS[name]))
-
-
 UNIT = Method(
     "unit",
     (Player(CRITICS, critics_loss), Player(("net", "to_a"), translators_loss)),
-    build,
+    translators,
     validation,
     lambda config: 4 * config.window**2,
 )

@@ -202,7 +202,7 @@ def _measured(study: Study, v: Volume, entry: Entry) -> dict:
     }
 
 
-# as seed 000 names them -> the system that stands for each, "" for those that are not in the project
+# as seed 000 names them -> the system that stands for each
 RIVALS = {"SelfRDB": "selfrdb", "SynDiff": "syndiff-paired", "ALDM": "aldm", "ResViT": "resvit", "Ea-GAN": "dea-gan"}
 REGRESSION = "yoda-regression"
 
