@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_training import VOLUMES, random, saved, shaken
 from torch import nn
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.process import vp_step
 from yoda_nb.nets.base import n_parameters
-from yoda_nb.nets.models import save_model
 from yoda_nb.papers import SYSTEMS, TRAININGS, aldm
 from yoda_nb.papers.aldm import ALDM, NOISE, LatentConfig, code_noise, on_sphere
 from yoda_nb.systems.run import translate
@@ -26,22 +25,13 @@ SMALL = LatentConfig(channels=(4, 8), codes=16, width=8, blocks=1, steps=4, thic
 CONFIG = TrainConfig(
     net=SMALL, method=ALDM, n_train=1, prediction="x0", views=(2,), steps=2, batch_size=2, window=16, half=False
 )
-VOLUMES = [phantom_case(seed, spacing=8.0, shape=(24, 28, 22)) for seed in range(2)]
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture
 def net() -> nn.Module:
     """A net away from its start, where residual branches are zero."""
     torch.manual_seed(0)
-    net, generator = SMALL.build(), torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for values in net.parameters():
-            values += 0.05 * torch.randn(values.shape, generator=generator)
-    return net.eval()
+    return shaken(SMALL.build(), 0.05).eval()
 
 
 def test_codes_have_a_mean_square_of_one(net):
@@ -138,12 +128,9 @@ def test_training_brings_images_nearer_and_the_row_runs(tmp_path):
     with torch.no_grad():
         before, after = (float(ALDM.validation({"net": n}, batch, setting)) for n in (untrained, trained))
     assert after < 0.8 * before
-    card = {"sources": ["T1w", "T2w"], "target": "FLAIR", "spacing_mm": 8.0, "schedule": "linear", "n_train": 1}
-    save_model(trained, tmp_path / "net.safetensors", config=SMALL, card=card | {"prediction": "x0", "training": {}})
+    model = saved(trained, tmp_path, SMALL)
     v = VOLUMES[0]
-    made, again, other = (
-        translate(v, "aldm", model=tmp_path / "net.safetensors", device="cpu", seed=seed).target for seed in (0, 0, 1)
-    )
+    made, again, other = (translate(v, "aldm", model=model, device="cpu", seed=seed).target for seed in (0, 0, 1))
     assert torch.equal(made, again) and not torch.equal(made, other), "a seed is a noise"
     assert (made[~v.mask] == -1).all() and made[v.mask].isfinite().all() and made[v.mask].std() > 0
 
