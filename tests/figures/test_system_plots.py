@@ -53,3 +53,8 @@ def test_the_ranking_starts_with_the_best():
     assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["high", "middle", "low"]
     assert fig.axes[0].get_ylim()[0] > fig.axes[0].get_ylim()[1], "the first line is at the top"
     plt.close(fig)
+    parts = table.assign(compared=table["sampler"].map({"low": "one", "middle": "other", "high": "other"}))
+    fig = plots.ranking(parts, {"ssim": "SSIM"}, apart="compared")
+    assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["low", "high", "middle"]
+    assert [t.get_text() for t in fig.axes[0].texts] == ["one", "other"], "each block has its name"
+    plt.close(fig)

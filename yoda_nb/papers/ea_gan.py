@@ -118,7 +118,9 @@ _SETTINGS = {"n_train": 1, "prediction": "x0", "betas": (0.5, 0.999)}
 NETS = (UNet3DConfig,)
 TRAININGS = {
     "dea-gan": Training("dEa-GAN", base(UNet3DConfig(), method=DEA_GAN, **_SETTINGS), bits=8),
-    "gea-gan": Training("gEa-GAN", base(UNet3DConfig(), method=GEA_GAN, **_SETTINGS), variant=True, planned=True),
+    "gea-gan": Training(
+        "gEa-GAN", base(UNet3DConfig(), method=GEA_GAN, **_SETTINGS), variant=True, bits=8, planned=True
+    ),
 }
 SYSTEMS = (
     System(

@@ -34,14 +34,17 @@ def ranking(
     *,
     by: str = "sampler",
     group: str = "paper",
+    apart: str = "",
     lines: Mapping[str, float] | None = None,
 ) -> Figure:
     """Each system on its own line, best first by the first column: subjects, their mean, its 95 % interval.
 
     ``table`` has a row a subject and system, ``columns`` maps its columns to axis labels, ``group``
-    gives colour and marker, ``lines`` vertical reference values by column.
+    gives colour and marker, ``apart`` names a column whose values stand in blocks of their own, in
+    their order of appearance, ``lines`` vertical reference values by column.
     """
-    order = list(table.groupby(by)[next(iter(columns))].mean().sort_values(ascending=False).index)
+    blocks = _blocks(table, by, next(iter(columns)), apart)
+    order = [name for block in blocks.values() for name in block]
     belongs = table.groupby(by)[group].first()
     style = group_style(table[group])
     with plt.rc_context(STYLE):
@@ -63,13 +66,26 @@ def ranking(
                 ax.errorbar(mean, at, xerr=half, fmt=marker, color=colour, ms=6, mec="k", mew=0.6, capsize=2, lw=1.3)
             if lines and column in lines:
                 ax.axvline(lines[column], color="0.4", ls="--", lw=1)
+            for edge in np.cumsum([len(block) for block in blocks.values()])[:-1]:
+                ax.axhline(edge - 0.5, color="0.6", lw=0.8)
             ax.set(xlabel=label)
             ax.grid(axis="x", color="0.92")
             ax.locator_params(axis="x", nbins=4)
         axes[0, 0].set_yticks(range(len(order)), order)
         axes[0, 0].set_ylim(len(order) - 0.5, -0.5)
+        for name, block in blocks.items():
+            top = order.index(block[0]) - 0.4
+            axes[0, -1].annotate(
+                name, (1.02, top), xycoords=("axes fraction", "data"), rotation=-90, va="top", fontsize=8
+            )
         fig.legend(handles=_handles(style), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return fig
+
+
+def _blocks(table: pd.DataFrame, by: str, column: str, apart: str) -> dict[str, list[str]]:
+    """Of each block, in their order of appearance, the names by ``column``'s mean, best first."""
+    parts = table.groupby(apart, sort=False) if apart else [("", table)]
+    return {str(name): list(part.groupby(by)[column].mean().sort_values(ascending=False).index) for name, part in parts}
 
 
 def system_plane(

@@ -5,7 +5,9 @@ from yoda_nb.study.claims.yoda import (
     ambiguity,
     averages,
     benchmark,
+    cost,
     divergence,
+    floors,
     lesions,
     perception,
     samplers,
@@ -15,6 +17,8 @@ from yoda_nb.study.claims.yoda import (
 
 _TOPICS = (samplers, perception, averages, ambiguity, slices, ablations, lesions, benchmark)
 PLANNED = tuple(ambiguity.TABLES)  # their model has not been trained yet
-TABLES = {name: make for topic in (*_TOPICS, divergence, systematic) for name, make in topic.TABLES.items()}
+TABLES = {
+    name: make for topic in (*_TOPICS, cost, floors, divergence, systematic) for name, make in topic.TABLES.items()
+}
 EFFECTS = {claim: effects for topic in _TOPICS for claim, effects in topic.EFFECTS.items()}
 NOTES = {claim: note for topic in _TOPICS for claim, note in topic.NOTES.items()}

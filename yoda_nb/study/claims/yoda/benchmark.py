@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -18,17 +15,14 @@ from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import System
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.segmentation import lesion_table
-from yoda_nb.nets.base import n_parameters
-from yoda_nb.papers import PAPERS, SYSTEMS, TRAININGS
+from yoda_nb.papers import SYSTEMS, TRAININGS
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws
 from yoda_nb.study.claims.verdicts import Effect, paired_effect
 from yoda_nb.study.sampling import progress_bar
 from yoda_nb.study.subjects import load_subjects
-from yoda_nb.systems.models import is_shipped, load_model
-from yoda_nb.systems.run import translate
+from yoda_nb.systems.models import is_shipped
 from yoda_nb.systems.table import get_system
-from yoda_nb.training.rows import BUDGET
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
@@ -123,13 +117,19 @@ def images(study: Study, subjects: list[Volume]) -> dict[str, list[Tensor]]:
 
 
 def benchmark(study: Study) -> pd.DataFrame:
-    """``tables.score_table`` of every system, with what lesions and slices tell.
+    """``scored`` of every system."""
+    subjects = volumes(study)
+    made = images(study, subjects)
+    table = scored(subjects, made)
+    return table[table.sampler.isin(made)] if study.kept else table  # which has the acquired image and the truth
+
+
+def scored(subjects: list[Volume], made: dict[str, list[Tensor]]) -> pd.DataFrame:
+    """``tables.score_table`` with what lesions and slices tell, of the acquired image and the truth too.
 
     Further columns: inconsistency (jumps of the error's mean between axial slices, [0,1] scale),
     cnr and contrast of the true lesions (``segmentation.lesion_table``).
     """
-    subjects = volumes(study)
-    made = images(study, subjects)
     truth = [required(v, "clean") for v in subjects]
     scores = tables.score_table(subjects, {**made, "truth": truth})
     # the true lesions: nothing is segmented
@@ -145,8 +145,7 @@ def benchmark(study: Study) -> pd.DataFrame:
         for k, v in enumerate(subjects)
     ]
     keys = ["subject", "sampler"]
-    table = scores.merge(pd.DataFrame(jumps), on=keys).merge(lesions[[*keys, "cnr", "contrast"]], on=keys)
-    return table[table.sampler.isin(made)] if study.kept else table  # which has the acquired image and the truth
+    return scores.merge(pd.DataFrame(jumps), on=keys).merge(lesions[[*keys, "cnr", "contrast"]], on=keys)
 
 
 def perception(study: Study) -> pd.DataFrame:
@@ -157,49 +156,6 @@ def perception(study: Study) -> pd.DataFrame:
         made |= {"truth": [required(v, "clean") for v in subjects]}
     scored = {label: each for label, each in made.items() if label in set(scores["sampler"])}
     return fd_draws(subjects, scored, scores, **drawing(study), kernel=True)
-
-
-def cost(study: Study) -> pd.DataFrame:
-    """What each system is and takes, trained or not; seconds are those of this machine, one run.
-
-    Columns system, paper, sources, trained, paired, parameters, slabs (seen in training, in units
-    of the shared budget), evaluations (at most), slices (that the net ran on, for one subject),
-    seconds (a subject, nothing from the bank).
-    """
-    subject, rows = study.volumes[0], []
-    for entry in entries(study):
-        row = {
-            "system": entry.label,
-            "paper": PAPERS[entry.paper].TITLE,
-            "trained": entry.trained,
-            "evaluations": get_system(entry.system, **entry.needed).evaluations,
-        }
-        rows.append(row | (_measured(study, subject, entry) if entry.trained else {}))
-    return pd.DataFrame(rows)
-
-
-def _measured(study: Study, v: Volume, entry: Entry) -> dict:
-    model, count = load_model(entry.weights), []
-    run = partial(translate, v, entry.system, seed=study.seed, model=entry.weights, device=study.device or None)
-    few = min(2, get_system(entry.system, **entry.needed).n_steps)
-    hook = model.net.register_forward_hook(lambda net, given, out: count.append(len(out)))
-    try:
-        run(**{**entry.needed, "n_steps": few})  # the first run of a net also prepares it
-        count.clear()
-        begun = time.perf_counter()
-        run(**entry.needed)
-        seconds = time.perf_counter() - begun
-    finally:
-        hook.remove()
-    card = model.card
-    return {
-        "sources": "+".join(model.sources),
-        "paired": not card.get("unpaired", False),
-        "parameters": n_parameters(model.net),
-        "slabs": card["training"].get("slabs_seen", np.nan) / BUDGET,
-        "slices": sum(count),
-        "seconds": seconds,
-    }
 
 
 # as seed 000 names them -> the system that stands for each
@@ -231,7 +187,7 @@ def regression_over_rivals(study: Study) -> list[Effect]:
     return effects
 
 
-TABLES = {"benchmark": benchmark, "benchmark-fd": perception, "benchmark-cost": cost}
+TABLES = {"benchmark": benchmark, "benchmark-fd": perception}
 
 
 EFFECTS = {"Y29": regression_over_rivals}
