@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
-import pydoc
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from small_models import CONFIG
 
 from yoda_nb.data.phantom import phantom_case
-from yoda_nb.errors import InputError
 from yoda_nb.images.space import resample_like
 from yoda_nb.images.volumes import Volume, conform
 from yoda_nb.metrics.noise import rician_mean, rician_std
-from yoda_nb.nets.models import save_model
-from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.papers import SYSTEMS
 from yoda_nb.systems.models import load_model
-from yoda_nb.systems.run import Run, prepare, subject_seed, trajectories, translate
+from yoda_nb.systems.run import subject_seed, trajectories, translate
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.recipes import describe_phantoms, train_model, training_phantoms
 
-CONFIG = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
-CARD = {
-    "sources": ["T1w", "T2w"],
-    "target": "FLAIR",
-    "spacing_mm": 10.0,
-    "schedule": "linear",
-    "n_train": 1000,
-    "prediction": "v",
-    "training": {},
-}
 FEW = {"n_steps": 3}  # regression has no noise to refine, so its rows stay at one step
 SETTINGS = {
     "yoda-regression": {},
@@ -43,18 +29,6 @@ SETTINGS = {
     "yoda-ddim": FEW,
     "yoda-expa": {"n_steps": 3, "n_ex": 2},
 }
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    """An untrained net that answers with something other than zero."""
-    torch.manual_seed(0)
-    net = CONFIG.build().eval()
-    with torch.no_grad():
-        net.out[-1].conv.weight.normal_(std=0.2)
-    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(net, path, config=CONFIG, card=CARD)
-    return str(path)
 
 
 @cache
@@ -231,79 +205,3 @@ def test_a_turned_grid_gives_the_turned_image(model):
     assert made.target.shape == (1, w, d, h)
     straight = turned(translate(v, model=model).target)
     assert torch.allclose(made.target, straight, atol=1e-4)
-
-
-# --- what is refused
-
-
-def test_unknown_names_and_values_are_refused_with_the_choice():
-    with pytest.raises(InputError, match=r"'yoda' is unknown: choose one of yoda-regression"):
-        get_system("yoda")
-    with pytest.raises(InputError, match=r"no setting nex, steps: choose among .*n_ex"):
-        get_system("yoda-expa", nex=3, steps=1)
-    for settings, said in (
-        ({"sigma": "big"}, r"sigma must be posterior \| fresh \| zero, got big"),
-        ({"combine": "median"}, r"takes combine rms \| mean"),
-        ({"times": "cubic"}, r"times even \| quadratic, got rms and cubic"),
-        ({"n_ex": 0}, "takes n_ex of at least 1"),
-        ({"noise": -0.1}, "noise of at least 0"),
-        ({"noise": float("nan")}, "noise of at least 0"),
-    ):
-        with pytest.raises(InputError, match=said):
-            get_system("yoda-expa", **settings)
-
-
-@pytest.mark.parametrize("settings", [{"n_steps": 0}, {"n_steps": 1001}, {"n_steps": 300, "jump_to": 250}])
-def test_steps_that_do_not_fit_are_refused(settings, model):
-    with pytest.raises(InputError, match=r"yoda-diffusion cannot run these steps.*must lie in"):
-        translate(case(), "yoda-diffusion", model=model, **settings)
-
-
-def test_unknown_settings_are_refused_with_the_list(model):
-    for run in (translate, lambda *a, **k: next(trajectories(*a, **k))):
-        with pytest.raises(InputError, match="yoda-regression has no setting colour, steps: choose among ") as said:
-            run(case(), "yoda-regression", model=model, colour="red", steps=3)
-        assert all(name in str(said.value) for name in ("aggregate", "jump_to", "n_steps", "sigma", "views"))
-    with pytest.raises(InputError, match="yoda-regression has no setting slice_size"):
-        translate(case(), "yoda-regression", model=model, slice_size=16)
-    with pytest.raises(TypeError):
-        translate(case(), "yoda-regression", model)  # how to run is said by name
-
-
-def test_the_signature_tells_what_can_be_said():
-    for function, default in ((translate, "yoda-regression"), (trajectories, "yoda-diffusion")):
-        parameters = inspect.signature(function).parameters
-        assert list(parameters) == ["volume", "system", *(f.name for f in fields(Run)), "settings"]
-        assert parameters["system"].default == default and parameters["seed"].default == 0
-        for name in ("seed", "device", "model"):
-            assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
-        assert parameters["settings"].kind is inspect.Parameter.VAR_KEYWORD
-    shown = pydoc.plain(pydoc.render_doc(translate))
-    assert all(word in shown for word in ("seed: ", "device: ", "model: ", "**settings", "target"))
-
-
-def test_a_run_is_what_the_keywords_say(model):
-    spec = get_system("yoda-regression")
-    job = prepare(case(), spec, Run(seed=3, device="cpu", model=model, batch_size=5, half=False, margin=4))
-    assert (job.spec, job.device.type, job.batch_size, job.half, job.margin) == (spec, "cpu", 5, False, 4)
-    assert job.model.config == CONFIG and job.generator.initial_seed() == subject_seed(case().subject, 3)
-
-
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"margin": -1}])
-def test_no_slices_and_no_negative_margin(model, wrong):
-    with pytest.raises(InputError, match="batch_size of at least 1 and a margin of at least 0"):
-        translate(case(), model=model, **wrong)
-
-
-def test_a_margin_changes_an_image_little(model):
-    whole, close = (translate(case(), model=model, batch_size=2, half=False, margin=m).target for m in (None, 4))
-    assert 0 < (whole - close).square().mean().sqrt() < 0.05 * whole[case().mask].std()
-
-
-def test_contrasts_that_do_not_fit_are_refused(model):
-    with pytest.raises(InputError, match=r"translates T1w\+T2w, but phantom-0 has FLAIR\+T1w"):
-        translate(replace(case(), sources=("FLAIR", "T1w")), model=model)
-    with pytest.raises(InputError, match="makes FLAIR, not PDw"):
-        translate(case(), model=model, contrast="PDw")
-    with pytest.raises(InputError, match="mask is empty"):
-        translate(replace(case(), mask=torch.zeros_like(case().mask)), model=model)

@@ -196,6 +196,8 @@ EFFECTS = {"Y29": regression_over_rivals}
 NOTES = {
     "Y29": "All five rivals are here at YODA's budget of slabs, one training each at one learning rate. Regression is "
     "far ahead of ALDM, ResViT and Ea-GAN, behind SelfRDB in SSIM and not ahead of SynDiff, so the claim fails on two "
-    "of five. ALDM learns little of a code at so small a budget. YODA's net spends its slabs on all noise levels and "
-    "three views; 'yoda-regression, long' in notebook 24 is the shipped model, with more training, not in the verdict."
+    "of five. ALDM learns little of a code at so small a budget. None of the six is ahead of a regression U-Net of "
+    "axial slices with the same slabs, so their order may change with more. YODA's net spends its slabs on all noise "
+    "levels and three views; 'yoda-regression, long' in notebook 24 is the shipped model, with more training, not in "
+    "the verdict."
 }
