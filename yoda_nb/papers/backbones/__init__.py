@@ -24,7 +24,6 @@ TITLE = "backbones and samplers (Koch et al.)"
 NETS = (UViTConfig, DiTConfig)
 LOG_SNR: dict[str, Any] = {"norm": "rms", "time_scale": 25.0}  # log-SNR lies in -10 .. 10, their sinusoids in radians
 PATCH = 8  # voxels, of the nets whose patches are to show
-LONGER = 12  # times the budget: as many slabs as the larger models that are shipped
 LONG = 4  # times the shared budget: is an artefact of patches one of short training?
 BUDGETS = {STEPS // 4: range(6), STEPS // 2: range(3)}  # of the trainings that judge Min-SNR: steps -> seeds
 # gamma of the weight of v: eq. 7; none, which is the error of v as it is; and one that
@@ -100,9 +99,6 @@ TRAININGS |= {
         variant=True,
     ),
     "dit-8-long": Training("DiT, patches of 8, trained longer", replace(_DIT_8, steps=LONG * STEPS), variant=True),
-    "uvit-long": Training(
-        "U-ViT, trained longer", replace(base(UVIT, **_DIFFUSION), steps=LONGER * STEPS), variant=True, bits=8
-    ),
 }
 TRAININGS |= {
     of_budget(name, steps, seed): _shorter(name, steps, seed)
