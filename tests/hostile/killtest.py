@@ -22,7 +22,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "MPLBACKEND": "agg"}
 
 import torch
 from children import UNLIMITED, Ended, run
-from content import TIMED_PAGES, content, digest, finals, strays
+from content import TIMED_PAGES, content, digest, failed, finals, strays
 from jobs import JOBS, Job
 
 WARM = (
@@ -108,7 +108,9 @@ class Trials:
                 found = digest(path, self.out)
             except Exception as error:
                 raise Fault(f"{when} {name} is half a file: {type(error).__name__}: {error}") from error
-            if not name.endswith((*self.job.growing, *TIMED_PAGES)) and found != self.unbroken.get(name):
+            if name.endswith((*self.job.growing, *TIMED_PAGES)) or failed(path):
+                continue
+            if found != self.unbroken.get(name):
                 raise Fault(f"{when} {name} is {path.stat().st_size} bytes of something else")
 
     def compare(self, what: str) -> None:

@@ -137,10 +137,10 @@ def test_systems_stand_beside_those_that_are_shown_as_much(monkeypatch):
     monkeypatch.setattr(Study, "table", lambda self, name: known[name])
     table = floors.compared(Study())
     blocks = table.drop_duplicates("sampler").set_index("sampler").compared
-    assert list(dict.fromkeys(table.compared)) == ["paired", "T2w alone", "unpaired", "no net"]
+    assert list(dict.fromkeys(table.compared)) == ["paired", "T2w", "unpaired", "no net"]
     assert blocks.to_dict() == {
         "best": "paired",
-        "one": "T2w alone",
+        "one": "T2w",
         "apart": "unpaired",
         "truth": "no net",
         "a constant": "no net",
@@ -164,7 +164,7 @@ def test_a_line_is_found_again_and_drawn_where_the_brain_is():
 def test_who_is_not_ahead_of_a_floor_is_named():
     table = scores(**{"unet": 0.0, "a line of both": -0.1, "a constant": -0.3, "good": 0.1, "poor": -0.2, "mean": 0.0})
     said = floors.not_ahead(table)
-    assert said.to_dict() == {"unet": "", "good": "", "poor": "a line of both, unet", "mean": "unet"}
+    assert said.to_dict() == {"unet": "", "good": "", "poor": "a line of both", "mean": "unet"}
 
 
 def test_floors_are_scored_as_systems_are():

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 FITTED = 8  # training phantoms that the lines are fitted to
 LINES = {"a constant": (), "a line of T2w": ("T2w",), "a line of both": ("T1w", "T2w")}  # -> sources that it is of
 FLOORS = (*LINES, "unet")
-PAIRED, UNPAIRED, NO_NET = "paired", "unpaired", "no net"  # what stands apart, beside those of one source alone
+PAIRED, UNPAIRED, NO_NET = (
+    "paired",
+    "unpaired",
+    "no net",
+)  # what stands apart, beside those of one source, named after it
 
 
 def scores(study: Study) -> pd.DataFrame:
@@ -65,18 +69,18 @@ def compared(study: Study) -> pd.DataFrame:
 
 def _kind(sources: str, paired: bool) -> str:
     if set(sources.split("+")) < CONTRASTS:
-        return f"{sources} alone"
+        return sources
     return PAIRED if paired else UNPAIRED
 
 
 def not_ahead(table: pd.DataFrame, metrics: Sequence[str] = ("ssim", "psnr")) -> pd.Series:
-    """sampler -> the floors that it is not ahead of: the 95 % interval of a paired difference reaches 0.
+    """sampler -> the least floor that it is not ahead of: the 95 % interval of a paired difference reaches 0.
 
     ``table`` has the scores of systems and floors against one reference; "" where a system beats all.
     """
     ahead = {floor: _ahead(table, floor, metrics) for floor in FLOORS if floor in set(table.sampler)}
     names = [name for name in dict.fromkeys(table.sampler) if name not in LINES]
-    said = {name: ", ".join(f for f in ahead if f != name and name not in ahead[f]) for name in names}
+    said = {name: next((f for f in ahead if f != name and name not in ahead[f]), "") for name in names}
     return pd.Series(said, name="not ahead of")
 
 
