@@ -36,7 +36,7 @@ def test_names_cover_neither_points_nor_each_other():
     points = [(float(x), float(y)) for x, y in rng.normal(0.5, 0.06, (14, 2))]
     fig, ax = plt.subplots(figsize=(8, 5.5))
     ax.set(xlim=(0, 1), ylim=(0, 1))
-    boxes = label_points(ax, points, [f"system-{k}" for k in range(13)])
+    boxes = label_points(ax, points, [f"system-{k}" for k in range(14)])
     at, frame = ax.transData.transform(points), ax.get_window_extent()
     for k, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[k + 1 :])
