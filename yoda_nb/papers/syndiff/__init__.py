@@ -79,7 +79,7 @@ TRAININGS = {
         "SAGAN", _one_shot(AttentiveResNetConfig(), cycle=1.0, adversarial=0.01, spectral=True), bits=8, planned=True
     ),
     "unit": Training("UNIT", _one_shot(UnitConfig(), UNIT), bits=8),
-    "munit": Training("MUNIT", _one_shot(MunitConfig(), MUNIT), bits=8, planned=True),
+    "munit": Training("MUNIT", _one_shot(MunitConfig(), MUNIT), bits=8),
     "unit-ddpm": Training("UNIT-DDPM", replace(_DDPM, method=UNIT_DDPM), bits=8, planned=True),
     "ddpm-unpaired": Training("DDPM with SynDiff's non-diffusive module", _DDPM),
 }
