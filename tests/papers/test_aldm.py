@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_training import VOLUMES, random, saved, shaken
+from small_training import VOLUMES, one_shot, random, saved, shaken
 from torch import nn
 
 from yoda_nb.diffusion.process import vp_step
@@ -16,15 +16,13 @@ from yoda_nb.papers import SYSTEMS, TRAININGS, aldm
 from yoda_nb.papers.aldm import ALDM, NOISE, LatentConfig, code_noise, on_sphere
 from yoda_nb.systems.run import translate
 from yoda_nb.training.adversarial import generator_loss
-from yoda_nb.training.batches import TrainConfig, make_pool
+from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import fit
 from yoda_nb.training.rows import BUDGET
 
 SMALL = LatentConfig(channels=(4, 8), codes=16, width=8, blocks=1, steps=4, thickness=7, out_slices=7)
-CONFIG = TrainConfig(
-    net=SMALL, method=ALDM, n_train=1, prediction="x0", views=(2,), steps=2, batch_size=2, window=16, half=False
-)
+CONFIG = one_shot(SMALL, ALDM)
 
 
 @pytest.fixture

@@ -7,31 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_training import VOLUMES, random, shaken
+from small_training import VOLUMES, one_shot, random, shaken
 from torch import nn
 from torch.nn import functional as F
 
 from yoda_nb.papers.bridge import maskgan
 from yoda_nb.papers.bridge.maskgan import MASKGAN, MaskedConfig
 from yoda_nb.papers.bridge.revgan import REVGAN, Coupling, RevConfig
-from yoda_nb.training.batches import TrainConfig, make_pool
+from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
 
 REV = RevConfig(channels=4, depth=2, thickness=5, out_slices=5)
 MASKED = MaskedConfig(channels=(8, 8), res_blocks=1)
-
-
-def config(net, method, **changes) -> TrainConfig:
-    settings = {
-        "n_train": 1,
-        "prediction": "x0",
-        "views": (2,),
-        "steps": 2,
-        "batch_size": 2,
-        "window": 16,
-        "half": False,
-    }
-    return TrainConfig(net=net, method=method, **(settings | changes))
 
 
 # --- RevGAN
@@ -62,7 +49,7 @@ def test_the_way_back_runs_the_same_core_backwards():
 
 
 def test_both_ways_are_weighed_alike():
-    setting = config(REV, REVGAN, options=(("adversarial", 0.0),))
+    setting = one_shot(REV, REVGAN, options=(("adversarial", 0.0),))
     batch = draw_batch(make_pool(VOLUMES, setting), setting, 0)
     nets = {name: shaken(net, 0.05) for name, net in REVGAN.build(setting).items()}
     with torch.no_grad():
@@ -95,7 +82,7 @@ def test_attention_chooses_among_contents_and_what_was_given():
 
 
 def test_maskgans_terms_are_its_five():
-    setting = config(MASKED, MASKGAN)
+    setting = one_shot(MASKED, MASKGAN)
     batch = draw_batch(make_pool(VOLUMES, setting), setting, 0)
     nets = {name: shaken(net, 0.05) for name, net in MASKGAN.build(setting).items()}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_training import VOLUMES, saved
+from small_training import VOLUMES, one_shot, saved
 from torch import nn
 
 from yoda_nb.nets.base import n_parameters
@@ -17,7 +17,7 @@ from yoda_nb.papers.bridge.revgan import REVGAN, RevConfig
 from yoda_nb.papers.ea_gan import DEA_GAN, GEA_GAN, UNet3DConfig
 from yoda_nb.papers.resvit import RESVIT, ResViTConfig
 from yoda_nb.systems.run import translate
-from yoda_nb.training.batches import TrainConfig, make_pool
+from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import fit
 from yoda_nb.training.pairs import absolute, as_volumes, beside, least_squares, paired_gan
@@ -27,19 +27,6 @@ SMALL = ResViTConfig(channels=(4, 6, 8), inner=(8, 8), width=8, depth=1, heads=2
 THICK = UNet3DConfig(channels=(4, 4), thickness=5, out_slices=5)
 REV = RevConfig(channels=4, depth=2, thickness=5, out_slices=5)
 MASKED = MaskedConfig(channels=(8, 8), res_blocks=1)
-
-
-def config(net, method, **changes) -> TrainConfig:
-    settings = {
-        "n_train": 1,
-        "prediction": "x0",
-        "views": (2,),
-        "steps": 2,
-        "batch_size": 2,
-        "window": 16,
-        "half": False,
-    }
-    return TrainConfig(net=net, method=method, **(settings | changes))
 
 
 def test_least_squares_is_zero_for_a_critic_that_is_right():
@@ -61,7 +48,7 @@ class Second(nn.Module):
 
 def test_both_players_losses_are_those_written_down():
     method = paired_gan("pairs", lambda c: Judge(), absolute, 0.25)
-    setting = config(SMALL, method)
+    setting = one_shot(SMALL, method)
     batch = draw_batch(make_pool(VOLUMES, setting), setting, 0)
     nets = {"net": Second(), "critic": Judge()}
     fake, real = batch.source[:, 1:2], batch.target
@@ -84,7 +71,7 @@ def test_all_brain_of_a_patch_counts():
         return absolute(made, acquired, weight)
 
     method = paired_gan("patches", lambda c: Judge(), distance, 0.0, as_volumes)
-    setting = config(THICK, method)
+    setting = one_shot(THICK, method)
     batch = draw_batch(make_pool(VOLUMES, setting), setting, 0)
     method.validation({"net": setting.net.build()}, batch, setting)
     brain = (batch.target > -1) | (batch.weight >= 1)
@@ -92,7 +79,7 @@ def test_all_brain_of_a_patch_counts():
 
 
 def test_the_critics_loss_moves_no_generator():
-    setting = config(THICK, DEA_GAN)
+    setting = one_shot(THICK, DEA_GAN)
     nets = DEA_GAN.build(setting)
     batch = draw_batch(make_pool(VOLUMES, setting), setting, 0)
     DEA_GAN.players[0].loss(nets, batch, setting).backward()
@@ -111,7 +98,7 @@ def test_the_critics_loss_moves_no_generator():
     ],
 )
 def test_training_brings_images_nearer_and_the_row_runs(net, method, name, tmp_path):
-    setting = config(net, method, steps=80, lr=5e-3, warmup=0, ema=0.0)
+    setting = one_shot(net, method, steps=80, lr=5e-3, warmup=0, ema=0.0)
     pool = make_pool(VOLUMES, setting)
     batch = draw_batch(pool, setting, 1000)
     torch.manual_seed(0)
