@@ -25,6 +25,7 @@ NETS = (UViTConfig, DiTConfig)
 LOG_SNR: dict[str, Any] = {"norm": "rms", "time_scale": 25.0}  # log-SNR lies in -10 .. 10, their sinusoids in radians
 PATCH = 8  # voxels, of the nets whose patches are to show
 LONG = 4  # times the shared budget: is an artefact of patches one of short training?
+LONGEST = 12  # times the budget, after which a sampler has more to gain than from 16 steps to 32
 BUDGETS = {STEPS // 4: range(6), STEPS // 2: range(3)}  # of the trainings that judge Min-SNR: steps -> seeds
 # gamma of the weight of v: eq. 7; none, which is the error of v as it is; and one that
 # is never reached, so that the weight is SNR / (SNR + 1), which is what the authors' code does without Min-SNR
@@ -99,6 +100,9 @@ TRAININGS |= {
         variant=True,
     ),
     "dit-8-long": Training("DiT, patches of 8, trained longer", replace(_DIT_8, steps=LONG * STEPS), variant=True),
+    "uvit-long": Training(
+        "U-ViT, trained longer", base(UVIT, **_DIFFUSION, steps=LONGEST * STEPS), variant=True, bits=8
+    ),
 }
 TRAININGS |= {
     of_budget(name, steps, seed): _shorter(name, steps, seed)

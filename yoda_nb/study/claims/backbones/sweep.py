@@ -1,4 +1,4 @@
-"""Images of backbones and samplers (seed 001): scores of sixteen subjects, distances of six."""
+"""Images of backbones and samplers (seed 001): scores and distances of sixteen subjects."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TITLES = {"adm": "ADM", "uvit": "U-ViT", "dit": "DiT", "dit-wavelet": "DiT, wavelet"}
 SWEPT = ("adm", "uvit", "dit")
+LONG = "uvit-long"  # U-ViT where it has learned: that of the shared budget is at its floor from 32 steps on
 KINDS = {"DDPM": "posterior", "DDIM": "zero"}
 STEPS = (16, 32, 64, 128)  # as Fig. 3 and 4 of seed 001, which go on to 256 and 1000
 SUBJECTS = 16
@@ -71,19 +72,28 @@ def _middle(v: Volume) -> slice:
 
 def runs(study: Study) -> list[Run]:
     """All images of one subject: the sweep of steps, the U-Net, DiT's remedy, other schedules, YODA's 2.5D."""
-    steps = study.settings.sweep if study.profile == "tiny" else STEPS
+    steps = _steps(study)
     most = steps[-1]
     found = [Run("U-Net", "unet", "one step", 1)]
-    found += [one_run(name, kind, n) for name in SWEPT for kind in KINDS for n in steps]
+    found += [run for name in SWEPT for run in sweep(name, steps)]
     found += [one_run("dit-wavelet", "DDPM", most)]
     found += [_swapped(schedule, most, settings) for schedule, settings in SWAPS.items()]
     whole = {"model": model_name("yoda"), "n_steps": most, "jump_to": None, "times": "even"}
     return [*found, Run("YODA, 2.5D", "yoda-diffusion", "DDPM", most, settings=whole)]
 
 
-def one_run(name: str, kind: str, n: int) -> Run:
+def sweep(name: str, steps: Sequence[int], **settings: Any) -> list[Run]:
+    """A backbone with every number of steps of DDPM and of DDIM."""
+    return [one_run(name, kind, n, **settings) for kind in KINDS for n in steps]
+
+
+def one_run(name: str, kind: str, n: int, **settings: Any) -> Run:
     """A backbone with ``n`` steps of DDPM or DDIM."""
-    return Run(f"{TITLES[name]} {kind} {n}", name, kind, n, settings={"n_steps": n, "sigma": KINDS[kind]})
+    return Run(f"{TITLES[name]} {kind} {n}", name, kind, n, settings={"n_steps": n, "sigma": KINDS[kind], **settings})
+
+
+def _steps(study: Study) -> Sequence[int]:
+    return study.settings.sweep if study.profile == "tiny" else STEPS
 
 
 def _swapped(schedule: str, most: int, given: dict[str, Any]) -> Run:
@@ -140,10 +150,19 @@ def error(v: Volume, image: Tensor) -> Tensor:
 
 
 def distances(study: Study) -> pd.DataFrame:
-    """Fréchet distances of the same images of six subjects, with bootstrap draws over them (Table 1, Figure 3)."""
-    of = [run for run in runs(study) if SYSTEMS[run.system].views == (AXIAL,)]  # each slice by itself
-    cut, made = [middle(v) for v in study.volumes], images(study, study.volumes, of)
+    """Fréchet distances of the same images, with bootstrap draws over subjects (Table 1, Figure 3)."""
+    return _distances(study, [run for run in runs(study) if SYSTEMS[run.system].views == (AXIAL,)])  # each by itself
+
+
+def long_distances(study: Study) -> pd.DataFrame:
+    """The same of U-ViT trained longer, for every number of steps."""
+    return _distances(study, sweep("uvit", _steps(study), model=model_name(LONG)))
+
+
+def _distances(study: Study, of: Sequence[Run]) -> pd.DataFrame:
+    volumes = study.more(SUBJECTS)
+    cut, made = [middle(v) for v in volumes], images(study, volumes, of)
     return _with_runs(of, fd_draws(cut, made, tables.score_table(cut, made), **drawing(study)))
 
 
-TABLES = {"backbones": scores, "backbones_fd": distances}
+TABLES = {"backbones": scores, "backbones_fd": distances, "backbones_long": long_distances}

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from yoda_nb.papers.backbones import STATED
+from yoda_nb.papers.backbones import LONGEST, STATED
 from yoda_nb.study.claims.backbones import convergence, patches
-from yoda_nb.study.claims.backbones.sweep import TITLES
+from yoda_nb.study.claims.backbones.sweep import KINDS, SUBJECTS, TITLES
 from yoda_nb.study.claims.draws import by_eye
 from yoda_nb.study.claims.verdicts import MARGINS, Effect, bootstrap_effect, mean_effect, paired_effect
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 BACKBONES = ("adm", "uvit", "dit")
+# of steps, by nets that have learned: what they are called, and their table
+SWEEPS = {"adm": ("ADM", "backbones_fd"), "uvit": (f"U-ViT of {LONGEST} budgets", "backbones_long")}
 
 
 def _acquired(study: Study) -> pd.DataFrame:
@@ -35,16 +37,21 @@ def _label(name: str, kind: str, n: int) -> str:
 
 
 def _of_fd(
-    study: Study, name: str, statistic: Callable[[pd.DataFrame], pd.Series], rule: str, unit: str = ""
+    study: Study,
+    name: str,
+    statistic: Callable[[pd.DataFrame], pd.Series],
+    rule: str,
+    unit: str = "",
+    table: str = "backbones_fd",
 ) -> list[Effect]:
     """A statistic of Fréchet distances (draw, label), draw 0 all subjects, by every extractor."""
-    subjects = len(study.volumes)
+    subjects = len(study.more(SUBJECTS))
 
     def found(rows: pd.DataFrame) -> Effect:
         each = statistic(rows.pivot(index="draw", columns="sampler", values="fd"))
         return bootstrap_effect(name, each.iloc[0], each.iloc[1:], subjects, rule, unit=unit)
 
-    return by_eye(study.table("backbones_fd"), found)
+    return by_eye(study.table(table), found)
 
 
 def _fd_less(study: Study, a: str, b: str) -> list[Effect]:
@@ -70,28 +77,33 @@ def unet_scores_diffusion_looks(study: Study) -> list[Effect]:
 
 def _slope(study: Study, name: str, kind: str) -> list[Effect]:
     """Rank correlation of the number of steps with FD, over all draws."""
-    t = study.table("backbones_fd")
+    title, table = SWEEPS[name]
+    t = study.table(table)
     t = t[(t.system == name) & (t.kind == kind) & (t.schedule == "")]
     steps = t.drop_duplicates("sampler").set_index("sampler").n_steps
 
     def slope(fd: pd.DataFrame) -> pd.Series:
         return fd[steps.index].apply(lambda row: stats.spearmanr(steps, row).statistic, axis=1)
 
-    return _of_fd(study, f"steps and FD, {TITLES[name]} {kind}", slope, "<", unit="rank correlation")
+    return _of_fd(study, f"steps and FD, {title} {kind}", slope, "<", unit="rank correlation", table=table)
 
 
 def steps_lower_fd(study: Study) -> list[Effect]:
-    """K02: more steps, lower FD; at equal steps DDIM lower than DDPM, averaged over the sweep in doublings."""
-    effects = [e for name in ("adm", "uvit") for kind in ("DDPM", "DDIM") for e in _slope(study, name, kind)]
+    """K02: more steps, lower FD; at equal steps DDIM lower than DDPM, averaged over the sweep in doublings.
+
+    Of ADM at the shared budget, and of U-ViT trained longer.
+    """
+    effects = [e for name in SWEEPS for kind in KINDS for e in _slope(study, name, kind)]
     t = study.table("backbones_fd")
     steps = sorted(set(t[(t.kind == "DDIM") & (t.system == "adm")].n_steps))
-    for name in ("adm", "uvit"):
-        pairs = [[_label(name, kind, k) for kind in ("DDPM", "DDIM")] for k in steps]
+    for name, (title, table) in SWEEPS.items():
+        pairs = [[_label(name, kind, k) for kind in KINDS] for k in steps]
 
         def lead(fd: pd.DataFrame, pairs=pairs) -> pd.Series:
             return pd.concat([np.log2(fd[a] / fd[b]) for a, b in pairs], axis=1).mean(axis=1)
 
-        effects += _of_fd(study, f"FD at equal steps, {TITLES[name]}: DDPM over DDIM", lead, ">", unit="doublings")
+        told = f"FD at equal steps, {title}: DDPM over DDIM"
+        effects += _of_fd(study, told, lead, ">", unit="doublings", table=table)
     return effects
 
 
