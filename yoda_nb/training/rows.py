@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from yoda_nb.diffusion.slabs import AXIAL
@@ -13,6 +13,7 @@ from yoda_nb.training.batches import TrainConfig
 
 STEPS, BATCH = 1000, 16  # of 48 x 48 voxels: 16,000 slabs, whatever the method
 BUDGET = STEPS * BATCH
+CURVE = (4, 12)  # times the budget, for the rows with a learning curve
 PATCHES = 2  # of a 3D net, in as many steps as the budget has for the slices that they hold
 
 
@@ -40,3 +41,19 @@ def base(net: Config, **changes: Any) -> TrainConfig:
     each = (STEPS, BATCH) if net.counted == 1 else (BUDGET // (PATCHES * net.counted), PATCHES)
     settings: dict[str, Any] = {"steps": each[0], "batch_size": each[1], "lr": 2e-3, "ema": 0.0, "views": (AXIAL,)}
     return TrainConfig(net=net, **(settings | changes))
+
+
+def at_budget(name: str, times: int) -> str:
+    """A row's training at so many budgets: a row's name."""
+    return name if times == 1 else f"{name}-x{times}"
+
+
+def longer(rows: Mapping[str, Training], name: str) -> dict[str, Training]:
+    """The larger budgets of a row's learning curve, each a training whose learning rate rises and falls within it."""
+    row = rows[name]
+    return {
+        at_budget(name, n): replace(
+            row, title=f"{row.title}, {n} budgets", config=replace(row.config, steps=n * row.config.steps), variant=True
+        )
+        for n in CURVE
+    }

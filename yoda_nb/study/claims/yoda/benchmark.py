@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -104,9 +104,10 @@ def image_of(study: Study, v: Volume, entry: Entry) -> Tensor:
     return expected(drawn, combine) if entry.average and len(drawn) > 1 else drawn[0]
 
 
-def images(study: Study, subjects: list[Volume]) -> dict[str, list[Tensor]]:
-    """label -> one image a subject, for every system that has been trained and whose model is not kept."""
-    found = [entry for entry in entries(study) if entry.trained and entry.weights not in study.kept]
+def images(study: Study, subjects: list[Volume], of: Sequence[Entry] | None = None) -> dict[str, list[Tensor]]:
+    """label -> one image a subject, for every system (or ``of``) that is trained and whose model is not kept."""
+    of = entries(study) if of is None else of
+    found = [entry for entry in of if entry.trained and entry.weights not in study.kept]
     made: dict[str, list[Tensor]] = {entry.label: [] for entry in found}
     with progress_bar(total=len(found) * len(subjects), desc="systems") as bar:
         for v in subjects:
