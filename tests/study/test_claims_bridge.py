@@ -108,3 +108,22 @@ def test_b01_asks_for_mixing_and_for_its_removal():
     assert verdicts(0.3, 0.05) == ["reproduced"] * 4
     assert verdicts(0.3, 0.25)[:2] == ["reproduced", "not reproduced"]
     assert verdicts(0.02, 0.02)[:2] == ["not reproduced", "not reproduced"]
+
+
+def test_b05_asks_for_palette_and_both_3d_models():
+    """Two of three rivals known by hand, ALDM the better one; the third counts as unknown."""
+
+    def rows(**psnr: float) -> pd.DataFrame:
+        rng, known = np.random.default_rng(2), []
+        for name, level in psnr.items():
+            each = level + rng.normal(0, 0.1, 8)
+            about = {"subject": range(8), "sampler": name, "reference": "acquired"}
+            known.append(pd.DataFrame(about | {"psnr": each, "mse": 10 ** (-each / 10), "ssim": each / 40}))
+        return pd.concat(known)
+
+    known = {"bridge_rivals": rows(bridge=20, Palette=19), "benchmark": rows(bbdm=20, aldm=22, unet=25)}
+    effects = EFFECTS["B05"](type("Of", (), {"table": lambda self, name: known[name]})())
+    assert [e.verdict for e in effects] == ["reproduced"] * 3 + ["inconclusive"] + ["not reproduced"] * 3
+    assert "RevGAN (not here)" in effects[3].name
+    nrmse = (10 ** (-20 / 20) - 10 ** (-19 / 20)) * 1e3
+    assert effects[0].value == pytest.approx(nrmse, rel=0.1) and effects[5].value == pytest.approx(-2, abs=0.2)

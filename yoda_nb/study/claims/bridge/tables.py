@@ -44,6 +44,8 @@ PURE, KEYED = "bbdm-pure-styles", "bbdm-styles"  # trainings
 # Table 2: label -> training, settings of the system "bbdm"
 DESIGNS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "no key": (PURE, {"style": "", **ALONE}),
+    "no key, ISTA": (PURE, {"style": "", **CORRECTED}),
+    "foreign key, ISTA": (KEYED, {"style": "foreign", **CORRECTED}),  # of a third scanner, as their Colin 27
     "average key": (KEYED, {"style": "average", **ALONE}),
     "average key, one step": (KEYED, {"style": "average", **JOINT, "n_steps": 1}),
     "average key, co-prediction": (KEYED, {"style": "average", **JOINT}),
