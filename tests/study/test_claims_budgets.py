@@ -1,4 +1,4 @@
-"""Learning curves of the benchmark's systems: which trainings, where two curves have taken the same operations."""
+"""Learning curves, seeds and trials of the benchmark's systems: which trainings, and what is read off them."""
 
 from __future__ import annotations
 
@@ -13,36 +13,60 @@ from yoda_nb.errors import InputError
 from yoda_nb.papers import TRAININGS
 from yoda_nb.study.claims.evidence import Study
 from yoda_nb.study.claims.yoda import benchmark, budgets
-from yoda_nb.training.rows import CURVE, at_budget
+from yoda_nb.training.rows import CURVE, RATES, STEPS, at_budget
 
 
-def test_a_curve_is_of_trainings_that_differ_in_their_steps_alone():
-    for (system, n), entry in budgets.larger(Study()).items():
-        name = next(e.weights for e in benchmark.entries(Study()) if e.label == system).rpartition("/")[2]
-        one, more = TRAININGS[name], TRAININGS[at_budget(name, n)]
-        assert replace(more.config, steps=one.config.steps) == one.config
-        assert more.config.steps == n * one.config.steps and more.variant and str(n) in more.title
-        assert entry.weights == f"variants/{name}-x{n}" and at_budget(name, 1) == name
-    assert {"yoda-regression", "unet", *benchmark.RIVALS.values()} <= {system for system, _ in budgets.larger(Study())}
+def test_a_further_training_differs_in_its_budget_seed_or_rate_alone():
+    rows = {
+        e.label: TRAININGS[e.weights.rpartition("/")[2]]
+        for e in benchmark.entries(Study())
+        if e.weights != benchmark.LONG
+    }
+    systems = {about["system"] for about, _ in budgets.larger(Study())}
+    assert {"yoda-regression", "unet", "bbdm", *benchmark.RIVALS.values()} == systems
+    for about, entry in (*budgets.larger(Study()), *budgets.trials(Study())):
+        one, more = rows[about["system"]], TRAININGS[entry.weights.removeprefix("variants/")]
+        own = {k: getattr(one.config, k) for k in ("steps", "seed", "lr", "warmup")}
+        assert replace(more.config, **own) == one.config and more.variant
+        if "rate" in about:
+            assert (more.config.lr, more.config.seed) == (about["rate"], one.config.seed)
+            assert more.config.steps == one.config.steps // 4 and more.config.warmup < more.config.steps / 2
+        else:
+            assert more.config.steps == about["budget"] * one.config.steps
+            assert (more.config.seed, more.config.lr) == (about["training"], one.config.lr)
+    assert at_budget("unet") == "unet" and TRAININGS["unet"].config.steps == STEPS
+    assert TRAININGS["unet"].config.lr in RATES, "the rate of all rows is one of the trials"
 
 
-def known(monkeypatch, **tables: pd.DataFrame) -> None:
-    monkeypatch.setattr(Study, "table", lambda self, name: tables[name.replace("-", "_")])
+def rows(sampler: str, **more: object) -> pd.DataFrame:
+    return pd.DataFrame({"subject": ["a", "b"], "sampler": sampler, "reference": "acquired", "ssim": 0.8, **more})
 
 
-def test_curves_begin_at_the_shared_budget_and_count_operations(monkeypatch):
-    def rows(sampler: str, **more: object) -> pd.DataFrame:
-        return pd.DataFrame({"subject": ["a", "b"], "sampler": sampler, "reference": "acquired", "ssim": 0.8, **more})
+@pytest.fixture
+def known(monkeypatch):
+    tables = {
+        "benchmark": pd.concat([rows("unet"), rows("adm"), rows("truth")]),
+        "benchmark-budgets": pd.concat(
+            [
+                rows("unet-x4", system="unet", budget=4, training=0),
+                rows("unet-seed1", system="unet", budget=1, training=1),
+            ]
+        ),
+        "benchmark-cost": pd.DataFrame({"system": ["unet", "adm"], "training": [5.0, 8.0]}),
+    }
+    monkeypatch.setattr(Study, "table", lambda self, name: tables[name])
 
-    known(
-        monkeypatch,
-        benchmark=pd.concat([rows("unet"), rows("adm"), rows("truth")]),
-        benchmark_budgets=rows("unet x 4", system="unet", budget=4),
-        benchmark_cost=pd.DataFrame({"system": ["unet", "adm"], "training": [5.0, 8.0]}),
-    )
+
+def test_curves_begin_at_the_shared_budget_and_count_operations(known):
     table = budgets.curves(Study())
     assert set(table.system) == {"unet"}, "adm has no curve"
     assert table[["budget", "tflop"]].drop_duplicates().to_numpy().tolist() == [[1, 5.0], [4, 20.0]]
+
+
+def test_further_seeds_stand_beside_the_first(known):
+    table = benchmark.seeds(Study())
+    assert set(table.columns) == {"subject", "sampler", "reference", "ssim", "training"}
+    assert table.groupby("sampler").training.unique().map(list).to_dict() == {"adm": [0], "truth": [0], "unet": [0, 1]}
 
 
 def test_equal_operations_are_read_off_lines_over_their_logarithm():
@@ -59,22 +83,25 @@ def test_equal_operations_are_read_off_lines_over_their_logarithm():
         assert found.ssim[system].to_dict() == pytest.approx({"a": 0.1 * np.log(11), "b": 0.1 * np.log(11) + 0.3})
     assert found.psnr.to_numpy() == pytest.approx(2 * np.log(11))
     beyond = budgets.at_compute(table, 50.0)
-    assert beyond.loc["slow"].isna().all(None) and beyond.loc["quick"].notna().all(None)
-    assert budgets.at_compute(table, 5.0).loc["quick"].isna().all(None), "nor does it say what less would have given"
+    assert beyond.loc["slow"].isna().to_numpy().all() and beyond.loc["quick"].notna().to_numpy().all()
+    assert budgets.at_compute(table, 5.0).loc["quick"].isna().to_numpy().all(), (
+        "nor does it say what less would have given"
+    )
 
 
 def test_what_has_a_card_is_scored_and_lost_weights_are_named(monkeypatch, tmp_path):
-    entry = benchmark.Entry("unet x 4", "unet", "systems/unet")
-    lost = benchmark.Entry("unet x 12", "unet", "systems/lost")
-    monkeypatch.setattr(budgets, "larger", lambda study: {("unet", 4): entry, ("unet", 12): lost})
+    about = {"system": "unet", "budget": 4, "training": 0}
+    entry = benchmark.Entry("unet-x4", "unet", "systems/unet")
+    lost = replace(entry, label="unet-x12", weights="systems/lost")
+    monkeypatch.setattr(budgets, "larger", lambda study: [(about, entry), (about | {"budget": 12}, lost)])
     v = phantom_case(1, shape=(40, 48, 40))
     table = budgets.scores(Study("tiny", own=(v,)))
-    assert table[["sampler", "system", "budget"]].drop_duplicates().to_numpy().tolist() == [["unet x 4", "unet", 4]]
+    columns = ["sampler", "system", "budget", "training"]
+    assert table[columns].drop_duplicates().to_numpy().tolist() == [["unet-x4", "unet", 4, 0]]
     assert set(table.reference) == {"acquired", "truth"}
     assert budgets.scores(Study("tiny", own=(v,), kept=frozenset({"systems/unet"}))).empty
     (tmp_path / "systems").mkdir()
     (tmp_path / "systems" / "lost.json").write_text("{}")
     monkeypatch.setattr(budgets, "WEIGHTS", tmp_path)
-    monkeypatch.setattr(budgets, "larger", lambda study: {("unet", 12): lost})
     with pytest.raises(InputError, match="lost"):
         budgets.scores(Study("tiny", own=(v,)))

@@ -29,7 +29,7 @@ from yoda_nb.training.adversarial import discriminator_loss, generator_loss
 from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.method import Method, Nets, Player
 from yoda_nb.training.pairs import absolute, patch_weight
-from yoda_nb.training.rows import Training, base, longer
+from yoda_nb.training.rows import Training, base, deciding
 
 TITLE = "ALDM (Kim and Park 2024)"
 T, NOISE = 1000, schedule("linear", 1000)  # of the diffusion of codes
@@ -213,7 +213,7 @@ NETS = (LatentConfig,)
 TRAININGS = {
     "aldm": Training("ALDM", base(LatentConfig(), method=ALDM, n_train=1, prediction="x0", betas=(0.5, 0.9)), bits=8)
 }
-TRAININGS |= longer(TRAININGS, "aldm")
+TRAININGS |= deciding(TRAININGS, "aldm")
 SYSTEMS = (
     System(
         "aldm",

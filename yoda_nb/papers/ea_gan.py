@@ -23,7 +23,7 @@ from yoda_nb.nets.base import PatchConfig
 from yoda_nb.nets.discriminator import Discriminator3D
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.pairs import absolute, as_volumes, paired_gan
-from yoda_nb.training.rows import Training, base, longer
+from yoda_nb.training.rows import Training, base, deciding
 
 TITLE = "Ea-GAN (Yu et al. 2019)"
 EDGES, ADVERSARIAL = 100 / 300, 1 / 300  # beside the distance of voxels
@@ -122,7 +122,7 @@ TRAININGS = {
         "gEa-GAN", base(UNet3DConfig(), method=GEA_GAN, **_SETTINGS), variant=True, bits=8, planned=True
     ),
 }
-TRAININGS |= longer(TRAININGS, "dea-gan")
+TRAININGS |= deciding(TRAININGS, "dea-gan")
 SYSTEMS = (
     System(
         "dea-gan",

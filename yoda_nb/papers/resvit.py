@@ -21,7 +21,7 @@ from yoda_nb.nets.base import Config
 from yoda_nb.nets.blocks import zeroed
 from yoda_nb.nets.discriminator import Discriminator
 from yoda_nb.training.pairs import absolute, paired_gan
-from yoda_nb.training.rows import Training, base, longer
+from yoda_nb.training.rows import Training, base, deciding
 
 TITLE = "ResViT (Dalmaz et al. 2022)"
 
@@ -137,7 +137,7 @@ TRAININGS = {
         "ResViT", base(ResViTConfig(), method=RESVIT, n_train=1, prediction="x0", betas=(0.5, 0.999)), bits=8
     )
 }
-TRAININGS |= longer(TRAININGS, "resvit")
+TRAININGS |= deciding(TRAININGS, "resvit")
 SYSTEMS = (
     System(
         "resvit",

@@ -13,7 +13,10 @@ from yoda_nb.training.batches import TrainConfig
 
 STEPS, BATCH = 1000, 16  # of 48 x 48 voxels: 16,000 slabs, whatever the method
 BUDGET = STEPS * BATCH
-CURVE = (4, 12)  # times the budget, for the rows with a learning curve
+CURVE = (4, 12)  # times the budget, for the rows that decide verdicts
+SEEDS = (1, 2)  # of their further trainings
+RATES = (7e-4, 2e-3, 6e-3)  # of their trials: that of all rows, a third of it and three times it
+TRIAL = 4  # of a budget, one part
 PATCHES = 2  # of a 3D net, in as many steps as the budget has for the slices that they hold
 
 
@@ -43,17 +46,30 @@ def base(net: Config, **changes: Any) -> TrainConfig:
     return TrainConfig(net=net, **(settings | changes))
 
 
-def at_budget(name: str, times: int) -> str:
-    """A row's training at so many budgets: a row's name."""
-    return name if times == 1 else f"{name}-x{times}"
+def at_budget(name: str, times: int = 1, seed: int = 0) -> str:
+    """A row's training at so many budgets by a seed: a row's name."""
+    return name + (f"-x{times}" if times > 1 else "") + (f"-seed{seed}" if seed else "")
 
 
-def longer(rows: Mapping[str, Training], name: str) -> dict[str, Training]:
-    """The larger budgets of a row's learning curve, each a training whose learning rate rises and falls within it."""
-    row = rows[name]
+def at_rate(name: str, rate: float) -> str:
+    """A row's trial of a learning rate: a row's name."""
+    return f"{name}-lr{rate:g}"
+
+
+def deciding(rows: Mapping[str, Training], name: str) -> dict[str, Training]:
+    """What a row that decides verdicts is trained for besides: a learning curve, further seeds, trials of its rate.
+
+    Each is a training of its own, whose learning rate rises and falls within its steps.
+    """
+    row, config = rows[name], rows[name].config
+    found = {(n, 0): f"{n} budgets" for n in CURVE} | {(1, seed): f"seed {seed}" for seed in SEEDS}
+    made = {
+        at_budget(name, n, seed): (told, replace(config, steps=n * config.steps, seed=seed))
+        for (n, seed), told in found.items()
+    }
+    short = replace(config, steps=config.steps // TRIAL, warmup=config.warmup // TRIAL)
+    made |= {at_rate(name, rate): (f"trial of the rate {rate:g}", replace(short, lr=rate)) for rate in RATES}
     return {
-        at_budget(name, n): replace(
-            row, title=f"{row.title}, {n} budgets", config=replace(row.config, steps=n * row.config.steps), variant=True
-        )
-        for n in CURVE
+        key: replace(row, title=f"{row.title}, {told}", config=config, variant=True)
+        for key, (told, config) in made.items()
     }

@@ -18,7 +18,7 @@ from yoda_nb.papers.backbones.slices import Slices
 from yoda_nb.papers.backbones.vit import DiTConfig, UViTConfig
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.denoising import MIN_SNR, REGRESSION
-from yoda_nb.training.rows import STEPS, Training, base, longer
+from yoda_nb.training.rows import STEPS, Training, base, deciding
 
 TITLE = "backbones and samplers (Koch et al.)"
 NETS = (UViTConfig, DiTConfig)
@@ -76,7 +76,7 @@ TRAININGS = {
     "dit-wavelet": Training("DiT of wavelet coefficients", base(replace(DIT, wavelet=True), **_DIFFUSION)),
     "adm-plain": Training("ADM without Min-SNR", _weighted(GAMMAS["adm-plain"]), variant=True),
 }
-TRAININGS |= longer(TRAININGS, "unet")
+TRAININGS |= deciding(TRAININGS, "unet")
 
 
 def of_budget(name: str, steps: int, seed: int) -> str:

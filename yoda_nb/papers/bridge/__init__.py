@@ -25,7 +25,7 @@ from yoda_nb.papers.bridge.maskgan import MASKGAN, MaskedConfig
 from yoda_nb.papers.bridge.method import BRIDGE
 from yoda_nb.papers.bridge.process import Aligned
 from yoda_nb.papers.bridge.revgan import REVGAN, RevConfig
-from yoda_nb.training.rows import Training, base, longer
+from yoda_nb.training.rows import Training, base, deciding
 
 TITLE = "Brownian bridge (Choo et al. 2024)"
 NETS = (MaskedConfig, RevConfig)
@@ -77,7 +77,7 @@ TRAININGS = {
     "bbdm-styles": replace(_KEYED_BRIDGE, config=base(_KEYED, **_BRIDGE, steps=_LONG), **_OF_TWO_SCANNERS),
     "bbdm-pure-styles": Training("Brownian bridge", base(_PURE, **_BRIDGE, steps=_LONG), **_OF_TWO_SCANNERS),
 }
-TRAININGS |= longer(TRAININGS, "bbdm")
+TRAININGS |= deciding(TRAININGS, "bbdm")
 
 SYSTEMS = (
     System(

@@ -23,7 +23,7 @@ from yoda_nb.papers.syndiff.unit import UNIT, UnitConfig
 from yoda_nb.papers.syndiff.unit_ddpm import UNIT_DDPM, Parallel
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.method import Method
-from yoda_nb.training.rows import Training, base, longer
+from yoda_nb.training.rows import Training, base, deciding
 
 TITLE = "SynDiff (Özbey et al. 2023)"
 NETS = (
@@ -122,7 +122,8 @@ _VARIANTS |= {f"{name}-long": _long(_ROWS[name]) for name in _LONG_ROWS}
 _VARIANTS |= {
     f"{name}-long": _long(_ROWS[name], steps=2 * LONG, batch_size=LONG_BATCH // 2) for name in _LONG_PROJECTORS
 }
-TRAININGS |= {name: replace(row, variant=True) for name, row in _VARIANTS.items()} | longer(TRAININGS, "syndiff-paired")
+TRAININGS |= {name: replace(row, variant=True) for name, row in _VARIANTS.items()}
+TRAININGS |= deciding(TRAININGS, "syndiff-paired")
 
 _SYNDIFF = System(
     "syndiff",

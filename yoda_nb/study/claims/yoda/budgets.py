@@ -1,7 +1,7 @@
-"""Learning curves: systems of the benchmark at larger budgets, by slabs and by operations of their training.
+"""What the systems that decide verdicts are trained for besides: learning curves, further seeds, trials of the rate.
 
-Each point is a training of its own (``rows.longer``). Their weights are not shipped, only their cards: what has one
-is in the table.
+Each is a training of its own (``rows.deciding``). Their weights are not shipped, only their cards: what has one
+is in the tables.
 """
 
 from __future__ import annotations
@@ -13,56 +13,79 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.papers import TRAININGS
 from yoda_nb.study.claims.yoda import benchmark
 from yoda_nb.study.claims.yoda.benchmark import Entry
 from yoda_nb.systems.models import weights_path
 from yoda_nb.systems.train import model_name
-from yoda_nb.training.rows import CURVE, at_budget
+from yoda_nb.training.recipes import VALIDATION_SEEDS
+from yoda_nb.training.rows import CURVE, RATES, SEEDS, at_budget, at_rate
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
-TABLE = "benchmark-budgets"
+Run = tuple[dict[str, object], Entry]  # what tells it in a table, and how it runs
+MADE = (*((n, 0) for n in CURVE), *((1, seed) for seed in SEEDS))  # times the budget, seed
+VALIDATED = 3  # phantoms, none of training and none of a test, by which a rate is chosen
 
 
-def larger(study: Study) -> dict[tuple[str, int], Entry]:
-    """(system, times the budget) -> how it runs, trained or not: the first system of each model with a curve."""
+def larger(study: Study) -> list[Run]:
+    """The further budgets and seeds of each system that has them, trained or not."""
+    return _runs(study, {at_budget("", *made): dict(zip(("budget", "training"), made, strict=True)) for made in MADE})
+
+
+def trials(study: Study) -> list[Run]:
+    """The trials of each system's learning rate, trained or not."""
+    return _runs(study, {at_rate("", rate): {"rate": rate} for rate in RATES})
+
+
+def _runs(study: Study, named: dict[str, dict[str, object]]) -> list[Run]:
+    """The first system of each model with the trainings whose names end so."""
     first = {entry.weights.rpartition("/")[2]: entry for entry in reversed(benchmark.entries(study))}
-    return {
-        (entry.label, n): replace(entry, label=f"{entry.label} x {n}", weights=model_name(at_budget(row, n)))
-        for row, entry in reversed(first.items())
-        for n in CURVE
-        if at_budget(row, n) in TRAININGS
-    }
+    return [
+        ({"system": e.label, **about}, replace(e, label=e.label + end, weights=model_name(row + end)))
+        for row, e in reversed(first.items())
+        for end, about in named.items()
+        if row + end in TRAININGS
+    ]
 
 
 def scores(study: Study) -> pd.DataFrame:
-    """``benchmark.scored`` of every training that has a card, with columns system and budget.
+    """``benchmark.scored`` of every budget and seed that has a card, with columns system, budget and training."""
+    return _scored(study, larger(study), benchmark.volumes(study))
 
-    Raises InputError, naming the command that makes them, for weights that are not here.
-    """
-    known = {key: e for key, e in larger(study).items() if (WEIGHTS / f"{e.weights}.json").exists()}
-    for entry in known.values():
+
+def rates(study: Study) -> pd.DataFrame:
+    """The same of every trial that has a card, on validation phantoms, with columns system and rate."""
+    n = 1 if study.profile == "tiny" else VALIDATED
+    return _scored(study, trials(study), list(study.own) or [phantom_case(VALIDATION_SEEDS + k) for k in range(n)])
+
+
+def _scored(study: Study, runs: Sequence[Run], subjects: list[Volume]) -> pd.DataFrame:
+    """Raises InputError, naming the command that makes them, for weights that are not here."""
+    known = {entry.label: (about, entry) for about, entry in runs if (WEIGHTS / f"{entry.weights}.json").exists()}
+    for _, entry in known.values():
         if entry.weights not in study.kept:
             weights_path(entry.weights)
-    subjects = benchmark.volumes(study)
-    table = benchmark.scored(subjects, benchmark.images(study, subjects, list(known.values())))
-    told = {entry.label: key for key, entry in known.items()}
-    table = table[table.sampler.isin(told)].reset_index(drop=True)
-    return table.assign(**{k: [told[s][i] for s in table.sampler] for i, k in enumerate(("system", "budget"))})
+    made = benchmark.images(study, subjects, [entry for _, entry in known.values()])
+    table = benchmark.scored(subjects, made)
+    table = table[table.sampler.isin(known)].reset_index(drop=True)
+    told = pd.DataFrame([known[label][0] for label in table.sampler], columns=list(runs[0][0]))
+    return pd.concat([table, told], axis=1)
 
 
 def curves(study: Study) -> pd.DataFrame:
-    """The scores of each system with a curve at one budget and at those that it was trained for.
+    """The scores of each system with a curve at one budget and at those that it was trained for, of seed 0.
 
     Further column: tflop, the operations of that training in 10^12.
     """
-    one, more, cost = (study.table(name) for name in ("benchmark", TABLE, "benchmark-cost"))
-    drawn = [system for system, n in larger(study) if n == CURVE[0]]
+    one, more, cost = (study.table(f"benchmark{name}") for name in ("", "-budgets", "-cost"))
+    drawn = {about["system"] for about, _ in larger(study)}
     one = one[one.sampler.isin(drawn)].assign(system=lambda t: t.sampler, budget=1)
-    table = pd.concat([one, more], ignore_index=True)
+    table = pd.concat([one, more[more.training == 0].drop(columns="training")], ignore_index=True)
     return table.assign(tflop=table.system.map(cost.set_index("system").training) * table.budget)
 
 
@@ -80,4 +103,4 @@ def at_compute(table: pd.DataFrame, tflop: float, metrics: Sequence[str] = ("ssi
     return table.groupby(["system", "subject"], sort=False)[["tflop", *metrics]].apply(read)
 
 
-TABLES = {TABLE: scores}
+TABLES = {"benchmark-budgets": scores, "benchmark-rates": rates}
