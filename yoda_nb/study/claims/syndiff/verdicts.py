@@ -176,7 +176,7 @@ NOTES: dict[str, str] = {
     "S01": "One training of each, of 16,000 slabs of a domain; the paper's see 2500 slices 50 times. SynDiff must "
     "first beat the training targets' mean and the best straight line through T1w and T2w, which is fitted on pairs: "
     f"else nothing is said of the rivals. {_LONG} UNIT, MUNIT, AttGAN, SAGAN and UNIT-DDPM, which the paper also "
-    "beats, are not in this project. The DDPM takes 100 of its 1000 steps here.",
+    "beats, are rows of the benchmark at the shared budget (notebook 24). The DDPM takes 100 of its 1000 steps here.",
     "S02": "In so short a training the discriminators hardly leave chance, and the extractors disagree.",
     "S03": "One training each, of the short budget (1000 updates of 16 slabs): after it four undecided discriminators "
     "would give the generators a loss of 4 ln 2 = 2.77, and SynDiff's ends near 2.9. It says what parts are worth "
