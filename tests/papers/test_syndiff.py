@@ -218,3 +218,29 @@ def test_long_rows_are_nearer_to_the_paper():
         assert isinstance(long.net, BoundedUNetConfig) == name.startswith(("syndiff", "projector"))
         assert long.net.channels == short.net.channels and ROWS[f"{name}-long"].variant
         assert [len(one_shot_nets(c)["critic_b"].blocks) for c in (short, long)] == [2, 3]
+
+
+def test_modules_rest_when_tables_ix_and_x_say():
+    """Of each row, the shares of its steps in which a module moves."""
+
+    def moving(name: str) -> tuple[float, float]:
+        config = ROWS[name].config
+        resting = [set(METHOD.resting(config, step)) for step in range(config.steps)]
+        both = ({"net", "net_a", "steps_a", "steps_b"}, {"to_a", "to_b", "critic_a", "critic_b"})
+        assert all(not rest or rest in both for rest in resting)
+        theta, phi = (sum(rest != nets for rest in resting) / config.steps for nets in both)
+        return theta, phi
+
+    assert moving("syndiff") == (1, 1)
+    assert [moving(f"syndiff-frozen-{share}") for share in (0.1, 0.2, 0.5)] == [(1, 0.1), (1, 0.2), (1, 0.5)]
+    assert moving("syndiff-pretrained-frozen") == (0.5, 0.5) and moving("syndiff-pretrained-trained") == (0.5, 1)
+    assert ROWS["syndiff-pretrained-frozen"].config.steps == 2 * ROWS["syndiff"].config.steps
+
+
+def test_weights_are_varied_around_the_papers():
+    """Table VIII: half and twice 0.5 of the cycle and 1 of the adversarial terms, each module by itself."""
+    for term, chosen in (("cycle", 0.5), ("adversarial", 1.0)):
+        for module, other in (("phi", "theta"), ("theta", "phi")):
+            for times in (0.5, 2):
+                config = ROWS[f"syndiff-{term}-{module}-{times:g}"].config
+                assert weight(config, term, module) == times * chosen and weight(config, term, other) == chosen

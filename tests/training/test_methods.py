@@ -69,6 +69,34 @@ def test_players_move_in_turn_and_touch_only_their_own_nets():
     assert torch.equal(state["ema"].module.weight, state["nets"]["net"].weight)  # a copy at the start
 
 
+def test_a_net_that_rests_keeps_its_weights():
+    """Two nets of one player: the one that rests in a step has no gradient, and Adam leaves it alone."""
+
+    def loss(nets, batch, config):
+        return nets["net"].weight.sum() * nets["other"].weight.sum()
+
+    def build(config):
+        return {name: nn.Linear(1, 1, bias=False) for name in ("net", "other")}
+
+    method = Method(
+        "rests",
+        (Player(("net", "other"), loss),),
+        build,
+        resting=lambda config, step: ("net", "other")[step : step + 1],
+    )
+    config = replace(CONFIG, method=method, warmup=0, lr=0.1, lr_end=0.1)
+    state, *_ = _start(config, torch.device("cpu"), None, None, "")
+    pool, values = make_pool(VOLUMES, config), []
+    for step in range(3):
+        values.append([state["nets"][name].weight.item() for name in ("net", "other")])
+        _step(state["nets"], state, draw_batch(pool, config, step), config, step)
+    assert values[0][0] == values[1][0] and values[0][1] != values[1][1]
+    assert values[1][0] != values[2][0] and values[1][1] == values[2][1]
+    assert all(
+        state["nets"][name].weight.item() != value for name, value in zip(("net", "other"), values[2], strict=True)
+    )
+
+
 def test_regression_is_the_masked_mean_square_of_sources_alone():
     batch = draw_batch(make_pool(VOLUMES, CONFIG), CONFIG, 0)
 

@@ -170,12 +170,13 @@ def _step(
     recorded: Sequence[Recorded] = (),
 ) -> Tensor:
     """One update of each player and of the average; returns the last player's loss."""
+    resting = config.method.resting(config, step)
     for k, player in enumerate(config.method.players):
         optimiser, scaler = state[f"optimiser{k}"], state[f"scaler{k}"]
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(config, step)
         for name, net in nets.items():  # gradients of the other players' nets are not needed
-            net.requires_grad_(name in player.nets)
+            net.requires_grad_(name in player.nets and name not in resting)
         if recorded:
             loss = recorded[k](nets, batch)
         else:
@@ -205,7 +206,7 @@ def _recorded(state: dict, config: TrainConfig, device: torch.device, accumulate
     """Of each player, where a GPU trains several nets in a precision that needs no scaler."""
     if device.type != "cuda" or dist.is_initialized() or accumulate > 1 or _graphs(device, config):
         return []
-    if state["scaler0"].is_enabled():
+    if state["scaler0"].is_enabled() or any(config.method.resting(config, step) for step in range(config.steps)):
         return []
     nets = state["nets"]
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,8 @@ class Method:
 
     ``build`` makes the nets; the one called "net" is averaged, validated and kept. ``validate``,
     on fixed batches, is the last player's loss unless given. Losses draw nothing themselves: ``noise`` numbers of
-    chance for each slab come with the batch.
+    chance for each slab come with the batch. Nets that are ``resting`` in a step keep their weights; of every player
+    one must move.
     """
 
     name: str  # on cards and in checkpoints
@@ -41,6 +42,7 @@ class Method:
     build: Callable[[TrainConfig], dict[str, nn.Module]] = only_net
     validate: Loss | None = None
     noise: Callable[[TrainConfig], int] = lambda config: 0  # normal numbers a slab needs beside ``eps``
+    resting: Callable[[TrainConfig, int], Collection[str]] = lambda config, step: ()
 
     @property
     def validation(self) -> Loss:

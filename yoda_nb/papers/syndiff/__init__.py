@@ -15,7 +15,7 @@ from yoda_nb.diffusion.system import System
 from yoda_nb.diffusion.vp import VP
 from yoda_nb.nets.base import Config
 from yoda_nb.papers.syndiff.attention import AttentionUNetConfig, AttentiveResNetConfig
-from yoda_nb.papers.syndiff.cyclegan import CYCLEGAN
+from yoda_nb.papers.syndiff.cyclegan import CYCLEGAN, DEFAULTS
 from yoda_nb.papers.syndiff.method import DDPM_UNPAIRED, PAIRED, SYNDIFF
 from yoda_nb.papers.syndiff.munit import MUNIT, MunitConfig
 from yoda_nb.papers.syndiff.nets import BoundedUNetConfig, HalfUNetConfig, ResNetConfig
@@ -23,7 +23,7 @@ from yoda_nb.papers.syndiff.unit import UNIT, UnitConfig
 from yoda_nb.papers.syndiff.unit_ddpm import UNIT_DDPM, Parallel
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.method import Method
-from yoda_nb.training.rows import Training, base, deciding
+from yoda_nb.training.rows import STEPS, Training, base, deciding
 
 TITLE = "SynDiff (Özbey et al. 2023)"
 NETS = (
@@ -94,6 +94,31 @@ _VARIANTS = {
     "syndiff-no-diffusive": Training("SynDiff's non-diffusive module alone", _one_shot(ResNetConfig())),
     "syndiff-2": Training("SynDiff, T/k = 2", _fast(2)),
     "syndiff-8": Training("SynDiff, T/k = 8", _fast(8)),
+}
+# Tab. VIII: half and twice each weight; "phi" is the non-diffusive module, "theta" the diffusive one
+_VARIANTS |= {
+    f"syndiff-{term}-{module}-{times:g}": Training(
+        f"SynDiff, {times:g} times the {term} weight of {module}",
+        replace(_fast(4), options=((f"{term}_{module}", times * DEFAULTS[term]),)),
+    )
+    for term in ("cycle", "adversarial")
+    for module in ("phi", "theta")
+    for times in (0.5, 2.0)
+}
+# Tab. X: the non-diffusive module is trained for 5, 10 and 25 of 50 epochs
+_VARIANTS |= {
+    f"syndiff-frozen-{share:g}": Training(
+        f"SynDiff, non-diffusive module frozen from {share:g} on", _fast(4, frozen=share)
+    )
+    for share in (0.1, 0.2, 0.5)
+}
+# Tab. IX: as many steps of the non-diffusive module alone, before
+_VARIANTS |= {
+    f"syndiff-pretrained-{name}": Training(
+        f"SynDiff, non-diffusive module pretrained, then {name}",
+        replace(_fast(4, pretrained=0.5, frozen=frozen), steps=2 * STEPS),
+    )
+    for name, frozen in (("frozen", 0.5), ("trained", 1.0))
 }
 
 

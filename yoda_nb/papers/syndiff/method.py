@@ -4,7 +4,8 @@ Domain B is the target, domain A all sources together. Each domain has a diffusi
 predicts x0, and a critic of single steps (x_{t-k}, x_t). ``options``: "cycle_theta", "adversarial_theta"
 and "eta_theta" are the diffusive module's lambda_1, lambda_2 (eq. 22 and 23, varied in Tab. VIII) and
 weight of the gradient penalty; those of the other module end in "_phi". "cycle", "adversarial" and "eta"
-set both at once, 0 for the ablations of Tab. VI and VII. "critic_blocks" is the depth of all critics.
+set both at once, 0 for the ablations of Tab. VI and VII. "critic_blocks" is the depth of all critics. Until
+"pretrained", a share of all steps, the non-diffusive module trains alone (Tab. IX); from "frozen" on it rests (Tab. X).
 Time t = 0 .. n_train - 1 is the paper's (t + 1) k, so T/k is ``n_train``.
 """
 
@@ -168,6 +169,14 @@ def _validate_denoiser(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
     return _denoising(nets, batch, config, estimates(nets, batch)[0])
 
 
+def _resting(config: TrainConfig, step: int) -> tuple[str, ...]:
+    """The nets of the module that does not train in this step."""
+    share = step / config.steps
+    if share < float(config.option("pretrained", 0.0)):
+        return (*NET.values(), *STEP_CRITICS.values())
+    return ("to_a", "to_b", *CRITICS) if share >= float(config.option("frozen", 1.0)) else ()
+
+
 def _step_critic_net(channels: int, config: TrainConfig) -> Discriminator:
     return Discriminator(2 * channels, critic_widths(config), time=True, time_scale=_net(config).time_scale)
 
@@ -231,6 +240,7 @@ SYNDIFF = Method(
     _build_unpaired,
     _validate_unpaired,
     lambda config: _numbers(config, 1) + _numbers(config, config.net.n_sources),
+    _resting,
 )
 PAIRED = Method(
     "syndiff-paired",
