@@ -12,8 +12,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from yoda_nb.data.anatomy import tissue_fractions
-from yoda_nb.data.phantom import PROTOCOLS, TISSUE_CONSTANTS, TISSUES, _subject, phantom_case, signal
+from yoda_nb.data.anatomy import BRAIN, subject_fractions, tissue_fractions
+from yoda_nb.data.phantom import PROTOCOLS, TISSUE_CONSTANTS, TISSUES, phantom_case, signal
 from yoda_nb.data.physics import PulseSequence
 from yoda_nb.errors import InputError
 from yoda_nb.metrics.noise import rician_mean, rician_std
@@ -105,8 +105,8 @@ def test_tissue_ratios_follow_the_signal_equations(protocol):
         1, **SMALL, sigma=0, bias=0, bias_own=0, lesions=False, protocol=protocol, sources=("T1w", "T2w", "PDw")
     )
     rng = np.random.default_rng(np.random.SeedSequence(1).spawn(5)[0])
-    fractions = _subject(None, v.shape, 4.0, rng)  # of the same subject
-    pure = {t: torch.from_numpy(f > 0.97) & v.mask[0] for t, f in zip(TISSUES[1:], fractions, strict=True)}
+    fractions = subject_fractions(None, v.shape, 4.0, rng)  # of the same subject
+    pure = {t: torch.from_numpy(f > 0.97) & v.mask[0] for t, f in zip(BRAIN, fractions, strict=True)}
     images = dict(zip((*v.sources, v.contrast), torch.cat([v.source, v.target]), strict=True))
     compared = 0
     for name, image in images.items():
@@ -203,8 +203,8 @@ def test_any_spacing_and_shape(spacing, shape, label_map):
 def test_unknown_names_are_refused_with_the_choice():
     with pytest.raises(InputError, match=r"protocol 'c' is unknown.*'a', 'b'"):
         phantom_case(0, **SMALL, protocol="c")
-    with pytest.raises(InputError, match=r"no contrast \['CT'\].*T1w"):
-        phantom_case(0, **SMALL, target="CT")
+    with pytest.raises(InputError, match=r"no contrast \['PET'\].*T1w"):
+        phantom_case(0, **SMALL, target="PET")
     with pytest.raises(InputError, match="at least one source"):
         phantom_case(0, **SMALL, sources=())
     with pytest.raises(InputError, match="spacing"):

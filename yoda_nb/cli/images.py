@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -55,11 +56,12 @@ def translate(
     """Make a missing contrast from NIfTI files of one subject.
 
     Images on different grids are registered to the first one and brought to 1 mm; those on one grid are
-    taken as they are. The result is written on the first one's grid, on a [0,1] scale.
+    taken as they are. The result is written on the first one's grid, on a [0,1] scale, a CT in Hounsfield units.
 
     Example: yoda-nb translate --t1 a.nii.gz --t2 b.nii.gz --system yoda-expa --n-ex 10 -o flair.nii.gz
     """
     from yoda_nb.images.nifti import on_one_grid, suffix
+    from yoda_nb.images.units import part_of
     from yoda_nb.images.volumes import required
     from yoda_nb.metrics import evaluate
     from yoda_nb.report.subjects import write_page
@@ -94,7 +96,8 @@ def translate(
         registered = not on_one_grid(files | ({chosen.contrast: target} if target else {}))
     if registered:
         note(f"registering {', '.join(list(files)[1:])} to {next(iter(files))}, to voxels of {SPACING:g} mm ...")
-    opened = open_files(files, target=aim, mask=mask, registered=registered, bias=bias, tool=tool, keep=keep)
+    part = part_of((*files, chosen.contrast))
+    opened = open_files(files, target=aim, mask=mask, registered=registered, bias=bias, tool=tool, keep=keep, part=part)
     for sentence in opened.warnings:
         note(f"look at this: {sentence}")
     volume = opened.volume
@@ -115,7 +118,7 @@ def translate(
         **overrides,
     )
     seconds = time.time() - begun
-    save_like(required(result, "target"), opened, out, like)
+    save_like(required(result, "target"), replace(opened, volume=result), out, like)
     scores = evaluate(volume, result) if volume.target is not None else None
     document = {
         "out": str(out),

@@ -1,4 +1,4 @@
-"""Anatomy as tissue fractions: the MNI152 maps that nilearn ships, or any FreeSurfer-coded label map."""
+"""Anatomy as tissue fractions, and a subject of it: MNI152 maps of nilearn, or any FreeSurfer-coded label map."""
 
 from __future__ import annotations
 
@@ -23,21 +23,34 @@ FREESURFER = {
 }
 CSF_OUTSIDE = (24,)  # around the brain, in the SynthSeg maps as far as the neck
 EXTRACEREBRAL = 500  # codes 500..999 are skull, face and neck in the SynthSeg maps
+BRAIN = ("CSF", "GM", "WM")
+OUTSIDE = ("bone", "marrow", "muscle", "fat")  # "muscle" is any soft tissue that is neither brain nor fat
+# Codes of the SynthSeg maps outside the brain, by where they lie: compact and spongy bone, soft tissue, mucosa,
+# spinal cord, vessels and nerves, skin with what is under it; eyes are water
+HEAD = {
+    **dict.fromkeys((515,), "bone"),
+    **dict.fromkeys((516,), "marrow"),
+    **dict.fromkeys((502, 507, 509, 512, 514, 530), "muscle"),
+    **dict.fromkeys((511,), "fat"),
+    **dict.fromkeys((506, 508), "CSF"),
+}
 
 
-def tissue_fractions(path: str | None, spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """CSF, GM and WM fractions (3,D,H,W) in [0,1], blurred for a voxel size in mm to come, and
-    their affine to mm from the middle of the brain. ``path`` None is the MNI152 average.
+def tissue_fractions(path: str | None, spacing: float, head: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions of ``BRAIN`` (3,D,H,W) in [0,1], blurred for a voxel size in mm to come, and
+    their affine to mm from the middle of the brain. ``path`` None is the MNI152 average, which ends at the brain.
 
-    Raises InputError for a file that is no label map.
+    With ``head`` a label map gives those of ``OUTSIDE`` too (7,D,H,W). Raises InputError for a file that is no label
+    map, or none of a head.
     """
     file = Path(path) if path else None
-    return _tissue_fractions(path, spacing, file.stat().st_mtime_ns if file and file.exists() else 0)
+    modified = file.stat().st_mtime_ns if file and file.exists() else 0
+    return _tissue_fractions(path, spacing, modified, head and path is not None)
 
 
 @lru_cache(maxsize=24)
-def _tissue_fractions(path: str | None, spacing: float, modified: int) -> tuple[np.ndarray, np.ndarray]:
-    fractions, affine = _mni152() if path is None else _label_map(path)
+def _tissue_fractions(path: str | None, spacing: float, modified: int, head: bool) -> tuple[np.ndarray, np.ndarray]:
+    fractions, affine = _mni152() if path is None else _label_map(path, head)
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
     sigma = 0.35 * spacing / voxel  # about the width of the voxel's box
     step = max(1, int(spacing / voxel.max() / 2))  # after the blur, every second sample is enough
@@ -59,33 +72,43 @@ def _mni152() -> tuple[np.ndarray, np.ndarray]:
     return _centred(np.stack([brain * (1 - gm - wm), gm, wm]).astype(np.float32), affine)
 
 
-def _label_map(path: str) -> tuple[np.ndarray, np.ndarray]:
+def _label_map(path: str, head: bool) -> tuple[np.ndarray, np.ndarray]:
     """FreeSurfer-coded map -> fractions; a code we do not know takes its nearest known neighbour."""
+    tissues = FREESURFER
+    if head:
+        vector = dict(zip((*BRAIN, *OUTSIDE), np.eye(len(BRAIN) + len(OUTSIDE)), strict=True))
+        padded = {code: (*shares, *[0] * len(OUTSIDE)) for code, shares in FREESURFER.items()}
+        tissues = padded | {code: tuple(vector[name]) for code, name in HEAD.items()}
     image, affine, _ = read_image(path)
     codes = np.rint(image).astype(int)
     brain = (codes > 0) & ((codes < EXTRACEREBRAL) | (codes >= 1000))
     if not np.isin(codes, list(FREESURFER)).any():
         raise InputError(f"{path} holds no FreeSurfer tissue code: give a label map such as aseg.mgz.")
-    parenchyma = brain & ~np.isin(codes, CSF_OUTSIDE)
-    voxel = np.linalg.norm(affine[:3, :3], axis=0)
-    # the maps' outer CSF fills the skull and the neck: keep what a brain mask would
-    brain &= ndimage.distance_transform_edt(~parenchyma, sampling=voxel) <= 4.0
+    if head:
+        if not np.isin(codes, list(HEAD)).any():
+            raise InputError(f"{path} has no skull: a CT needs a map of a whole head, such as SynthSeg's.")
+        brain = codes > 0
+    else:
+        parenchyma = brain & ~np.isin(codes, CSF_OUTSIDE)
+        voxel = np.linalg.norm(affine[:3, :3], axis=0)
+        # the maps' outer CSF fills the skull and the neck: keep what a brain mask would
+        brain &= ndimage.distance_transform_edt(~parenchyma, sampling=voxel) <= 4.0
     box = ndimage.find_objects(brain.astype(np.uint8))[0]
     codes, brain = codes[box], brain[box]
     origin = np.eye(4)
     origin[:3, 3] = [s.start for s in box]
-    unknown = brain & ~np.isin(codes, list(FREESURFER))
+    unknown = brain & ~np.isin(codes, list(tissues))
     nearest = ndimage.distance_transform_edt(~brain | unknown, return_distances=False, return_indices=True)
     codes = np.where(unknown, codes[tuple(nearest)], codes)
-    table = np.zeros((max(codes.max(), max(FREESURFER)) + 1, 3), np.float32)
-    table[list(FREESURFER)] = list(FREESURFER.values())
+    table = np.zeros((max(codes.max(), max(tissues)) + 1, len(next(iter(tissues.values())))), np.float32)
+    table[list(tissues)] = list(tissues.values())
     fractions = np.moveaxis(table[np.where(brain, codes, 0)], -1, 0)
     return _centred(fractions, affine @ origin)
 
 
 def _centred(fractions: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Move the middle of the brain's box to the origin of the mm space."""
-    box = ndimage.find_objects((fractions[1:].sum(0) > 0.5).astype(np.uint8))[0]
+    box = ndimage.find_objects((fractions[1:3].sum(0) > 0.5).astype(np.uint8))[0]
     middle = np.array([(s.start + s.stop - 1) / 2 for s in box])
     moved = affine.copy()
     moved[:3, 3] = -affine[:3, :3] @ middle
@@ -112,3 +135,35 @@ def solid(mask: np.ndarray) -> np.ndarray:
         raise InputError("The phantom's field of view holds no brain: enlarge shape or spacing.")
     largest = np.argmax(np.bincount(pieces.ravel())[1:]) + 1
     return ndimage.binary_fill_holes(pieces == largest)
+
+
+def subject_fractions(
+    anatomy: str | Path | None,
+    shape: tuple[int, int, int],
+    spacing: float,
+    rng: np.random.Generator,
+    head: bool = False,
+) -> np.ndarray:
+    """Deform an anatomy and sample it: fractions of ``BRAIN`` (3,D,H,W) whose sum is at most 1.
+
+    With ``head`` a label map gives those of ``OUTSIDE`` too, (7,D,H,W).
+    """
+    fractions, affine = tissue_fractions(None if anatomy is None else str(anatomy), float(spacing), head)
+    angles, scale = rng.normal(0, 0.06, 3), np.exp(rng.normal(0, 0.04, 3))
+    linear = rotation(angles) @ np.diag(scale)
+    shift = rng.normal(0, 3.0, 3)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
+    points = grid * spacing + grid_affine(shape, spacing)[:3, 3].reshape(3, 1, 1, 1)
+    points = np.tensordot(linear, points, 1) + shift.reshape(3, 1, 1, 1)
+    points += np.stack([smooth_field(shape, spacing, 2.5, rng, knots=30.0) for _ in range(3)])
+    inverse = np.linalg.inv(affine)
+    index = np.tensordot(inverse[:3, :3], points, 1) + inverse[:3, 3].reshape(3, 1, 1, 1)
+    return np.stack([ndimage.map_coordinates(f, index, order=1) for f in fractions])
+
+
+def smooth_field(shape, spacing: float, std: float, rng: np.random.Generator, knots: float = 60.0) -> np.ndarray:
+    """Smooth Gaussian random field: cubic spline through random knots ``knots`` mm apart."""
+    coarse = rng.standard_normal([int(np.ceil(n * spacing / knots)) + 3 for n in shape])
+    index = np.meshgrid(*(1 + np.arange(n) * spacing / knots for n in shape), indexing="ij")
+    field = ndimage.map_coordinates(coarse, index, order=3, mode="nearest")
+    return (std * field).astype(np.float32)

@@ -29,7 +29,6 @@ from yoda_nb.images.prepare import prepare
 from yoda_nb.images.volumes import Volume, conform, load_volume
 
 REGISTERED = 1.0  # mm, of what is registered
-FIELD_OF_VIEW = 192.0  # mm along each axis of a phantom: 64 voxels of 3 mm
 
 
 @dataclass(frozen=True)
@@ -147,14 +146,14 @@ def _kept(case: Case) -> Path:
 
 
 def _phantom(case: Case, sources, target, mirror, spacing) -> Volume:
-    from yoda_nb.data.phantom import phantom_case
+    from yoda_nb.data.phantom import field_of_view, phantom_case
 
     seed, options = phantom_uri(case.images["any"].uri)
     chosen = options.model_dump(exclude_none=True, exclude={"anatomy"})
     if spacing:
         chosen["spacing"] = float(spacing)
     if "spacing" in chosen:
-        chosen["shape"] = (round(FIELD_OF_VIEW / chosen["spacing"]),) * 3
+        chosen["shape"] = field_of_view((*sources, *([target] if target else [])), chosen["spacing"])
     if case.anatomy:
         chosen["anatomy"] = fetch(case.anatomy, root=case.root, mirror=mirror)
     if target:

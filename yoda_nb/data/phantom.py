@@ -7,26 +7,37 @@ turn tissues into contrasts, and a bias field, lesions and Rician noise make an 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy import ndimage
 
-from yoda_nb.data.anatomy import grid_affine, rotation, solid, tissue_fractions
+from yoda_nb.data.anatomy import BRAIN, OUTSIDE, grid_affine, smooth_field, solid, subject_fractions
+from yoda_nb.data.head import QUANTUM, around, ct_image
 from yoda_nb.data.looks import check_look, styled
 from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, signal
 from yoda_nb.errors import InputError
+from yoda_nb.images.units import hounsfield, part_of, width
 from yoda_nb.images.volumes import Volume, intensity_window
 
-TISSUES = ("background", "CSF", "GM", "WM")  # the codes 0..3 of ``Volume.labels``
+TISSUES = ("background", *BRAIN, *OUTSIDE)  # the codes of ``Volume.labels``; from 4 on those of a head
+
+FIELD_OF_VIEW = {"brain": (192.0, 192.0, 192.0), "head": (204.0, 228.0, 198.0)}  # mm
+
+
+def field_of_view(contrasts: Iterable[str], spacing: float) -> tuple[int, int, int]:
+    """Voxels (D,H,W) of ``spacing`` mm that hold what counts for these contrasts."""
+    d, h, w = (max(1, round(mm / spacing)) for mm in FIELD_OF_VIEW[part_of(contrasts)])
+    return d, h, w
 
 
 def phantom_case(
     seed: int,
     *,
     spacing: float = 3.0,
-    shape: tuple[int, int, int] = (64, 64, 64),
+    shape: tuple[int, int, int] | None = None,
     sigma: float = 0.04,
     anatomy: str | Path | None = None,
     lesions: bool = True,
@@ -46,7 +57,10 @@ def phantom_case(
     Returns a Volume with source (C,D,H,W), target and clean (1,D,H,W), all in [-1,1] with
     background -1; labels index ``TISSUES``; ``sigma`` is the Rician noise on the [0,1] scale
     (seed 000, eq. 1); the target "FF" is the fat share of the signal, a ratio of two such images
-    in which all fields cancel (seed 003). ``spacing`` in mm. ``anatomy`` is the path of a
+    in which all fields cancel (seed 003). With "CT" among the contrasts the phantom is a whole head,
+    its mask too, and the CT in [-1,1] over its window in HU (``units``), with Gaussian noise of
+    300 ``sigma`` HU (``head``). ``spacing`` in mm; ``shape`` by default is 64 voxels
+    a side, of a head what holds it (``field_of_view``). ``anatomy`` is the path of a
     FreeSurfer-coded label map, None the MNI152 maps. ``bias`` is the standard deviation of the
     receive field that all contrasts of one session share, ``bias_own`` that of a field of each
     contrast alone, which no model can predict. ``style`` changes the look of the target from
@@ -64,7 +78,11 @@ def phantom_case(
     """
     contrasts = (*sources, target)
     _check(protocol, sources, target, spacing)
+    head = part_of(contrasts) == "head"
+    shape = shape or (field_of_view(contrasts, spacing) if head else (64, 64, 64))
     check_look(look)
+    if hounsfield(target) and (style or look != "own" or hidden):
+        raise InputError("A phantom's CT has no style, look or hidden lesions: leave these out, or take an MR target.")
     if not 0 < kspace <= 1:
         raise InputError(f"kspace {kspace} is no share of k-space: give a number above 0, 1 for all of it.")
     if not 0 <= hidden <= 1:
@@ -72,6 +90,8 @@ def phantom_case(
     if scanner not in ("protocol", "any"):
         raise InputError(f"Phantom scanner {scanner!r} is unknown: choose protocol or any.")
     if scanner == "any":
+        if head:
+            raise InputError("Phantoms of any scanner have no CT: leave scanner out.")
         from yoda_nb.data.scanner import any_scanner_case
 
         return any_scanner_case(
@@ -79,20 +99,24 @@ def phantom_case(
         )
     d, h, w = (int(n) for n in shape)
     shape = (d, h, w)
-    warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng, coin_rng = (
-        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(7)
+    warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng, coin_rng, ct_rng = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(8)
     )
-    fractions = _subject(anatomy, shape, spacing, warp_rng)  # (3,D,H,W) CSF, GM, WM
-    mask = solid(fractions.sum(0) > 0.5)
-    lesion = _lesions(fractions, mask, spacing, lesion_rng) if lesions else np.zeros(shape)
+    fractions = subject_fractions(anatomy, shape, spacing, warp_rng, head)  # (T,D,H,W) of ``TISSUES[1:]``
+    brain = solid(fractions[: len(BRAIN)].sum(0) > 0.5)
+    if head and len(fractions) == len(BRAIN):
+        fractions = around(fractions, spacing, ct_rng)
+    filled = fractions.sum(0) > 0.5
+    mask = solid(filled) if head else brain
+    lesion = _lesions(fractions, brain, spacing, lesion_rng) if lesions else np.zeros(shape)
     signs = _signs(lesion, hidden, coin_rng)
     constants = {name: _jitter(c, tissue_rng) for name, c in TISSUE_CONSTANTS.items()}
-    field = _smooth_field(shape, spacing, bias, bias_rng)
+    field = smooth_field(shape, spacing, bias, bias_rng)
 
     clean, noisy = {}, {}
     # every contrast draws its fields in a fixed order, so a choice of contrasts changes no image
     for name, sequence in PROTOCOLS[protocol].items():
-        own = _smooth_field(shape, spacing, bias_own, bias_rng)
+        own = smooth_field(shape, spacing, bias_own, bias_rng)
         noise = _measured_with(noise_rng.standard_normal((2, *shape), dtype=np.float32), kspace)
         if name not in contrasts:
             continue
@@ -111,9 +135,11 @@ def phantom_case(
             share = _fat_share(fractions, shown, values)
             noisy[name] = _measured_share(clean[name], share, sigma, noise, noise_rng)
             clean[name] = share
+    if "CT" in contrasts:
+        clean["CT"], noisy["CT"] = ct_image(fractions, lesion, spacing, sigma, ct_rng)
 
     inside = mask[None]
-    labels = np.where(mask, fractions.argmax(0) + 1, 0).astype(np.uint8)
+    labels = np.where(mask & filled if head else mask, fractions.argmax(0) + 1, 0).astype(np.uint8)
     return Volume(
         source=torch.cat([_to_range(noisy[name], mask) for name in sources]),
         mask=torch.from_numpy(inside),
@@ -125,7 +151,7 @@ def phantom_case(
         clean=_to_range(clean[target], mask),
         labels=torch.from_numpy(labels[None]),
         lesions=torch.from_numpy((lesion > 0.5)[None] & inside),
-        sigma=float(sigma),
+        sigma=float(QUANTUM * sigma / width(target) if hounsfield(target) else sigma),
     )
 
 
@@ -142,8 +168,9 @@ def _check(protocol: str, sources: tuple[str, ...], target: str, spacing: float)
         raise InputError(f"Phantom spacing {spacing} is not a voxel size: give millimetres above 0.")
     if protocol not in PROTOCOLS:
         raise InputError(f"Phantom protocol {protocol!r} is unknown: choose one of {sorted(PROTOCOLS)}.")
-    if unknown := {*sources, target} - set(PROTOCOLS[protocol]):
-        raise InputError(f"Phantoms have no contrast {sorted(unknown)}: choose among {list(PROTOCOLS[protocol])}.")
+    known = (*PROTOCOLS[protocol], "CT")
+    if unknown := {*sources, target} - set(known):
+        raise InputError(f"Phantoms have no contrast {sorted(unknown)}: choose among {list(known)}.")
 
 
 def _to_range(image: np.ndarray, mask: np.ndarray) -> torch.Tensor:
@@ -153,9 +180,10 @@ def _to_range(image: np.ndarray, mask: np.ndarray) -> torch.Tensor:
 
 def _mix(fractions: np.ndarray, lesion: np.ndarray, values: dict[str, float]) -> np.ndarray:
     """Partial-volume mixture of tissue signals; lesions take the place of white matter."""
-    csf, gm, wm = fractions
+    csf, gm, wm, *outside = fractions
     sick = lesion * wm
-    return csf * values["CSF"] + gm * values["GM"] + (wm - sick) * values["WM"] + sick * values["lesion"]
+    brain = csf * values["CSF"] + gm * values["GM"] + (wm - sick) * values["WM"] + sick * values["lesion"]
+    return sum((share * values[name] for name, share in zip(OUTSIDE, outside, strict=False)), brain)
 
 
 def _signs(lesion: np.ndarray, hidden: float, rng: np.random.Generator) -> np.ndarray:
@@ -199,32 +227,9 @@ def _jitter(constants: tuple[float, float, float], rng: np.random.Generator) -> 
     return tuple(np.array(constants) * np.exp(rng.normal(0, [0.02, 0.02, 0.01])))
 
 
-def _subject(anatomy, shape, spacing, rng: np.random.Generator) -> np.ndarray:
-    """Deform an anatomy and sample it: (3,D,H,W) fractions whose sum is at most 1."""
-    fractions, affine = tissue_fractions(None if anatomy is None else str(anatomy), float(spacing))
-    angles, scale = rng.normal(0, 0.06, 3), np.exp(rng.normal(0, 0.04, 3))
-    linear = rotation(angles) @ np.diag(scale)
-    shift = rng.normal(0, 3.0, 3)
-    grid = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"))
-    points = grid * spacing + grid_affine(shape, spacing)[:3, 3].reshape(3, 1, 1, 1)
-    points = np.tensordot(linear, points, 1) + shift.reshape(3, 1, 1, 1)
-    points += np.stack([_smooth_field(shape, spacing, 2.5, rng, knots=30.0) for _ in range(3)])
-    inverse = np.linalg.inv(affine)
-    index = np.tensordot(inverse[:3, :3], points, 1) + inverse[:3, 3].reshape(3, 1, 1, 1)
-    return np.stack([ndimage.map_coordinates(f, index, order=1) for f in fractions])
-
-
-def _smooth_field(shape, spacing, std: float, rng: np.random.Generator, knots: float = 60.0) -> np.ndarray:
-    """Smooth Gaussian random field: cubic spline through random knots ``knots`` mm apart."""
-    coarse = rng.standard_normal([int(np.ceil(n * spacing / knots)) + 3 for n in shape])
-    index = np.meshgrid(*(1 + np.arange(n) * spacing / knots for n in shape), indexing="ij")
-    field = ndimage.map_coordinates(coarse, index, order=3, mode="nearest")
-    return (std * field).astype(np.float32)
-
-
 def _lesions(fractions, mask, spacing, rng: np.random.Generator) -> np.ndarray:
     """White-matter lesions (D,H,W) in [0,1]: soft blobs, most of them near the ventricles."""
-    csf, _, wm = fractions
+    csf, _, wm = fractions[:3]
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] * spacing
     ventricles = (csf > 0.5) & (depth > 20)
     if not ventricles.any():

@@ -14,10 +14,15 @@ TISSUE_CONSTANTS = {
     "GM": (1350.0, 100.0, 0.82),
     "WM": (830.0, 72.0, 0.70),
     "lesion": (1350.0, 130.0, 0.85),
+    # outside the brain; bone gives no signal at any of these echo times
+    "bone": (300.0, 0.5, 0.20),
+    "marrow": (550.0, 60.0, 0.75),
+    "muscle": (1410.0, 50.0, 0.80),
+    "fat": (380.0, 70.0, 0.95),
 }
 # Share of fat in the signal of the fat-fraction map FF. A brain has little free fat, so myelin-rich white
 # matter plays fat's part, grey matter muscle's and CSF water's; a lesion has lost half of its myelin.
-FAT = {"CSF": 0.02, "GM": 0.15, "WM": 0.80, "lesion": 0.40}
+FAT = {"CSF": 0.02, "GM": 0.15, "WM": 0.80, "lesion": 0.40, "bone": 0.0, "marrow": 0.85, "muscle": 0.05, "fat": 0.95}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where the brain is: the nonzero part of a stripped image, else a template registered to it and refined."""
+"""Where brain and head are: nonzero parts of stripped images, a template registered and refined, what is no air."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from scipy import ndimage
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.itk import TO_LPS, to_itk
-from yoda_nb.images.masks import solid_part
+from yoda_nb.images.masks import grown, shrunk, solid_part
 from yoda_nb.images.refine import refined
 from yoda_nb.images.register import even
+from yoda_nb.images.units import AIR, hounsfield
 
+SMOOTH_MM = 1.0  # before a head is told from air
+ENCLOSED_MM = 10.0  # gaps in the head's surface that count as its inside
 BRAIN_ML = (300.0, 2200.0)  # infants to the largest adults, with a margin; a whole head is more
 
 
@@ -40,6 +43,39 @@ def brain_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     if not _brain_sized(mask, affine):
         raise InputError("no brain was found in the image: pass a brain mask with --mask.")
     return mask
+
+
+def head_mask(image: np.ndarray, affine: np.ndarray, contrast: str = "") -> np.ndarray:
+    """Estimate the head: bool (D, H, W), all that is no air, with what it encloses.
+
+    ``image`` (D, H, W) RAS+ in any units, or in HU for a ``contrast`` of ``units.WINDOWS``; ``affine`` (4, 4) to mm.
+    Brighter than half-way to air in HU, than Otsu's threshold of the smoothed image else; bone, which is as dark as
+    air to MR, is enclosed. A stripped image keeps its nonzero part. Raises InputError for less than a brain.
+    """
+    if _is_stripped(image, affine):
+        return solid_part(image != 0)
+    voxel = np.linalg.norm(affine[:3, :3], axis=0)
+    smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), SMOOTH_MM / voxel)
+    bright = smooth > (AIR / 2 if hounsfield(contrast) else _otsu(smooth))
+    mask = shrunk(solid_part(grown(solid_part(bright), affine, ENCLOSED_MM)), affine, ENCLOSED_MM)
+    if _millilitres(mask, affine) < BRAIN_ML[0]:
+        raise InputError("no head was found in the image: pass a mask of it with --mask.")
+    return mask
+
+
+def part_mask(image: np.ndarray, affine: np.ndarray, contrast: str, part: str) -> np.ndarray:
+    """The mask of a ``part`` of the body (``units.part_of``) on an image of a contrast; a CT's is always the head."""
+    return head_mask(image, affine, contrast) if part == "head" or hounsfield(contrast) else brain_mask(image, affine)
+
+
+def _otsu(image: np.ndarray) -> float:
+    """Otsu's threshold of an image whose brightest parts, fat and vessels, must not draw it up."""
+    import SimpleITK as sitk
+
+    bulk = float(np.percentile(image[image > image.mean()], 50))
+    filter_ = sitk.OtsuThresholdImageFilter()
+    filter_.Execute(to_itk(np.minimum(image, bulk), np.eye(4)))
+    return float(filter_.GetThreshold())
 
 
 def _is_stripped(image: np.ndarray, affine: np.ndarray) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from nibabel.affines import apply_affine
 
 from yoda_nb.images.register import Registration
+from yoda_nb.images.units import hounsfield
 
 SHIFT = 1.0  # times the voxel: more than this of a header is worth a look
 TURN = 2.0  # degrees; 1.7 mm at 50 mm from the middle
@@ -30,15 +31,15 @@ def doubts(
 ) -> tuple[str, ...]:
     """Sentences, each naming a contrast and what to do; none where nothing is conspicuous.
 
-    ``images`` (D, H, W) by contrast, registered, and ``brain`` bool, on ``affine``; ``fields`` holds each
-    file's affine and shape; ``own`` the brain on the reference's grid, its affine, and its name.
+    ``images`` (D, H, W) by contrast, registered, and ``brain`` bool (of a CT by itself the head), on ``affine``;
+    ``fields`` holds each file's affine and shape; ``own`` the brain on the reference's grid, its affine, and its name.
     """
     reference = own[2]
     spacing = float(np.linalg.norm(affine[:3, 0]))
     points = apply_affine(affine, np.argwhere(brain)[::11])
     volume = brain.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
     said = []
-    if not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
+    if not hounsfield(reference) and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
         said.append(
             f"the brain measures {volume:.0f} ml, which is no adult's: check the mask and the headers' voxel sizes."
         )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.bias import correct_bias
-from yoda_nb.images.brain import brain_mask
+from yoda_nb.images.brain import head_mask, part_mask
 from yoda_nb.images.command import mask_with_command
 from yoda_nb.images.doubts import doubts
 from yoda_nb.images.kept import Pieces, recall
@@ -23,6 +23,7 @@ from yoda_nb.images.masks import grown
 from yoda_nb.images.nifti import Grid, check_same_grid, read_image, read_mask, sha256
 from yoda_nb.images.register import Registration, moved, register
 from yoda_nb.images.space import isotropic_grid
+from yoda_nb.images.units import part_of
 from yoda_nb.images.volumes import Volume, about, normalise
 
 RIM = 5.0  # mm around the brain that take part in a registration
@@ -60,14 +61,16 @@ def prepare(
     tool: str | None = None,
     keep: str | Path | None = None,
     subject: str = "unknown",
+    part: str | None = None,
 ) -> Prepared:
     """Register, correct and resample the files of one subject.
 
     ``files`` maps contrast to file, ``target`` is (contrast, file) of an acquired target.  All are
     rigidly registered to ``reference``, one of the contrasts (default: the first).  ``mask`` is a brain
     mask on the reference's grid; without one, ``tool`` (a command, see ``images.command``) or
-    ``brain_mask`` finds it on T1w if there is one, else on the reference.  ``spacing`` in mm; ``bias``
-    removes each image's bias field (N4).  What took minutes is kept in the folder ``keep`` under the
+    ``brain_mask`` finds it on T1w if there is one, else on the reference.  With a CT among the images the
+    mask is that of the head (``part``, ``units.part_of``).  ``spacing`` in mm; ``bias`` removes each image's
+    bias field (N4), a CT's not.  What took minutes is kept in the folder ``keep`` under the
     hash of files, settings and code, and read back by a later call with the same.
     Raises InputError for what :func:`read_image` and :func:`register` refuse, each naming its file.
     """
@@ -82,9 +85,10 @@ def prepare(
     if reference not in paths:
         raise InputError(f"the reference {reference} is none of the images given: choose among {', '.join(paths)}.")
     mask = None if mask is None else Path(mask)
+    part = part or part_of(paths)
 
     def make() -> Pieces:
-        return _pieces(paths, reference, mask, spacing, bias, tool)
+        return _pieces(paths, reference, mask, spacing, bias, tool, part)
 
     if keep is None:
         pieces = make()
@@ -92,14 +96,20 @@ def prepare(
         known = {**paths, **({"mask": mask} if mask else {})}
         described = {
             "files": {name: sha256(path) for name, path in known.items()},
-            "settings": [list(paths), reference, float(spacing), bias, tool],
+            "settings": [list(paths), reference, float(spacing), bias, tool, *([part] if part != "brain" else [])],
         }
         pieces = recall(Path(keep), described, make)
     return _prepared(pieces, tuple(files), target[0] if target else None, subject)
 
 
 def _pieces(
-    paths: Mapping[str, Path], reference: str, mask: Path | None, spacing: float, bias: bool, tool: str | None
+    paths: Mapping[str, Path],
+    reference: str,
+    mask: Path | None,
+    spacing: float,
+    bias: bool,
+    tool: str | None,
+    part: str,
 ) -> Pieces:
     """All that is computed and worth keeping."""
     scans = {name: Scan(path, *read_image(path)) for name, path in paths.items()}
@@ -109,7 +119,7 @@ def _pieces(
     anatomy = "T1w" if "T1w" in scans and mask is None else reference
     if anatomy != reference:
         found[anatomy] = _registered(scans[anatomy], fixed, None)
-    brain = _brain(scans[anatomy], fixed, mask, tool)
+    brain = _brain(scans[anatomy], fixed, mask, tool, anatomy)
     own = _carried(brain, scans[anatomy], _matrix(found, anatomy), fixed.affine, fixed.image.shape)
     region = grown(own, fixed.affine, RIM)
     for name, scan in scans.items():
@@ -124,10 +134,12 @@ def _pieces(
             inside = _carried(own, fixed, np.linalg.inv(matrix), scan.affine, image.shape)
             image = about(scan.path, correct_bias, image, scan.affine, inside)[0]
         images[f"after {name}"] = moved(image, np.linalg.inv(matrix) @ scan.affine, affine, shape)
-    inside = _carried(brain, scans[anatomy], _matrix(found, anatomy), affine, shape)
+    seen = inside = _carried(brain, scans[anatomy], _matrix(found, anatomy), affine, shape)
+    if part == "head" and mask is None:
+        inside = about(scans[anatomy].path, head_mask, images[f"after {anatomy}"], affine, anatomy)
     fields = {name: (scan.affine, scan.image.shape) for name, scan in scans.items()}
     after = {name: images[f"after {name}"] for name in scans}
-    sentences = doubts(after, inside, affine, fields, found, (own, fixed.affine, reference))
+    sentences = doubts(after, seen, affine, fields, found, (own, fixed.affine, reference))
     return Pieces(images | {"mask": inside}, affine, fixed.grid, found, sentences)
 
 
@@ -135,15 +147,15 @@ def _registered(scan: Scan, fixed: Scan, region: np.ndarray | None) -> Registrat
     return about(scan.path, register, scan.image, scan.affine, fixed.image, fixed.affine, region=region)
 
 
-def _brain(scan: Scan, fixed: Scan, mask: Path | None, tool: str | None) -> np.ndarray:
-    """The brain on a scan's own grid: bool (D, H, W)."""
+def _brain(scan: Scan, fixed: Scan, mask: Path | None, tool: str | None, contrast: str) -> np.ndarray:
+    """The brain on a scan's own grid, of a CT the head: bool (D, H, W)."""
     if mask is not None:
         brain, _, grid = read_mask(mask)
         check_same_grid({"reference": (fixed.path, fixed.grid), "mask": (mask, grid)})
         return brain
     if tool:
         return about(scan.path, mask_with_command, scan.image, scan.affine, tool)
-    return about(scan.path, brain_mask, scan.image, scan.affine)
+    return about(scan.path, part_mask, scan.image, scan.affine, contrast, "brain")
 
 
 def _matrix(found: Mapping[str, Registration], name: str) -> np.ndarray:
@@ -161,7 +173,7 @@ def _prepared(pieces: Pieces, sources: tuple[str, ...], target: str | None, subj
     """The pieces as a Volume, in [-1, 1] inside the brain and -1 outside."""
     mask = pieces.images["mask"]
     scaled = {
-        name: torch.from_numpy(normalise(pieces.images[f"after {name}"], mask))
+        name: torch.from_numpy(normalise(pieces.images[f"after {name}"], mask, name))
         for name in (*sources, *([target] if target else []))
     }
     volume = Volume(

@@ -18,7 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.brain import brain_mask
+from yoda_nb.images.brain import part_mask
 from yoda_nb.images.masks import grown
 from yoda_nb.images.nifti import (
     SAME_MM,
@@ -33,6 +33,7 @@ from yoda_nb.images.nifti import (
 from yoda_nb.images.register import moved
 from yoda_nb.images.register import register as align
 from yoda_nb.images.space import Box, crop, isotropic_grid, resample_like
+from yoda_nb.images.units import WINDOWS, hounsfield, part_of
 
 HEAD_ROOM = 1.4  # FLAIR lesions are that much brighter than the bulk of grey matter
 P = ParamSpec("P")
@@ -49,7 +50,7 @@ class Volume:
     """
 
     source: Tensor  # (C, D, H, W) float32 in [-1, 1], one channel per source contrast
-    mask: Tensor  # (1, D, H, W) bool, the brain
+    mask: Tensor  # (1, D, H, W) bool, the brain, or the head where a CT is among the images
     affine: np.ndarray  # (4, 4)
     sources: tuple[str, ...]  # the contrast of each source channel, e.g. ("T1w", "T2w")
     contrast: str = "FLAIR"  # the contrast of the target
@@ -88,13 +89,15 @@ def load_volume(
     mask: str | Path | None = None,
     subject: str = "unknown",
     register: bool = False,
+    part: str | None = None,
 ) -> Volume:
     """Read files of one subject as a Volume at the first one's spacing, RAS+, in [-1, 1].
 
     ``sources`` maps contrast to file, ``target`` is (contrast, file).  All files must lie on one
     grid (corners within 0.01 mm), the first source's; with ``register`` images on other grids are
     rigidly registered to it and resampled, while the mask must be on it.  Without ``mask`` the brain
-    is estimated, on T1w if it is there and else on the first source.  ``grid`` is that of the first source's file.
+    is estimated, on T1w if it is there and else on the first source, or the head (``part``; by default where a CT is
+    among the images, ``units.part_of``).  ``grid`` is that of the first source's file.
     Raises InputError for what :func:`read_image` refuses and for grids that disagree.
     """
     if not sources:
@@ -117,8 +120,12 @@ def load_volume(
 
     if brain is None:
         name = "T1w" if "T1w" in sources else next(iter(sources))
-        brain = about(named[name], brain_mask, read[name][0], affine)
-    images = {name: torch.from_numpy(about(named[name], normalise, data, brain)) for name, (data, _, _) in read.items()}
+        part = part or part_of((*sources, *([target[0]] if target else [])))
+        brain = about(named[name], part_mask, read[name][0], affine, name, part)
+    images = {
+        name: torch.from_numpy(about(named[name], normalise, data, brain, name.removeprefix("target ")))
+        for name, (data, _, _) in read.items()
+    }
     volume = Volume(
         source=torch.stack([images[name] for name in sources]),
         mask=torch.from_numpy(brain)[None],
@@ -150,9 +157,16 @@ def intensity_window(image: np.ndarray, mask: np.ndarray) -> tuple[float, float]
     return low, low + HEAD_ROOM * (bright - low)
 
 
-def normalise(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Any units -> float32 in [-1, 1] by :func:`intensity_window`, clipped; -1 outside the mask."""
-    low, high = intensity_window(image, mask)
+def normalise(image: np.ndarray, mask: np.ndarray, contrast: str = "") -> np.ndarray:
+    """Any units -> float32 in [-1, 1] by :func:`intensity_window`, clipped; -1 outside the mask.
+
+    A ``contrast`` in Hounsfield units has a window of its own, the same for every image (``units.WINDOWS``).
+    """
+    if hounsfield(contrast) and (inside := np.asarray(image)[mask]).size and inside.min() >= 0:
+        raise InputError(
+            f"a {contrast} is in Hounsfield units, where air is -1000, but nothing here is below 0: rescale the file."
+        )
+    low, high = WINDOWS.get(contrast) or intensity_window(image, mask)
     scaled = 2 * (np.asarray(image, dtype=np.float32) - low) / (high - low) - 1
     return np.where(mask, np.clip(scaled, -1, 1), -1).astype(np.float32)
 
@@ -180,7 +194,8 @@ def crop_volume(volume: Volume, box: Box) -> Volume:
 def save_image(x: Tensor, volume: Volume, path: str | Path, *, window: tuple[float, float] | None = None) -> None:
     """Write an image of ``volume``'s grid as float32 onto the file grid it came from.
 
-    ``x`` (1, D, H, W) in [-1, 1]; -1 and 1 become 0 and 1, or the ends of ``window``.  The file
+    ``x`` (1, D, H, W) in [-1, 1]; -1 and 1 become the ends of ``window``: by default 0 and 1, or those of the
+    volume's contrast where it is in Hounsfield units.  The file
     gets the shape, orientation, affine and codes of ``volume.grid`` (without one, the volume's
     own grid).  A cropped or merely turned volume goes back without interpolation.  The file
     appears whole or not at all.  Raises InputError for a wrong shape, an ending other than
@@ -192,7 +207,7 @@ def save_image(x: Tensor, volume: Volume, path: str | Path, *, window: tuple[flo
         raise InputError(f"{path} needs an image of shape {wanted}, got {tuple(x.shape)}.")
     grid = volume.grid or Grid(volume.shape, volume.affine)
     file = grid.canonical()
-    low, high = window or (0.0, 1.0)
+    low, high = window or WINDOWS.get(volume.contrast, (0.0, 1.0))
     image = _moved(x.detach().float().cpu(), volume, file.affine, file.shape)[0]
     write_image((low + (high - low) * (image + 1) / 2).numpy(), grid, path)
 

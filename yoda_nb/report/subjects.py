@@ -12,6 +12,7 @@ from yoda_nb.data.manifest import Case, fetch
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import Grid, atomic, write_image
 from yoda_nb.images.prepare import Prepared, prepare
+from yoda_nb.images.units import AIR, hounsfield
 from yoda_nb.images.volumes import Volume
 from yoda_nb.report.qc import write_qc
 from yoda_nb.study.sweep.trial import device_here
@@ -45,7 +46,7 @@ def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float 
     grid = Grid(volume.shape, volume.affine)
     written = {name: out / f"{name}.nii.gz" for name in (*found.after, "mask")}
     for name, image in found.after.items():
-        write_image((image * volume.mask)[0].numpy(), grid, written[name])
+        write_image(image.where(volume.mask, AIR if hounsfield(name) else 0.0)[0].numpy(), grid, written[name])
     write_image(volume.mask[0].numpy().astype("float32"), grid, written["mask"])
     write_qc(found, out / PAGE)
     document = {

@@ -50,11 +50,12 @@ def open_files(
     tool: str | None = None,
     keep: str | Path | None = None,
     subject: str = "unknown",
+    part: str | None = None,
 ) -> Opened:
     """Files of one subject as a Volume: as they are where they lie on one grid, else through ``prepare``.
 
     Those on different grids are registered to the first, corrected for their bias fields (``bias``) and brought
-    to voxels of 1 mm. ``registered`` True does so in any case, False never. ``tool`` and ``keep`` as in
+    to voxels of 1 mm. ``registered`` True does so in any case, False never. ``tool``, ``keep`` and ``part`` as in
     ``prepare``. Raises InputError for what reading, registering and masking refuse.
     """
     every = {name: Path(path) for name, path in files.items()} | ({target[0]: Path(target[1])} if target else {})
@@ -63,9 +64,10 @@ def open_files(
     if registered is None:
         registered = not on_one_grid(every)
     if not registered:
-        volume = load_volume(files, target=target, mask=mask, subject=subject)
+        volume = load_volume(files, target=target, mask=mask, subject=subject, part=part)
         return Opened(volume, every)
-    found = prepare(files, target=target, mask=mask, spacing=SPACING, bias=bias, tool=tool, keep=keep, subject=subject)
+    how: dict[str, Any] = {"bias": bias, "tool": tool, "keep": keep, "subject": subject, "part": part}
+    found = prepare(files, target=target, mask=mask, spacing=SPACING, **how)
     return Opened(found.volume, every, found)
 
 

@@ -20,6 +20,7 @@ from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import Job, OnStep, System
 from yoda_nb.errors import InputError
 from yoda_nb.images.space import ROI_MARGIN_MM, resample_like, roi_box, uncrop
+from yoda_nb.images.units import hounsfield
 from yoda_nb.images.volumes import Volume, conform, crop_volume
 from yoda_nb.metrics.noise import add_rician
 from yoda_nb.nets.models import Model
@@ -85,14 +86,15 @@ def translate(volume: Volume, spec: System, run: Run) -> Volume:
     same grid, background -1. The system's own model is used, or where it has none the shipped
     one that fits the sources (and ``contrast``, if given), unless ``model`` names one or its file.
     Beside the options of ``Run`` the system's settings are taken, its own and those of its process,
-    so ``translate(v, "yoda-expa", n_ex=10, n_steps=250)`` reads like the paper. The same volume,
-    seed and machine give the same bytes. Raises InputError for unknown systems and settings and
-    for contrasts no model takes.
+    so ``translate(v, "yoda-expa", n_ex=10, n_steps=250)`` reads like the paper; samples of a CT, which
+    is no magnitude image, are averaged by their mean. The same volume, seed and machine give the same
+    bytes. Raises InputError for unknown systems and settings and for contrasts no model takes.
     """
     job = prepare(volume, spec, run)
     images = _trajectories(job, run)
     # one trajectory is itself, whatever way several would be combined
-    image = expected(images, spec.combine) if spec.n_ex > 1 else next(images)
+    combine = "mean" if hounsfield(job.model.contrast) else spec.combine  # the root mean square is of magnitudes
+    image = expected(images, combine) if spec.n_ex > 1 else next(images)
     target = _restore(_finish(image, job), job, volume)
     return replace(volume, target=target, contrast=job.model.contrast, clean=None, sigma=None)
 
@@ -118,6 +120,10 @@ def prepare(volume: Volume, spec: System, run: Run = Run()) -> Job:
         raise InputError(f"Model {chosen.name} makes {chosen.contrast}, not {run.contrast}: choose another model.")
     if chosen.card.get("regression_only") and spec.n_steps > 1:
         raise InputError(f"Model {chosen.name} was trained for regression alone: {spec.name} needs another model.")
+    if spec.noise > 0 and hounsfield(chosen.contrast):
+        raise InputError(
+            f"{spec.name} adds Rician noise, which a {chosen.contrast} does not have: choose another system."
+        )
     inner = conform(_with_sources_of(volume, chosen), chosen.spacing)
     margin = tuple(mm / chosen.spacing for mm in ROI_MARGIN_MM)
     box = roi_box(inner.mask, margin, multiple=chosen.config.divisor)

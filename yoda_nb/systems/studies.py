@@ -14,6 +14,7 @@ from yoda_nb.data.bids import derivative_path, read_bids, write_derivative
 from yoda_nb.data.manifest import Case, fetch, read_manifest
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import on_one_grid
+from yoda_nb.images.units import part_of
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import evaluate
 from yoda_nb.systems.files import SPACING, Opened, open_files
@@ -83,13 +84,13 @@ def translate_case(
     }
     mask, acquired = files.pop("mask", None), files.pop(target, None)
     files = {name: files[name] for name in sources}
-    aim = (target, acquired) if acquired else None
+    aim, part = (target, acquired) if acquired else None, part_of((*sources, target))
     spec = get_system(system, **(settings or {}))
     registered = not on_one_grid(files | ({target: acquired} if acquired else {}))
     weights = model or spec.weights
     opened = None
     if weights is None and not registered:  # its voxels decide
-        opened = open_files(files, target=aim, mask=mask, registered=False, subject=case.subject)
+        opened = open_files(files, target=aim, mask=mask, registered=False, subject=case.subject, part=part)
         weights = find_model(sources, target, min(opened.volume.spacing), steps=spec.n_steps)
     chosen = load_model(weights or find_model(sources, target, SPACING, steps=spec.n_steps))
     about = {"System": system, "ModelSHA256": chosen.sha256, "Seed": seed, "Settings": dict(settings or {})}
@@ -107,6 +108,7 @@ def translate_case(
         tool=tool,
         keep=Path(out) / KEPT,
         subject=case.subject,
+        part=part,
     )
     begun = time.monotonic()
     result = translate(
@@ -123,7 +125,7 @@ def translate_case(
         row["scores"] = evaluate(opened.volume, result)
     write_derivative(
         required(result, "target"),
-        opened.volume,
+        result,
         out,
         subject=label,
         contrast=target,

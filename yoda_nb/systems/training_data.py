@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from yoda_nb.data.manifest import FIELD_OF_VIEW, fetch, load_case, read_manifest
+from yoda_nb.data.manifest import fetch, load_case, read_manifest
 from yoda_nb.data.mapped import MappedPack, open_packs
 from yoda_nb.data.packs import ENDING
+from yoda_nb.data.phantom import field_of_view
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.data.rows import person_of
 from yoda_nb.errors import InputError
@@ -34,13 +35,12 @@ def phantom_volumes(
     n: int, sources: tuple[str, ...], target: str, *, spacing: float, anatomies: list[Path], workers: int = 1
 ) -> TrainingData:
     """Phantoms of training and validation seeds over the manifest's field of view."""
-    side = round(FIELD_OF_VIEW / spacing)
     make: dict[str, Any] = {
         "anatomies": anatomies,
         "sources": sources,
         "target": target,
         "spacing": spacing,
-        "shape": (side,) * 3,
+        "shape": field_of_view((*sources, target), spacing),
         "workers": workers,
     }
     volumes = training_phantoms(n, **make)

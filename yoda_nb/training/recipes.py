@@ -39,7 +39,7 @@ def training_phantoms(
     sources: tuple[str, ...] = ("T1w", "T2w"),
     target: str = "FLAIR",
     spacing: float = 3.0,
-    shape: tuple[int, int, int] = (64, 64, 64),
+    shape: tuple[int, int, int] | None = None,
     sigma: float = 0.04,
     first_seed: int = TRAIN_SEEDS,
     workers: int = 1,

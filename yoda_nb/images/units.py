@@ -1,0 +1,25 @@
+"""Intensities by modality: what is in Hounsfield units, in which window it is learned, what part counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+AIR = -1000.0  # HU
+# (low, high) in HU, mapped to -1 and 1 wherever an image of such a contrast is normalised, scored or written
+WINDOWS = {"CT": (AIR, 2000.0), "CTA": (AIR, 2000.0)}
+
+
+def hounsfield(contrast: str) -> bool:
+    """Whether images of a contrast are in Hounsfield units, which mean the same in every file."""
+    return contrast in WINDOWS
+
+
+def width(contrast: str) -> float:
+    """HU between -1 and 1 of a contrast that is in Hounsfield units."""
+    low, high = WINDOWS[contrast]
+    return high - low
+
+
+def part_of(contrasts: Iterable[str]) -> str:
+    """The part of the body that counts for these contrasts, "brain" or "head": a CT shows the skull."""
+    return "head" if any(hounsfield(name) for name in contrasts) else "brain"
