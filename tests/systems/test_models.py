@@ -38,11 +38,13 @@ def test_the_model_for_the_contrasts_of_nearest_voxel_size(net, tmp_path, monkey
         "a1": {"spacing_mm": 1.0},
         "a3": {"spacing_mm": 3.0},
         "b": {"sources": ["FLAIR", "T1w"], "target": "T2w"},
+        "a-ct": {"target": "CT", "spacing_mm": 3.0},
     }.items():
         save_model(net, tmp_path / f"{name}.safetensors", config=CONFIG, card=CARD | change)
-    assert shipped_models() == ["a1", "a3", "b"]
+    assert shipped_models() == ["a-ct", "a1", "a3", "b"]
     assert find_model(("T2w", "T1w"), "FLAIR", 1.2) == "a1"
     assert find_model(("T1w", "T2w"), None, 5.0) == "a3"
+    assert find_model(("T1w", "T2w"), "CT", 1.0) == "a-ct", "asked for by name alone"
     assert find_model(("T1w", "FLAIR"), None, 1.0) == "b"
     assert load_model("b").contrast == "T2w"
     with pytest.raises(InputError, match=r"translates T1w\+T2w to PDw: there is .*FLAIR\+T1w to T2w"):

@@ -62,13 +62,13 @@ def is_shipped(name: str) -> bool:
 def find_model(sources: tuple[str, ...], target: str | None, spacing: float, *, steps: int = 1) -> str:
     """The shipped model for these contrasts whose voxel size is closest (mm).
 
-    Without ``target`` any target will do. A system of several ``steps`` gets a model of diffusion, one of a single
-    step rather one of regression alone. Raises InputError listing what there is.
+    Without ``target`` any target will do, FLAIR before others. A system of several ``steps`` gets a model of diffusion,
+    one of a single step rather one of regression alone. Raises InputError listing what there is.
     """
     cards = {name: read_card(WEIGHTS / f"{name}.safetensors") for name in shipped_models()}
     cards = {name: card for name, card in cards.items() if steps == 1 or not card.get("regression_only")}
     fitting = [
-        (abs(card["spacing_mm"] - spacing), not card.get("regression_only"), name)
+        (card["target"] != "FLAIR", abs(card["spacing_mm"] - spacing), not card.get("regression_only"), name)
         for name, card in cards.items()
         if set(card["sources"]) == set(sources) and target in (None, card["target"])
     ]

@@ -84,7 +84,8 @@ def translate(volume: Volume, spec: System, run: Run) -> Volume:
 
     ``volume.source`` (C,D,H,W) in [-1,1] of any spacing -> ``target`` (1,D,H,W) in [-1,1] on the
     same grid, background -1. The system's own model is used, or where it has none the shipped
-    one that fits the sources (and ``contrast``, if given), unless ``model`` names one or its file.
+    one that fits the sources and ``contrast``, by default the target that the volume has, unless ``model``
+    names one or its file.
     Beside the options of ``Run`` the system's settings are taken, its own and those of its process,
     so ``translate(v, "yoda-expa", n_ex=10, n_steps=250)`` reads like the paper; samples of a CT, which
     is no magnitude image, are averaged by their mean. The same volume, seed and machine give the same
@@ -115,7 +116,8 @@ def trajectories(volume: Volume, spec: System, run: Run) -> Iterator[Tensor]:
 def prepare(volume: Volume, spec: System, run: Run = Run()) -> Job:
     """A volume at its model's spacing, cut to the region of interest, with its stream of noise."""
     named = run.model or spec.weights
-    chosen = load_model(named or find_model(volume.sources, run.contrast, min(volume.spacing), steps=spec.n_steps))
+    wanted = run.contrast or (None if volume.target is None else volume.contrast)
+    chosen = load_model(named or find_model(volume.sources, wanted, min(volume.spacing), steps=spec.n_steps))
     if run.contrast not in (None, chosen.contrast):
         raise InputError(f"Model {chosen.name} makes {chosen.contrast}, not {run.contrast}: choose another model.")
     if chosen.card.get("regression_only") and spec.n_steps > 1:
