@@ -96,7 +96,21 @@ def test_preparing_a_head_registers_and_masks_it(scans, tmp_path):
     assert np.percentile(error, 50) < 100 < np.percentile(error, 95), "soft tissue and bone, in HU"
 
 
-def test_errors_are_told_in_hounsfield_units():
+def test_errors_are_told_in_hounsfield_units_and_by_tissue():
+    v = phantom_case(1, target="CT", spacing=6.0, shape=(36, 40, 36))
+    known = torch.from_numpy(hu(v.clean))[None]
+    made = torch.where(known > 300, known - 100, torch.where(known < 200, known + 10, known))  # bone is too dark
+    found = evaluate(v, 2 * (made - LOW) / (HIGH - LOW) - 1, reference="truth")
+    assert found["mae_hu_bone"] == pytest.approx(100, rel=1e-3) and found["mae_hu_soft"] == pytest.approx(10, rel=0.1)
+    bone = (known > 300) & v.mask
+    assert found["mae_hu"] == pytest.approx(float((made - known).abs()[v.mask].mean()), rel=1e-3)
+    kept = (known > 400) & v.mask
+    assert found["bone_dice"] == pytest.approx(float(2 * kept.sum() / (kept.sum() + bone.sum())), rel=1e-4)
+    same = evaluate(v, v.clean, reference="truth")
+    assert same["bone_dice"] == 1 and same["mae_hu"] == 0
+
+
+def test_an_offset_is_an_error_of_as_many_units():
     v = phantom_case(1, target="CT", spacing=6.0, shape=(36, 40, 36))
     off = v.clean + 2 * 30 / width("CT")
     inside = v.mask & (off < 1)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.units import hounsfield, width
+from yoda_nb.images.units import hounsfield
 from yoda_nb.images.volumes import Volume
+from yoda_nb.metrics.hounsfield import hounsfield_scores
 
 WINDOW = 11  # voxels, the width of the SSIM's Gaussian window (sigma 1.5)
 
@@ -100,7 +101,7 @@ def evaluate(volume: Volume, image: Tensor | Volume, *, reference: str = "acquir
     """``score`` of an image as the package holds it, (1,D,H,W) in [-1,1], or of a translated Volume's.
 
     ``reference`` is "acquired", the volume's target, or "truth", its noise-free image, which phantoms
-    know. Inside the mask, on the [0,1] scale, data range 1; of a CT with mae_hu, the mean absolute error in HU.
+    know. Inside the mask, on the [0,1] scale, data range 1; of a CT with ``hounsfield_scores``.
     Raises InputError for a reference that the volume does not have and for images of another shape.
     """
     if isinstance(image, Volume):
@@ -110,7 +111,9 @@ def evaluate(volume: Volume, image: Tensor | Volume, *, reference: str = "acquir
         raise InputError(f"The reference {reference!r} is unknown: choose acquired or truth.")
     target = _held(known[reference], volume, f"{reference} {volume.contrast}")
     found = score((image + 1) / 2, (target + 1) / 2, volume.mask, data_range=1)
-    return found | ({"mae_hu": found["mae"] * width(volume.contrast)} if hounsfield(volume.contrast) else {})
+    if hounsfield(volume.contrast):
+        found |= hounsfield_scores(image, target, volume.mask, volume.contrast)
+    return found
 
 
 def _held(image: Tensor | None, volume: Volume, what: str) -> Tensor:
