@@ -88,7 +88,9 @@ def test_layouts_are_listed_with_licence_and_how_to_get_them():
     text = call("layouts").stdout
     assert "CC BY-SA 3.0" in text and "zenodo.org/records/583096" in text
     rows = json.loads(call("layouts", "--json").stdout)
-    assert {row["layout"] for row in rows} == {"bids", "ixi", "brats", "gold-atlas", "kirby21", "open-ms", "nifti"}
+    assert {row["layout"] for row in rows} == {
+        *("bids", "ixi", "brats", "gold-atlas", "kirby21", "open-ms", "nifti", "synthrad", "topcow")
+    }
     assert all(row["licence"] and row["how to get it"] for row in rows)
 
 

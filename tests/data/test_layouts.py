@@ -51,6 +51,18 @@ FOLDERS = {  # as the data sets are published: path -> subject and contrast, Non
         "all/3_01_P/CTdef.nii.gz": ("3_01_P", "CTdef"),
         "1_04_P/dose.nii.gz": None,
     },
+    "synthrad": {
+        "Task1/brain/1BA001/mr.nii.gz": ("1BA001", "T1w"),
+        "Task1/brain/1BC087/ct.nii.gz": ("1BC087", "CT"),
+        "1BC087/mask.nii.gz": ("1BC087", "mask"),
+        "Task1/pelvis/1PA004/mr.nii.gz": ("1PA004", "MR"),
+        "Task2/brain/2BA001/cbct.nii.gz": None,
+    },
+    "topcow": {
+        "imagesTr/topcow_ct_001_0000.nii.gz": ("topcow-001", "CTA"),
+        "imagesTr/topcow_mr_001_0000.nii.gz": ("topcow-001", "MRA"),
+        "cow_seg_labelsTr/topcow_ct_001.nii.gz": None,
+    },
     "kirby21": {
         "113/113-01-MPRAGE.nii.gz": ("113_ses-01", "T1w"),
         "113/113-02-FLAIR.nii.gz": ("113_ses-02", "FLAIR"),

@@ -159,6 +159,34 @@ LAYOUTS = {
             "1_04_P/CTdef.nii.gz",
         ),
         Layout(
+            "synthrad",
+            "CC BY-NC 4.0",
+            "download Task1.zip from zenodo.org/records/7260705 and unpack it",
+            "Thummerer et al., Medical Physics 2023, doi:10.1002/mp.16529",
+            tuple(
+                Files(_anywhere(rf"(?P<subject>1{part}[ABC]\d{{3}})/{name}"), contrast, notes=notes)
+                for part, mr, notes in (
+                    ("B", "T1w", "head, CT and MR registered; the mask is the head's"),
+                    ("P", "MR", "pelvis, CT and MR (T1w or T2w) registered; the mask is the body's"),
+                )
+                for name, contrast in (("mr", mr), ("ct", "CT"), ("mask", "mask"))
+            ),
+            "Task1/brain/1BA001/ct.nii.gz",
+        ),
+        Layout(
+            "topcow",
+            "as stated at topcow24.grand-challenge.org: open use, name the source",
+            "follow the data page of topcow24.grand-challenge.org and unpack the training data",
+            "Yang et al., TopCoW challenge 2023 and 2024, arXiv 2312.17670",
+            (
+                Files(
+                    _anywhere(r"topcow_mr_(?P<subject>\d{3})_0000"), "MRA", "topcow-", f"time of flight, {_OWN_GRIDS}"
+                ),
+                Files(_anywhere(r"topcow_ct_(?P<subject>\d{3})_0000"), "CTA", "topcow-", _OWN_GRIDS),
+            ),
+            "imagesTr/topcow_ct_001_0000.nii.gz",
+        ),
+        Layout(
             "kirby21",
             "as stated at nitrc.org/projects/multimodal",
             "download from nitrc.org/projects/multimodal, or take inst/ of the R packages kirby21_scan_1 and _2",
