@@ -6,12 +6,16 @@ heads, such as SynthSeg's, have tissues of their own (``anatomy.HEAD``).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
 from yoda_nb.data.anatomy import BRAIN, OUTSIDE, smooth_field, solid
 from yoda_nb.images.units import AIR, WINDOWS
 
+Tissues = Mapping[str, np.ndarray]  # tissue -> its share of each voxel (D,H,W)
 # Shells from the brain outwards: tissue, thickness in mm
 SHELLS = (("CSF", 2.0), ("bone", 1.8), ("marrow", 3.5), ("bone", 1.8), ("muscle", 1.5), ("fat", 4.0), ("muscle", 1.7))
 UNEVEN = 0.25  # standard deviation of the logarithm of a thickness from place to place
@@ -27,6 +31,7 @@ HOUNSFIELD = {
     "marrow": (450.0, 100.0),
     "muscle": (55.0, 5.0),
     "fat": (-95.0, 8.0),
+    "artery": (45.0, 3.0),
 }
 DENSITY = 0.15  # standard deviation of bone's density from place to place, which no MR image tells
 QUANTUM = 300.0  # HU of noise where ``sigma`` is 1: 12 HU beside an MR image of 0.04
@@ -34,7 +39,7 @@ CUTOFF = 0.25  # cycles a voxel: where the reconstruction kernel has fallen to 1
 
 
 def around(fractions: np.ndarray, spacing: float, rng: np.random.Generator) -> np.ndarray:
-    """Shares (7,D,H,W) of ``BRAIN`` and ``OUTSIDE`` of a head around a brain (3,D,H,W); their sum is at most 1.
+    """Tissues (7,D,H,W) of ``BRAIN`` and ``OUTSIDE`` of a head around a brain (3,D,H,W); their sum is at most 1.
 
     Each shell has a smooth uneven thickness of its own. ``spacing`` in mm.
     """
@@ -69,19 +74,25 @@ def _within(edge: np.ndarray, depth: np.ndarray, spacing: float) -> np.ndarray:
 
 
 def ct_image(
-    fractions: np.ndarray, lesion: np.ndarray, spacing: float, sigma: float, rng: np.random.Generator
+    shares: Tissues,
+    lesion: np.ndarray,
+    spacing: float,
+    sigma: float,
+    rng: np.random.Generator,
+    blood: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clean and acquired CT (D,H,W) on the [0,1] scale of its window (``units.WINDOWS``).
 
-    ``fractions`` (7,D,H,W) of ``BRAIN`` and ``OUTSIDE``, air elsewhere; ``lesion`` (D,H,W) takes the place of white
-    matter. Bone has a density of its own from place to place. The noise is Gaussian, ``QUANTUM * sigma`` HU.
+    ``shares`` (D,H,W) of each tissue, air elsewhere; ``lesion`` (D,H,W) takes the place of white matter. Bone has a
+    density of its own from place to place; ``blood`` (D,H,W) is what arteries have in HU with a contrast agent. The
+    noise is Gaussian, ``QUANTUM * sigma`` HU.
     """
-    values = {name: rng.normal(*spread) for name, spread in HOUNSFIELD.items()}
+    values: dict[str, Any] = {name: rng.normal(*spread) for name, spread in HOUNSFIELD.items()}
     density = np.exp(smooth_field(lesion.shape, spacing, DENSITY, rng, knots=20.0))
-    shares = dict(zip((*BRAIN, *OUTSIDE), fractions, strict=True))
-    shares |= {"WM": shares["WM"] * (1 - lesion), "lesion": shares["WM"] * lesion}
-    image = AIR * (1 - fractions.sum(0))
-    for name, share in shares.items():
+    if blood is not None:
+        values["artery"] = blood
+    image = AIR * (1 - np.sum([*shares.values()], 0))
+    for name, share in {**shares, "WM": shares["WM"] * (1 - lesion), "lesion": shares["WM"] * lesion}.items():
         image = image + share * values[name] * (density if name in ("bone", "marrow") else 1)
     low, high = WINDOWS["CT"]
     noise = reconstructed(rng.standard_normal(lesion.shape), CUTOFF)

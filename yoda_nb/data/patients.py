@@ -6,6 +6,7 @@ All of them are shares of tissues in voxels, drawn from a generator; what a scan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -139,3 +140,32 @@ def _ball(shape, centre, radii, edge: float) -> tuple[np.ndarray, tuple[slice, .
     grid = np.ogrid[where]
     r = np.sqrt(sum(((g - c) / a) ** 2 for g, c, a in zip(grid, centre, radii, strict=True)))
     return (1 / (1 + np.exp((r - 1) * radii.mean() / edge))).astype(np.float32), where
+
+
+def white_lesions(
+    tissues: Mapping[str, np.ndarray], mask: np.ndarray, spacing: float, rng: np.random.Generator
+) -> np.ndarray:
+    """White-matter lesions (D,H,W) in [0,1]: soft blobs, most of them near the ventricles."""
+    csf, wm = tissues["CSF"], tissues["WM"]
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] * spacing
+    ventricles = (csf > 0.5) & (depth > 20)
+    if not ventricles.any():
+        return np.zeros(mask.shape)
+    distance = ndimage.distance_transform_edt(~ventricles) * spacing
+    weight = np.where((wm > 0.7) & (depth > 10), np.exp(-distance / 8.0), 0).ravel()
+    if not weight.any():
+        return np.zeros(mask.shape)
+    blobs = np.zeros(mask.shape)
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in mask.shape), indexing="ij"))
+    for flat in rng.choice(weight.size, size=4 + rng.poisson(8), p=weight / weight.sum()):
+        centre = np.array(np.unravel_index(flat, mask.shape)).reshape(3, 1, 1, 1)
+        radii = rng.uniform(2.5, 7.0, 3).reshape(3, 1, 1, 1)  # mm
+        r = np.sqrt((((grid - centre) * spacing / radii) ** 2).sum(0))
+        blobs = np.maximum(blobs, 1 / (1 + np.exp((r - 1) * radii.mean() / (0.3 * spacing))))
+    return blobs
+
+
+def signs_of(lesion: np.ndarray, hidden: float, rng: np.random.Generator) -> np.ndarray:
+    """(D,H,W): -1 in each lesion that shows the opposite contrast, with probability ``hidden``; 1 elsewhere."""
+    numbered, count = ndimage.label(lesion > 0.1)
+    return np.where(np.append(False, rng.random(count) < hidden)[numbered], -1.0, 1.0)

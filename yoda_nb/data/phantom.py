@@ -12,17 +12,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from yoda_nb.data.anatomy import BRAIN, OUTSIDE, grid_affine, smooth_field, solid, subject_fractions
-from yoda_nb.data.head import QUANTUM, around, ct_image
+from yoda_nb.data.head import QUANTUM, Tissues, around, ct_image
 from yoda_nb.data.looks import check_look, styled
-from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, signal
+from yoda_nb.data.patients import signs_of, white_lesions
+from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, TOF, signal
+from yoda_nb.data.vessels import contrast_agent, inflow, with_arteries
 from yoda_nb.errors import InputError
 from yoda_nb.images.units import hounsfield, part_of, width
 from yoda_nb.images.volumes import Volume, intensity_window
 
-TISSUES = ("background", *BRAIN, *OUTSIDE)  # the codes of ``Volume.labels``; from 4 on those of a head
+TISSUES = (
+    "background",
+    *BRAIN,
+    *OUTSIDE,
+    "artery",
+)  # the codes of ``Volume.labels``; from 4 on of heads and angiograms
 
 FIELD_OF_VIEW = {"brain": (192.0, 192.0, 192.0), "head": (204.0, 228.0, 198.0)}  # mm
 
@@ -57,10 +63,11 @@ def phantom_case(
     Returns a Volume with source (C,D,H,W), target and clean (1,D,H,W), all in [-1,1] with
     background -1; labels index ``TISSUES``; ``sigma`` is the Rician noise on the [0,1] scale
     (seed 000, eq. 1); the target "FF" is the fat share of the signal, a ratio of two such images
-    in which all fields cancel (seed 003). With "CT" among the contrasts the phantom is a whole head,
-    its mask too, and the CT in [-1,1] over its window in HU (``units``), with Gaussian noise of
-    300 ``sigma`` HU (``head``). ``spacing`` in mm; ``shape`` by default is 64 voxels
-    a side, of a head what holds it (``field_of_view``). ``anatomy`` is the path of a
+    in which all fields cancel (seed 003). With "CT" or "CTA" among the contrasts the phantom is a whole head, its
+    mask too, and the CT in [-1,1] over its window in HU (``units``), with Gaussian noise of 300 ``sigma`` HU
+    (``head``). With "TOF" or "CTA" it has arteries, and its lesions are their aneurysms (``vessels``).
+    ``spacing`` in mm; ``shape`` by default is 64 voxels a side, of a head what holds it (``field_of_view``).
+    ``anatomy`` is the path of a
     FreeSurfer-coded label map, None the MNI152 maps. ``bias`` is the standard deviation of the
     receive field that all contrasts of one session share, ``bias_own`` that of a field of each
     contrast alone, which no model can predict. ``style`` changes the look of the target from
@@ -99,17 +106,22 @@ def phantom_case(
         )
     d, h, w = (int(n) for n in shape)
     shape = (d, h, w)
-    warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng, coin_rng, ct_rng = (
-        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(8)
+    warp_rng, lesion_rng, tissue_rng, bias_rng, noise_rng, style_rng, coin_rng, ct_rng, blood_rng = (
+        np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(9)
     )
-    fractions = subject_fractions(anatomy, shape, spacing, warp_rng, head)  # (T,D,H,W) of ``TISSUES[1:]``
+    fractions = subject_fractions(anatomy, shape, spacing, warp_rng, head)
     brain = solid(fractions[: len(BRAIN)].sum(0) > 0.5)
     if head and len(fractions) == len(BRAIN):
         fractions = around(fractions, spacing, ct_rng)
     filled = fractions.sum(0) > 0.5
     mask = solid(filled) if head else brain
-    lesion = _lesions(fractions, brain, spacing, lesion_rng) if lesions else np.zeros(shape)
-    signs = _signs(lesion, hidden, coin_rng)
+    shares = dict(zip(TISSUES[1:], fractions, strict=False))  # of a brain the first three
+    lesion = white_lesions(shares, brain, spacing, lesion_rng) if lesions else np.zeros(shape)
+    ill = lesion > 0.5
+    if angiogram := {"TOF", "CTA"} & set(contrasts):
+        shares, way, sacks = with_arteries(shares, brain, spacing, blood_rng)
+        ill = sacks
+    signs = signs_of(lesion, hidden, coin_rng)
     constants = {name: _jitter(c, tissue_rng) for name, c in TISSUE_CONSTANTS.items()}
     field = smooth_field(shape, spacing, bias, bias_rng)
 
@@ -125,21 +137,31 @@ def phantom_case(
             sequence, gamma, look = styled(sequence, style, look, style_rng)
         values = {t: signal(c, sequence) for t, c in constants.items()}
         gain = np.exp(field + own) * mask
-        high = intensity_window(_mix(fractions, lesion, values) * gain, mask)[1]  # tells nothing of what is hidden
+        high = intensity_window(_mix(shares, lesion, values) * gain, mask)[1]  # tells nothing of what is hidden
         shown = lesion * signs if name == target else lesion
-        clean[name] = _mix(fractions, shown, values) * gain / high
+        clean[name] = _mix(shares, shown, values) * gain / high
         if gamma != 1:
             clean[name] = clean[name] ** gamma
         noisy[name] = np.hypot(clean[name] + sigma * noise[0], sigma * noise[1])
         if name == "FF":
-            share = _fat_share(fractions, shown, values)
+            share = _fat_share(shares, shown, values)
             noisy[name] = _measured_share(clean[name], share, sigma, noise, noise_rng)
             clean[name] = share
-    if "CT" in contrasts:
-        clean["CT"], noisy["CT"] = ct_image(fractions, lesion, spacing, sigma, ct_rng)
+    if "TOF" in angiogram:
+        still = _mix(shares, lesion, {t: signal(c, TOF) for t, c in constants.items()})
+        image = (still + shares["artery"] * inflow(way)) * np.exp(field) * mask
+        clean["TOF"] = image / intensity_window(image, mask, "TOF")[1]
+        noise = blood_rng.standard_normal((2, *shape))
+        noisy["TOF"] = np.hypot(clean["TOF"] + sigma * noise[0], sigma * noise[1])
+    for name in sorted({"CT", "CTA"} & set(contrasts)):
+        blood = contrast_agent(way, ct_rng) if name == "CTA" else None
+        clean[name], noisy[name] = ct_image(shares, lesion, spacing, sigma, ct_rng, blood)
 
     inside = mask[None]
-    labels = np.where(mask & filled if head else mask, fractions.argmax(0) + 1, 0).astype(np.uint8)
+    codes = np.array([TISSUES.index(name) for name in shares], np.uint8)
+    labels = np.where(mask & filled if head else mask, codes[np.stack([*shares.values()]).argmax(0)], 0).astype(
+        np.uint8
+    )
     return Volume(
         source=torch.cat([_to_range(noisy[name], mask) for name in sources]),
         mask=torch.from_numpy(inside),
@@ -150,7 +172,7 @@ def phantom_case(
         target=_to_range(noisy[target], mask),
         clean=_to_range(clean[target], mask),
         labels=torch.from_numpy(labels[None]),
-        lesions=torch.from_numpy((lesion > 0.5)[None] & inside),
+        lesions=torch.from_numpy(ill[None] & inside),
         sigma=float(QUANTUM * sigma / width(target) if hounsfield(target) else sigma),
     )
 
@@ -168,7 +190,7 @@ def _check(protocol: str, sources: tuple[str, ...], target: str, spacing: float)
         raise InputError(f"Phantom spacing {spacing} is not a voxel size: give millimetres above 0.")
     if protocol not in PROTOCOLS:
         raise InputError(f"Phantom protocol {protocol!r} is unknown: choose one of {sorted(PROTOCOLS)}.")
-    known = (*PROTOCOLS[protocol], "CT")
+    known = (*PROTOCOLS[protocol], "TOF", "CT", "CTA")
     if unknown := {*sources, target} - set(known):
         raise InputError(f"Phantoms have no contrast {sorted(unknown)}: choose among {list(known)}.")
 
@@ -178,24 +200,18 @@ def _to_range(image: np.ndarray, mask: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.where(mask, 2 * np.clip(image, 0, 1) - 1, -1)[None].astype(np.float32))
 
 
-def _mix(fractions: np.ndarray, lesion: np.ndarray, values: dict[str, float]) -> np.ndarray:
-    """Partial-volume mixture of tissue signals; lesions take the place of white matter."""
-    csf, gm, wm, *outside = fractions
+def _mix(shares: Tissues, lesion: np.ndarray, values: dict[str, float]) -> np.ndarray:
+    """Partial-volume mixture of tissue signals; lesions take the place of white matter, blood that flows gives none."""
+    csf, gm, wm = (shares[name] for name in BRAIN)
     sick = lesion * wm
     brain = csf * values["CSF"] + gm * values["GM"] + (wm - sick) * values["WM"] + sick * values["lesion"]
-    return sum((share * values[name] for name, share in zip(OUTSIDE, outside, strict=False)), brain)
+    return sum((shares[name] * values[name] for name in OUTSIDE if name in shares), brain)
 
 
-def _signs(lesion: np.ndarray, hidden: float, rng: np.random.Generator) -> np.ndarray:
-    """(D,H,W): -1 in each lesion that shows the opposite contrast, with probability ``hidden``; 1 elsewhere."""
-    numbered, count = ndimage.label(lesion > 0.1)
-    return np.where(np.append(False, rng.random(count) < hidden)[numbered], -1.0, 1.0)
-
-
-def _fat_share(fractions: np.ndarray, lesion: np.ndarray, values: dict[str, float]) -> np.ndarray:
+def _fat_share(shares: Tissues, lesion: np.ndarray, values: dict[str, float]) -> np.ndarray:
     """Signal fat fraction F / (W + F) of every mixture, (D,H,W) in [0,1]: fields cancel in the ratio."""
-    fat = _mix(fractions, lesion, {t: FAT[t] * value for t, value in values.items()})
-    return fat / np.maximum(_mix(fractions, lesion, values), 1e-6)
+    fat = _mix(shares, lesion, {t: FAT[t] * value for t, value in values.items()})
+    return fat / np.maximum(_mix(shares, lesion, values), 1e-6)
 
 
 def _measured_share(
@@ -225,24 +241,3 @@ def _measured_with(noise: np.ndarray, share: float) -> np.ndarray:
 def _jitter(constants: tuple[float, float, float], rng: np.random.Generator) -> tuple:
     """Subjects differ by 2 % in relaxation times and by 1 % in proton density."""
     return tuple(np.array(constants) * np.exp(rng.normal(0, [0.02, 0.02, 0.01])))
-
-
-def _lesions(fractions, mask, spacing, rng: np.random.Generator) -> np.ndarray:
-    """White-matter lesions (D,H,W) in [0,1]: soft blobs, most of them near the ventricles."""
-    csf, _, wm = fractions[:3]
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] * spacing
-    ventricles = (csf > 0.5) & (depth > 20)
-    if not ventricles.any():
-        return np.zeros(mask.shape)
-    distance = ndimage.distance_transform_edt(~ventricles) * spacing
-    weight = np.where((wm > 0.7) & (depth > 10), np.exp(-distance / 8.0), 0).ravel()
-    if not weight.any():
-        return np.zeros(mask.shape)
-    blobs = np.zeros(mask.shape)
-    grid = np.stack(np.meshgrid(*(np.arange(n) for n in mask.shape), indexing="ij"))
-    for flat in rng.choice(weight.size, size=4 + rng.poisson(8), p=weight / weight.sum()):
-        centre = np.array(np.unravel_index(flat, mask.shape)).reshape(3, 1, 1, 1)
-        radii = rng.uniform(2.5, 7.0, 3).reshape(3, 1, 1, 1)  # mm
-        r = np.sqrt((((grid - centre) * spacing / radii) ** 2).sum(0))
-        blobs = np.maximum(blobs, 1 / (1 + np.exp((r - 1) * radii.mean() / (0.3 * spacing))))
-    return blobs

@@ -53,6 +53,9 @@ PROTOCOLS = {
     },
 }
 
+TOF = PulseSequence("gradient-echo", tr=22, te=3.5, flip=18)  # still tissue is saturated, blood comes in fresh
+BLOOD = (1930.0, 150.0, 0.85)  # T1 ms, T2 ms, proton density
+
 
 def signal(tissue: tuple[float, float, float], sequence: PulseSequence) -> float:
     """``magnitude`` of one tissue as a number."""

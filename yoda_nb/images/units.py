@@ -8,6 +8,10 @@ AIR = -1000.0  # HU
 # (low, high) in HU, mapped to -1 and 1 wherever an image of such a contrast is normalised, scored or written
 WINDOWS = {"CT": (AIR, 2000.0), "CTA": (AIR, 2000.0)}
 
+# How much brighter than the bulk of an image its brightest tissue may be: FLAIR lesions, fresh blood
+HEAD_ROOM = {"TOF": 3.0}
+USUAL_ROOM = 1.4
+
 
 def hounsfield(contrast: str) -> bool:
     """Whether images of a contrast are in Hounsfield units, which mean the same in every file."""

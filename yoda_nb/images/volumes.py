@@ -33,9 +33,8 @@ from yoda_nb.images.nifti import (
 from yoda_nb.images.register import moved
 from yoda_nb.images.register import register as align
 from yoda_nb.images.space import Box, crop, isotropic_grid, resample_like
-from yoda_nb.images.units import WINDOWS, hounsfield, part_of
+from yoda_nb.images.units import HEAD_ROOM, USUAL_ROOM, WINDOWS, hounsfield, part_of
 
-HEAD_ROOM = 1.4  # FLAIR lesions are that much brighter than the bulk of grey matter
 P = ParamSpec("P")
 T = TypeVar("T")
 Scan = tuple[np.ndarray, np.ndarray, Grid]  # what read_image gives
@@ -139,13 +138,14 @@ def load_volume(
     return replace(volume, contrast=target[0], target=images[f"target {target[0]}"][None])
 
 
-def intensity_window(image: np.ndarray, mask: np.ndarray) -> tuple[float, float]:
+def intensity_window(image: np.ndarray, mask: np.ndarray, contrast: str = "") -> tuple[float, float]:
     """(low, high) in the image's own units, mapped to -1 and 1 by :func:`normalise`.
 
     low is 0 for a magnitude image; where negative values are real (CT) it is their 0.1 percentile
     inside the mask.  high lies 40 % above the 99th percentile inside the mask of the image
-    smoothed by one voxel: smoothing keeps noise from moving it, the head-room keeps bright tissue
-    plus noise from being clipped.  Raises InputError where the mask holds nothing to scale.
+    smoothed by one voxel (of a ``contrast`` of bright vessels more, ``units.HEAD_ROOM``): smoothing
+    keeps noise from moving it, the head-room keeps bright tissue plus noise from being clipped.
+    Raises InputError where the mask holds nothing to scale.
     """
     image = np.asarray(image, dtype=np.float32)
     if not mask.any():
@@ -154,7 +154,7 @@ def intensity_window(image: np.ndarray, mask: np.ndarray) -> tuple[float, float]
     bright = float(np.percentile(ndimage.gaussian_filter(image, 1.0)[mask], 99))
     if not bright > low:
         raise InputError("the image is constant inside the brain mask: check image and mask.")
-    return low, low + HEAD_ROOM * (bright - low)
+    return low, low + HEAD_ROOM.get(contrast, USUAL_ROOM) * (bright - low)
 
 
 def normalise(image: np.ndarray, mask: np.ndarray, contrast: str = "") -> np.ndarray:
@@ -166,7 +166,7 @@ def normalise(image: np.ndarray, mask: np.ndarray, contrast: str = "") -> np.nda
         raise InputError(
             f"a {contrast} is in Hounsfield units, where air is -1000, but nothing here is below 0: rescale the file."
         )
-    low, high = WINDOWS.get(contrast) or intensity_window(image, mask)
+    low, high = WINDOWS.get(contrast) or intensity_window(image, mask, contrast)
     scaled = 2 * (np.asarray(image, dtype=np.float32) - low) / (high - low) - 1
     return np.where(mask, np.clip(scaled, -1, 1), -1).astype(np.float32)
 
