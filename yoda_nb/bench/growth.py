@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from yoda_nb.bench.baseline import ellipsoid
 from yoda_nb.bench.memory import _in_new_process, save_untrained
@@ -40,8 +41,9 @@ def growth(config: Config, *, seed: int = 0, memory: bool = True, sides: Sequenc
     with TemporaryDirectory() as folder:
         model = save_untrained(config, Path(folder), seed)
         _work(model, seed, **base)  # whatever is loaded at first use
-        for kind, (name, values) in kinds.items():
-            for value in values:
+        cases = [(kind, name, value) for kind, (name, values) in kinds.items() for value in values]
+        with tqdm(cases, desc="growth", mininterval=1) as bar:
+            for kind, name, value in bar:
                 settings = base | {name: value}
                 use = _work(model, seed, **settings)
                 if memory:
