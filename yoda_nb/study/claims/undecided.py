@@ -16,8 +16,9 @@ UNDECIDED: dict[str, str] = {
     "Y18": "Seven more trainings of each schedule (50 minutes of a core each, sampling included): PSNR is known to "
     "0.11 dB with eight, around 0.02 where 0.1 is the margin. SSIM is decided: the same.",
     "K01": _EYE.format(what="to the untrained nets the U-Net's images are nearer than those of ADM and U-ViT"),
-    "K02": "Sixteen subjects (an hour of two cores), and nets that are not yet converged at 16 steps: from there on "
-    "U-ViT's distances neither fall nor rise for sure, and the feature nets lean apart on its samplers.",
+    "K02": "A feature net that was never taught noise beside the three (claims --extractor): two are sure of all six "
+    "effects, for the claim, and neither sixteen subjects nor a U-ViT trained twelve times as long and thirty subjects "
+    "made the untrained ones sure of either side.",
     "K04": _EYE.format(what="to them the strongest swap makes images nearer, to the others farther"),
     "S01": _GAN.format(others="cyclegan-long --only ddpm-unpaired-long"),
     "S02": "Projectors trained 12.5 times as long (yoda-nb rebuild systems --only projector-adversarial-long --only "
