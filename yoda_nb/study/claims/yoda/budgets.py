@@ -67,6 +67,8 @@ def rates(study: Study) -> pd.DataFrame:
 def _scored(study: Study, runs: Sequence[Run], subjects: list[Volume]) -> pd.DataFrame:
     """Raises InputError, naming the command that makes them, for weights that are not here."""
     known = {entry.label: (about, entry) for about, entry in runs if (WEIGHTS / f"{entry.weights}.json").exists()}
+    if not known:  # nothing was trained besides
+        return pd.DataFrame(columns=["subject", "sampler", "reference", *runs[0][0]])
     for _, entry in known.values():
         if entry.weights not in study.kept:
             weights_path(entry.weights)
