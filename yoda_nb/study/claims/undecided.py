@@ -16,9 +16,9 @@ UNDECIDED: dict[str, str] = {
     "Y18": "Seven more trainings of each schedule (50 minutes of a core each, sampling included): PSNR is known to "
     "0.11 dB with eight, around 0.02 where 0.1 is the margin. SSIM is decided: the same.",
     "K01": _EYE.format(what="to the untrained nets the U-Net's images are nearer than those of ADM and U-ViT"),
-    "K02": "A feature net that was never taught noise beside the three (claims --extractor): two are sure of all six "
-    "effects, for the claim, and neither sixteen subjects nor a U-ViT trained twelve times as long and thirty subjects "
-    "made the untrained ones sure of either side.",
+    "K02": "A feature net that was never taught noise beside the three (claims --extractor): all are sure of ADM and "
+    "two of U-ViT, for the claim; to the untrained ones U-ViT's samples are at their floor after twelve budgets, and "
+    "thirty subjects did not tell a slope.",
     "K04": _EYE.format(what="to them the strongest swap makes images nearer, to the others farther"),
     "S01": _GAN.format(others="cyclegan-long --only ddpm-unpaired-long"),
     "S02": "Projectors trained 12.5 times as long (yoda-nb rebuild systems --only projector-adversarial-long --only "

@@ -192,13 +192,13 @@ EFFECTS: dict[str, Callable[[Study], Sequence[Effect]]] = {
     **convergence.EFFECTS,
 }
 NOTES = {
-    "K01": "Trained on 16,000 slices where the paper takes 2.4 million. All images are of 128 steps, intensities of "
-    "sixteen subjects, distances of six. No sample is closer to the noise-free truth either: what the first extractor "
+    "K01": "Trained on 16,000 slices where the paper takes 2.4 million. All images are of 128 steps, intensities and "
+    "distances of sixteen subjects. No sample is closer to the noise-free truth either: what the first extractor "
     "rewards is the acquisition's noise. To the untrained nets the U-Net's images are the nearer ones.",
     "K02": "Distances are of 16 to 128 steps, of sixteen subjects for ADM and thirty for U-ViT, which after the shared "
-    "budget is at its floor from 32 steps on and is judged after twelve budgets. The two feature nets that were taught "
-    "something are sure of every effect, as the paper says. To the untrained ones distances of ADM's DDPM and of U-ViT "
-    "neither fall nor rise for sure: what they see of a sample, its noise, grows with the steps.",
+    "budget is at its floor from 32 steps on and is judged after twelve budgets. All three feature nets are sure of "
+    "ADM, as the paper says, and the two that were taught something of U-ViT too. To the untrained ones its samples of "
+    "16 steps are already as near as those of 128: their distances neither fall nor rise for sure.",
     "K03": "From 16 to 128 steps of DDPM, by 0.7 to 0.9 dB and in every net; the paper goes on to 1000.",
     "K04": "Where the sigmoids sit at their limit a step changes nothing, so those steps are skipped: of 128, those of "
     "tau = 0.1 leave 47 and those of tau = 0.008 five. Start 0 and end 3 of the sigmoid are those of the authors' "
