@@ -78,9 +78,6 @@ def scores(**shift: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-NO_MORE = pd.DataFrame({"budget": [], "system": [], "sampler": []})  # no further trainings
-
-
 def test_trainings_that_both_have_count(monkeypatch):
     more = [
         scores(**{REGRESSION: 0.0, "selfrdb": by}).assign(budget=1, training=k) for k, by in ((1, 0.01), (2, -0.03))
@@ -88,6 +85,7 @@ def test_trainings_that_both_have_count(monkeypatch):
     more = pd.concat([*more, scores(selfrdb=0.5).assign(budget=4, training=0)]).assign(system=lambda t: t.sampler)
     known = {"benchmark": scores(**{REGRESSION: 0.0}, selfrdb=-0.01, resvit=-0.1), "benchmark-budgets": more}
     monkeypatch.setattr(Study, "table", lambda self, name: known[name])
+    monkeypatch.setattr(Study, "ships", lambda self, name: True)
     found = {e.name: e for e in regression_over_rivals(Study())}
     both, single = found["SSIM, regression less SelfRDB"], found["SSIM, regression less ResViT"]
     assert both.seeds == 3 and both.value == pytest.approx(0.01, abs=1e-3) and both.verdict == INCONCLUSIVE
@@ -103,8 +101,8 @@ def test_trainings_that_both_have_count(monkeypatch):
     ],
 )
 def test_one_better_rival_refutes_and_two_worse_ones_prove_nothing(monkeypatch, shifts, verdict):
-    known = {"benchmark": scores(**{REGRESSION: 0.0}, **shifts), "benchmark-budgets": NO_MORE}
-    monkeypatch.setattr(Study, "table", lambda self, name: known[name])
+    monkeypatch.setattr(Study, "table", lambda self, name: scores(**{REGRESSION: 0.0}, **shifts))
+    monkeypatch.setattr(Study, "ships", lambda self, name: False)
     effects = regression_over_rivals(Study())
     assert combined(effects) == verdict
     assert len(effects) == 2 * len(shifts) + 1

@@ -55,6 +55,7 @@ def known(monkeypatch):
         "benchmark-cost": pd.DataFrame({"system": ["unet", "adm"], "training": [5.0, 8.0]}),
     }
     monkeypatch.setattr(Study, "table", lambda self, name: tables[name])
+    monkeypatch.setattr(Study, "ships", lambda self, name: True)
 
 
 def test_curves_begin_at_the_shared_budget_and_count_operations(known):

@@ -73,7 +73,7 @@ TRAININGS = {
     "bbdm": _KEYED_BRIDGE,
     "palette": Training("Palette, a conditional DDPM", base(NET, prediction="eps")),
     "maskgan": Training("MaskGAN", base(MaskedConfig(), method=MASKGAN, **_ONE_SHOT), bits=8),
-    "revgan": Training("RevGAN", base(RevConfig(), method=REVGAN, **_ONE_SHOT), bits=8, planned=True),
+    "revgan": Training("RevGAN", base(RevConfig(), method=REVGAN, **_ONE_SHOT), bits=8),
     "bbdm-styles": replace(_KEYED_BRIDGE, config=base(_KEYED, **_BRIDGE, steps=_LONG), **_OF_TWO_SCANNERS),
     "bbdm-pure-styles": Training("Brownian bridge", base(_PURE, **_BRIDGE, steps=_LONG), **_OF_TWO_SCANNERS),
 }

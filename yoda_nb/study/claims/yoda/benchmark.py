@@ -160,8 +160,11 @@ def perception(study: Study) -> pd.DataFrame:
 
 
 def seeds(study: Study) -> pd.DataFrame:
-    """The scores at the shared budget with those of further seeds: column training."""
-    one, more = study.table("benchmark").assign(training=0), study.table("benchmark-budgets")
+    """The scores at the shared budget with those of further seeds, where there are any: column training."""
+    one = study.table("benchmark").assign(training=0)
+    if not (study.fresh or study.ships("benchmark-budgets")):
+        return one
+    more = study.table("benchmark-budgets")
     more = more[more.budget == 1]
     return pd.concat([one, more.assign(sampler=more.system)], ignore_index=True)[list(one)]
 
