@@ -152,10 +152,10 @@ NOTES: dict[str, str] = {
     "not waver from slice to slice here: whoever is meant, all slices take the brighter scanner's look (mixing "
     "0.04, no more than with a key), so there is no inconsistency to remove. SSIM gains by a key, PSNR loses: the "
     "average of two scanners' histograms is a look that neither has, and a keyed net gives it.",
-    "B02": "With a key slices agree better with co-prediction and with ISTA alike (jumps 0.0047 to 0.0029), and no score "
-    "tells. Without one ISTA gains 0.007 SSIM and 0.4 dB, as in Table 2, while slices jump more (0.0046 to 0.0070). The "
-    "size of a correction was chosen on one validation phantom, before these phantoms and this step. 50 evaluations "
-    "each, corrections counted.",
+    "B02": "With a key slices agree better with co-prediction and with ISTA alike (jumps 0.0047 to 0.0029), and no "
+    "score tells. Without one ISTA gains 0.007 SSIM and 0.4 dB, as in Table 2, while slices jump more (0.0046 to "
+    "0.0070). The size of a correction was chosen on one validation phantom, before these phantoms and this step. 50 "
+    "evaluations each, corrections counted.",
     "B03": "The key tells which of two scanners is meant, which the average cannot: that is more than keys tell "
     "within one hospital. The nearest training target's key is as good as the target's own.",
     "B05": "The 3D models are those of the benchmark, all trained at one budget, once. Palette takes 25 steps here, "
