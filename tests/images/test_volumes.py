@@ -16,16 +16,8 @@ from yoda_nb.errors import InputError
 from yoda_nb.images import nifti
 from yoda_nb.images.nifti import read_image, sha256
 from yoda_nb.images.space import roi_box, uncrop
-from yoda_nb.images.volumes import (
-    HEAD_ROOM,
-    Volume,
-    conform,
-    crop_volume,
-    intensity_window,
-    load_volume,
-    normalise,
-    save_image,
-)
+from yoda_nb.images.units import HEAD_ROOM, USUAL_ROOM
+from yoda_nb.images.volumes import Volume, conform, crop_volume, intensity_window, load_volume, normalise, save_image
 
 SHAPE = (22, 26, 24)
 AFFINE = np.array([[6.0, 0, 0, -60], [0, 6, 0, -80], [0, 0, 6, -65], [0, 0, 0, 1]])
@@ -199,11 +191,12 @@ def test_window_of_known_intensities():
     mask = np.zeros((20, 20, 20), bool)
     mask[4:16, 4:16, 4:16] = True
     flat = np.full(mask.shape, 80.0)
-    assert intensity_window(flat, mask) == pytest.approx((0, 80 * HEAD_ROOM))
-    assert intensity_window(flat[None], mask[None]) == pytest.approx((0, 80 * HEAD_ROOM))
+    assert intensity_window(flat, mask) == pytest.approx((0, 80 * USUAL_ROOM))
+    assert intensity_window(flat[None], mask[None]) == pytest.approx((0, 80 * USUAL_ROOM))
     ct = np.where(np.indices(mask.shape)[0] < 10, -50.0, 150.0)
     low, high = intensity_window(ct, mask)
-    assert low == -50 and high == pytest.approx(-50 + HEAD_ROOM * 200, rel=0.01)
+    assert low == -50 and high == pytest.approx(-50 + USUAL_ROOM * 200, rel=0.01)
+    assert intensity_window(flat, mask, "TOF")[1] == pytest.approx(80 * HEAD_ROOM["TOF"]), "room for fresh blood"
 
 
 def test_noise_hardly_moves_the_window_and_gain_does_not_matter():
