@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import ndimage
 from torch import Tensor
 
+from yoda_nb.data.anatomy import BRAIN
 from yoda_nb.data.phantom import TISSUES
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.study.claims.yoda.averages import drawn, radial_power
@@ -78,7 +79,7 @@ def errors_by_frequency(study: Study) -> pd.DataFrame:
     for v in study.volumes:
         truth, smooth, sample = required(v, "clean"), study.samples(v, "yoda-regression")[0], drawn(study, v)[0]
         differences = {"blur": smooth - truth, "sample": sample - smooth, "noise": required(v, "target") - truth}
-        for code, tissue in enumerate(TISSUES[1:], 1):
+        for code, tissue in enumerate(BRAIN, 1):
             inside = required(v, "labels") == code
             power = {name: radial_power(x / 2, inside) for name, x in differences.items()}
             frequencies = next(iter(power.values()))[0]
