@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from yoda_nb.data.patients import HEALTHY, Shares, mass, membranes, smooth_noise, steps_from, white_spots, widened
+from yoda_nb.data.anatomy import BRAIN
+from yoda_nb.data.patients import Shares, mass, membranes, smooth_noise, steps_from, white_spots, widened
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.data.physics import PROTOCOLS, TISSUE_CONSTANTS, PulseSequence, magnitude, signal
 from yoda_nb.data.scanner import CANONICAL, CONSTANTS, RANGES, WHITE, draw_sequence, noisy, thick_slices
@@ -162,7 +163,7 @@ def test_a_tissue_takes_only_what_is_there():
         after = sum(shares.of.values())
         assert np.allclose(before, after, atol=1e-5), change.__name__
         assert all(part.min() >= -1e-6 for part in shares.of.values())
-        assert set(shares.of) > set(HEALTHY), f"{change.__name__} added nothing"
+        assert set(shares.of) > set(BRAIN), f"{change.__name__} added nothing"
     assert not (shares.lesions & ~shares.mask).any()
 
 

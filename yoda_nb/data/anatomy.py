@@ -28,10 +28,8 @@ OUTSIDE = ("bone", "marrow", "muscle", "fat")  # "muscle" is any soft tissue tha
 # Codes of the SynthSeg maps outside the brain, by where they lie: compact and spongy bone, soft tissue, mucosa,
 # spinal cord, vessels and nerves, skin with what is under it; eyes are water
 HEAD = {
-    **dict.fromkeys((515,), "bone"),
-    **dict.fromkeys((516,), "marrow"),
+    **{511: "fat", 515: "bone", 516: "marrow"},
     **dict.fromkeys((502, 507, 509, 512, 514, 530), "muscle"),
-    **dict.fromkeys((511,), "fat"),
     **dict.fromkeys((506, 508), "CSF"),
 }
 
@@ -81,28 +79,28 @@ def _label_map(path: str, head: bool) -> tuple[np.ndarray, np.ndarray]:
         tissues = padded | {code: tuple(vector[name]) for code, name in HEAD.items()}
     image, affine, _ = read_image(path)
     codes = np.rint(image).astype(int)
-    brain = (codes > 0) & ((codes < EXTRACEREBRAL) | (codes >= 1000))
+    inside = (codes > 0) & ((codes < EXTRACEREBRAL) | (codes >= 1000))
     if not np.isin(codes, list(FREESURFER)).any():
         raise InputError(f"{path} holds no FreeSurfer tissue code: give a label map such as aseg.mgz.")
     if head:
         if not np.isin(codes, list(HEAD)).any():
             raise InputError(f"{path} has no skull: a CT needs a map of a whole head, such as SynthSeg's.")
-        brain = codes > 0
+        inside = codes > 0
     else:
-        parenchyma = brain & ~np.isin(codes, CSF_OUTSIDE)
+        parenchyma = inside & ~np.isin(codes, CSF_OUTSIDE)
         voxel = np.linalg.norm(affine[:3, :3], axis=0)
         # the maps' outer CSF fills the skull and the neck: keep what a brain mask would
-        brain &= ndimage.distance_transform_edt(~parenchyma, sampling=voxel) <= 4.0
-    box = ndimage.find_objects(brain.astype(np.uint8))[0]
-    codes, brain = codes[box], brain[box]
+        inside &= ndimage.distance_transform_edt(~parenchyma, sampling=voxel) <= 4.0
+    box = ndimage.find_objects(inside.astype(np.uint8))[0]
+    codes, inside = codes[box], inside[box]
     origin = np.eye(4)
     origin[:3, 3] = [s.start for s in box]
-    unknown = brain & ~np.isin(codes, list(tissues))
-    nearest = ndimage.distance_transform_edt(~brain | unknown, return_distances=False, return_indices=True)
+    unknown = inside & ~np.isin(codes, list(tissues))
+    nearest = ndimage.distance_transform_edt(~inside | unknown, return_distances=False, return_indices=True)
     codes = np.where(unknown, codes[tuple(nearest)], codes)
     table = np.zeros((max(codes.max(), max(tissues)) + 1, len(next(iter(tissues.values())))), np.float32)
     table[list(tissues)] = list(tissues.values())
-    fractions = np.moveaxis(table[np.where(brain, codes, 0)], -1, 0)
+    fractions = np.moveaxis(table[np.where(inside, codes, 0)], -1, 0)
     return _centred(fractions, affine @ origin)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from yoda_nb.data.anatomy import BRAIN, OUTSIDE, smooth_field, solid
+from yoda_nb.images.masks import grown, shrunk
 from yoda_nb.images.units import AIR, WINDOWS
 
 Tissues = Mapping[str, np.ndarray]  # tissue -> its share of each voxel (D,H,W)
@@ -45,9 +46,7 @@ def around(fractions: np.ndarray, spacing: float, rng: np.random.Generator) -> n
     """
     room = 1 - np.minimum(fractions.sum(0), 1)
     depth = _depth(fractions.sum(0) > 0.5, spacing)
-    shares = dict(
-        zip((*BRAIN, *OUTSIDE), np.concatenate([fractions, np.zeros((len(OUTSIDE), *room.shape))]), strict=True)
-    )
+    shares = dict(zip(BRAIN, fractions, strict=True)) | dict.fromkeys(OUTSIDE, np.zeros(room.shape))
     inner = np.full(room.shape, -np.inf)
     outer = np.zeros(room.shape)
     for name, thickness in SHELLS:
@@ -61,8 +60,8 @@ def _depth(brain: np.ndarray, spacing: float) -> np.ndarray:
     """Signed distance in mm from the surface that spans the sulci, positive outside."""
     reach = int(np.ceil(SULCI / spacing))
     wide = np.pad(solid(brain), reach)
-    grown = ndimage.distance_transform_edt(~wide) * spacing <= SULCI
-    closed = ndimage.distance_transform_edt(grown) * spacing > SULCI
+    affine = np.diag([spacing, spacing, spacing, 1.0])
+    closed = shrunk(grown(wide, affine, SULCI), affine, SULCI)
     out, into = (ndimage.distance_transform_edt(x) for x in (~closed, closed))
     depth = spacing * np.where(closed, 0.5 - into, out - 0.5)
     return ndimage.gaussian_filter(depth, 0.5)[reach:-reach, reach:-reach, reach:-reach]

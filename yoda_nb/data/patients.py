@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-HEALTHY = ("CSF", "GM", "WM")
+from yoda_nb.data.anatomy import BRAIN
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Shares:
     def __post_init__(self) -> None:
         self.lesions = np.zeros(self.mask.shape, bool)
 
-    def replace(self, name: str, amount: np.ndarray, among: tuple[str, ...] = HEALTHY) -> None:
+    def replace(self, name: str, amount: np.ndarray, among: tuple[str, ...] = BRAIN) -> None:
         """Let a tissue take ``amount`` (D,H,W) in [0,1] of what the tissues ``among`` hold."""
         taken = np.zeros(self.mask.shape, np.float32)
         for other in among:
@@ -116,7 +116,7 @@ def mass(shares: Shares, spacing: float, rng: np.random.Generator) -> None:
     if swelling > 4:
         fading = np.clip(1.2 - (r - radius) / swelling, 0, 1).astype(np.float32)
         shares.replace("oedema", np.where(r < radius, 1, fading) * rng.uniform(0.6, 1), ("WM",))
-    shares.replace("tumour", within(radius), (*HEALTHY, "oedema", "lesion", "black hole"))
+    shares.replace("tumour", within(radius), (*BRAIN, "oedema", "lesion", "black hole"))
     if rng.random() < 0.6:
         shares.replace("cyst", within(radius * rng.uniform(0.4, 0.9)), ("tumour",))
     shares.lesions |= (r < radius) & shares.mask

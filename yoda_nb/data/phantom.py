@@ -17,18 +17,14 @@ from yoda_nb.data.anatomy import BRAIN, OUTSIDE, grid_affine, smooth_field, soli
 from yoda_nb.data.head import QUANTUM, Tissues, around, ct_image
 from yoda_nb.data.looks import check_look, styled
 from yoda_nb.data.patients import signs_of, white_lesions
-from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, TOF, signal
+from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, TOF, rician, signal
 from yoda_nb.data.vessels import contrast_agent, inflow, with_arteries
 from yoda_nb.errors import InputError
 from yoda_nb.images.units import hounsfield, part_of, width
 from yoda_nb.images.volumes import Volume, intensity_window
 
-TISSUES = (
-    "background",
-    *BRAIN,
-    *OUTSIDE,
-    "artery",
-)  # the codes of ``Volume.labels``; from 4 on of heads and angiograms
+# the codes of ``Volume.labels``; from 4 on of heads and angiograms
+TISSUES = ("background", *BRAIN, *OUTSIDE, "artery")
 
 FIELD_OF_VIEW = {"brain": (192.0, 192.0, 192.0), "head": (204.0, 228.0, 198.0)}  # mm
 
@@ -142,7 +138,7 @@ def phantom_case(
         clean[name] = _mix(shares, shown, values) * gain / high
         if gamma != 1:
             clean[name] = clean[name] ** gamma
-        noisy[name] = np.hypot(clean[name] + sigma * noise[0], sigma * noise[1])
+        noisy[name] = rician(clean[name], sigma, noise)
         if name == "FF":
             share = _fat_share(shares, shown, values)
             noisy[name] = _measured_share(clean[name], share, sigma, noise, noise_rng)
@@ -151,17 +147,15 @@ def phantom_case(
         still = _mix(shares, lesion, {t: signal(c, TOF) for t, c in constants.items()})
         image = (still + shares["artery"] * inflow(way)) * np.exp(field) * mask
         clean["TOF"] = image / intensity_window(image, mask, "TOF")[1]
-        noise = blood_rng.standard_normal((2, *shape))
-        noisy["TOF"] = np.hypot(clean["TOF"] + sigma * noise[0], sigma * noise[1])
+        noisy["TOF"] = rician(clean["TOF"], sigma, blood_rng.standard_normal((2, *shape)))
     for name in sorted({"CT", "CTA"} & set(contrasts)):
         blood = contrast_agent(way, ct_rng) if name == "CTA" else None
         clean[name], noisy[name] = ct_image(shares, lesion, spacing, sigma, ct_rng, blood)
 
     inside = mask[None]
     codes = np.array([TISSUES.index(name) for name in shares], np.uint8)
-    labels = np.where(mask & filled if head else mask, codes[np.stack([*shares.values()]).argmax(0)], 0).astype(
-        np.uint8
-    )
+    leading = codes[np.stack([*shares.values()]).argmax(0)]
+    labels = np.where(mask & filled if head else mask, leading, 0).astype(np.uint8)
     return Volume(
         source=torch.cat([_to_range(noisy[name], mask) for name in sources]),
         mask=torch.from_numpy(inside),
@@ -222,8 +216,8 @@ def _measured_share(
     ``total`` is W + F without noise; ``noise`` (2,D,H,W) is the water image's, ``rng`` draws the fat's.
     """
     own = rng.standard_normal(noise.shape, dtype=np.float32)
-    water = np.hypot((1 - share) * total + sigma * noise[0], sigma * noise[1])
-    fat = np.hypot(share * total + sigma * own[0], sigma * own[1])
+    water = rician((1 - share) * total, sigma, noise)
+    fat = rician(share * total, sigma, own)
     return fat / np.maximum(water + fat, 1e-6)
 
 

@@ -57,6 +57,11 @@ TOF = PulseSequence("gradient-echo", tr=22, te=3.5, flip=18)  # still tissue is 
 BLOOD = (1930.0, 150.0, 0.85)  # T1 ms, T2 ms, proton density
 
 
+def rician(image: np.ndarray, sigma: float, noise: np.ndarray) -> np.ndarray:
+    """Magnitude of an image (D,H,W) under complex noise (2,D,H,W) of deviation ``sigma`` (seed 000, eq. 1)."""
+    return np.hypot(image + sigma * noise[0], sigma * noise[1])
+
+
 def signal(tissue: tuple[float, float, float], sequence: PulseSequence) -> float:
     """``magnitude`` of one tissue as a number."""
     return float(magnitude(tissue, sequence))

@@ -17,9 +17,9 @@ import torch
 from scipy import ndimage
 from scipy.interpolate import CubicSpline
 
-from yoda_nb.data.anatomy import grid_affine, rotation, solid, tissue_fractions
-from yoda_nb.data.patients import HEALTHY, Shares, mass, membranes, smooth_noise, steps_from, white_spots, widened
-from yoda_nb.data.physics import PulseSequence, magnitude, signal
+from yoda_nb.data.anatomy import BRAIN, grid_affine, rotation, solid, tissue_fractions
+from yoda_nb.data.patients import Shares, mass, membranes, smooth_noise, steps_from, white_spots, widened
+from yoda_nb.data.physics import PulseSequence, magnitude, rician, signal
 from yoda_nb.images.volumes import Volume, intensity_window
 
 # White matter 1, grey matter 1.23, CSF 0.35: what a median clinical FLAIR shows
@@ -183,7 +183,7 @@ def noisy(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarr
     if width > 0.2:
         noise = np.stack([ndimage.gaussian_filter(part, width) for part in noise])
         noise /= noise.std()
-    return np.hypot(image + sigma * noise[0], sigma * noise[1])
+    return rician(image, sigma, noise)
 
 
 def any_scanner_case(
@@ -203,7 +203,7 @@ def any_scanner_case(
     """
     geometry, illness, people, machine = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     shares = shares_of(anatomy, shape, spacing, geometry)
-    tissue = np.stack([shares.of[name] for name in HEALTHY])
+    tissue = np.stack([shares.of[name] for name in BRAIN])
     if disease:
         make_ill(shares, spacing, illness)
     subject = subject_of(shares, spacing, people)
@@ -258,7 +258,7 @@ def shares_of(anatomy: str | Path | None, shape, spacing: float, rng: np.random.
     water = steps_from(moved[1] + moved[2] >= 0.5) * spacing
     outer = steps_from(~brain) * spacing < 10
     mask = solid(brain & ~(outer & (water > rng.uniform(0.5, 4.5))))  # how much water a brain mask keeps
-    return Shares(mask, {name: part * mask for name, part in zip(HEALTHY, moved, strict=True)})
+    return Shares(mask, {name: part * mask for name, part in zip(BRAIN, moved, strict=True)})
 
 
 def make_ill(shares: Shares, spacing: float, rng: np.random.Generator) -> None:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from yoda_nb.data.patients import HEALTHY
+from yoda_nb.data.anatomy import BRAIN
 from yoda_nb.data.scanner import shares_of
 from yoda_nb.metrics.feature_nets import TISSUE_WEIGHTS, offline_net
 from yoda_nb.metrics.feature_training import FEATURES, WIDTH
@@ -30,7 +30,7 @@ COARSE = 8  # voxels: the net's last layer sees tissue at this size
 def tissue_map(seed: int, shape: tuple[int, int, int] = SHAPE, spacing: float = 1.0) -> Tensor:
     """Shares of CSF, GM and WM (3,D,H,W) in [0,1] of one brain: MNI152, deformed at random."""
     shares = shares_of(None, shape, spacing, np.random.default_rng(seed))
-    return torch.from_numpy(np.stack([shares.of[name] for name in HEALTHY]).astype(np.float32)).half()
+    return torch.from_numpy(np.stack([shares.of[name] for name in BRAIN]).astype(np.float32)).half()
 
 
 def draw_slices(maps: list[Tensor], n: int, window: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from pathlib import Path
@@ -94,10 +94,14 @@ def translate(volume: Volume, spec: System, run: Run) -> Volume:
     job = prepare(volume, spec, run)
     images = _trajectories(job, run)
     # one trajectory is itself, whatever way several would be combined
-    combine = "mean" if hounsfield(job.model.contrast) else spec.combine  # the root mean square is of magnitudes
-    image = expected(images, combine) if spec.n_ex > 1 else next(images)
+    image = averaged(images, spec, job.model.contrast) if spec.n_ex > 1 else next(images)
     target = _restore(_finish(image, job), job, volume)
     return replace(volume, target=target, contrast=job.model.contrast, clean=None, sigma=None)
+
+
+def averaged(samples: Iterable[Tensor], spec: System, contrast: str) -> Tensor:
+    """Samples of a contrast as a system averages them; a CT by its mean, for the root mean square is of magnitudes."""
+    return expected(samples, "mean" if hounsfield(contrast) else spec.combine)
 
 
 @_by_name("yoda-diffusion")

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from yoda_nb import study
-from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.figures.explorers.core import Explorer
@@ -23,6 +22,7 @@ from yoda_nb.metrics.images import score
 from yoda_nb.metrics.noise import white_matter_noise
 from yoda_nb.papers import SYSTEMS
 from yoda_nb.study.tables import perceptual_table, white_matter
+from yoda_nb.systems.run import averaged
 from yoda_nb.systems.table import get_system
 
 STILL = (
@@ -131,7 +131,7 @@ def run(
         tell(done, spec.n_ex * spec.n_steps)
 
     drawn = study.samples(volume, system, seed=seed, device=device, on_step=watch, **settings)
-    image = expected(drawn, spec.combine) if len(drawn) > 1 else drawn[0]
+    image = averaged(drawn, spec, volume.contrast) if len(drawn) > 1 else drawn[0]
     seconds = time.monotonic() - started if done else float("nan")  # what is remembered tells no time
     label = label_of(spec, seed)
     (row,) = plane_rows(volume, {label: image})

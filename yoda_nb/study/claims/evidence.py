@@ -84,7 +84,11 @@ class Study:
 
     def more(self, n: int) -> list[Volume]:
         """The first ``n`` test phantoms, where the profile's few leave an effect open that costs little."""
-        return self.volumes if self.own or self.profile == "tiny" else _volumes(n)
+        return list(self.own) or _volumes(self.count(n))
+
+    def count(self, n: int) -> int:
+        """How many ``more`` gives."""
+        return len(self.own) or (self.settings.evidence if self.profile == "tiny" else n)
 
     def table(self, name: str) -> pd.DataFrame:
         """An evidence table by name: shipped, or computed now (once in a process)."""

@@ -232,6 +232,11 @@ def two_way(each: np.ndarray) -> tuple[float, float, float, float]:
     return float(mean), float(mean - half), float(mean + half), float(df)
 
 
+def unmeasured(name: str, rule: str, margin: float = 0.0, unit: str = "", n: int = 0, test: str = "") -> Effect:
+    """An effect of unknown size: it leaves its claim open."""
+    return Effect(name, np.nan, np.nan, np.nan, n, rule, margin, unit, test)
+
+
 def bootstrap_effect(
     name: str, value: float, draws: ArrayLike, n: int, rule: str, margin: float = 0.0, *, unit: str = ""
 ) -> Effect:

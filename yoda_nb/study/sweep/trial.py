@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from yoda_nb.data.manifest import load_case
-from yoda_nb.diffusion.process import expected
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.metrics.images import evaluate
@@ -17,6 +16,7 @@ from yoda_nb.study.sampling import samples
 from yoda_nb.study.sweep.plan import Trial
 from yoda_nb.study.tables import white_matter
 from yoda_nb.systems.models import find_model, load_model
+from yoda_nb.systems.run import averaged
 from yoda_nb.systems.table import get_system
 
 _last: dict[tuple[Any, ...], Volume] = {}  # the subject that this process opened last
@@ -58,7 +58,7 @@ def image_of(trial: Trial, volume: Volume, device: str | None = None) -> tuple[s
         raise InputError(f"Model {model} makes {makes}, not {trial.target}: choose another model.")
     where = trial.device or device
     drawn = samples(volume, trial.system, seed=trial.seed, device=where, model=model, **dict(trial.settings))
-    return model, expected(drawn, spec.combine) if spec.n_ex > 1 else drawn[0]
+    return model, averaged(drawn, spec, makes) if spec.n_ex > 1 else drawn[0]
 
 
 def device_here(name: Any) -> str | None:

@@ -29,7 +29,8 @@ LONG = "uvit-long"  # U-ViT where it has learned: that of the shared budget is a
 KINDS = {"DDPM": "posterior", "DDIM": "zero"}
 STEPS = (16, 32, 64, 128)  # as Fig. 3 and 4 of seed 001, which go on to 256 and 1000
 SUBJECTS = 16
-MORE_SUBJECTS = 30  # of the longer training: after sixteen the untrained feature net was the only one not sure of it
+# of each table of distances; after sixteen the untrained feature net was the only one not sure of the longer training
+MEASURED = {"backbones_fd": SUBJECTS, "backbones_long": 30}
 SLICES = 16  # axial ones of each subject, around the fullest: the nets see one at a time
 # Schedules for the net of alpha-cosine (App. A), at 128 steps as its Fig. A.7. Steps between times at which a
 # schedule sits at its limit leave x as it is: the sigmoids jump over these to the first of the 128 that acts.
@@ -153,12 +154,12 @@ def error(v: Volume, image: Tensor) -> Tensor:
 def distances(study: Study) -> pd.DataFrame:
     """Fréchet distances of the same images, with bootstrap draws over subjects (Table 1, Figure 3)."""
     of = [run for run in runs(study) if SYSTEMS[run.system].views == (AXIAL,)]  # each slice by itself
-    return _distances(study, of, SUBJECTS)
+    return _distances(study, of, MEASURED["backbones_fd"])
 
 
 def long_distances(study: Study) -> pd.DataFrame:
     """The same of U-ViT trained longer, for every number of steps."""
-    return _distances(study, sweep("uvit", _steps(study), model=model_name(LONG)), MORE_SUBJECTS)
+    return _distances(study, sweep("uvit", _steps(study), model=model_name(LONG)), MEASURED["backbones_long"])
 
 
 def _distances(study: Study, of: Sequence[Run], subjects: int) -> pd.DataFrame:

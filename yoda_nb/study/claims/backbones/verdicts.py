@@ -11,7 +11,7 @@ from scipy import stats
 
 from yoda_nb.papers.backbones import LONGEST, STATED
 from yoda_nb.study.claims.backbones import convergence, patches
-from yoda_nb.study.claims.backbones.sweep import KINDS, MORE_SUBJECTS, SUBJECTS, TITLES
+from yoda_nb.study.claims.backbones.sweep import KINDS, MEASURED, TITLES
 from yoda_nb.study.claims.draws import by_eye
 from yoda_nb.study.claims.verdicts import MARGINS, Effect, bootstrap_effect, mean_effect, paired_effect
 
@@ -45,7 +45,7 @@ def _of_fd(
     table: str = "backbones_fd",
 ) -> list[Effect]:
     """A statistic of Fréchet distances (draw, label), draw 0 all subjects, by every extractor."""
-    subjects = len(study.more(MORE_SUBJECTS if table == "backbones_long" else SUBJECTS))
+    subjects = study.count(MEASURED[table])
 
     def found(rows: pd.DataFrame) -> Effect:
         each = statistic(rows.pivot(index="draw", columns="sampler", values="fd"))

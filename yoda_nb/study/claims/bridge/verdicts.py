@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from yoda_nb.study.claims.verdicts import TAIL, Effect, paired_effect
+from yoda_nb.study.claims.verdicts import TAIL, Effect, paired_effect, unmeasured
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
@@ -134,8 +134,7 @@ def over_rivals(study: Study) -> list[Effect]:
         if system in set(table.sampler):
             effects += _over(table.replace({"sampler": {"bbdm": "bridge", system: title}}), "bridge", title)
         else:
-            unknown = float("nan")
-            effects.append(Effect(f"bridge less {title} (not here)", unknown, unknown, unknown, 0, ">"))
+            effects.append(unmeasured(f"bridge less {title} (not here)", ">"))
     return effects
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +25,7 @@ from yoda_nb.study.claims.verdicts import (
     bootstrap_effect,
     mean_effect,
     paired_effect,
+    unmeasured,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _acquired(study: Study) -> pd.DataFrame:
 
 
 def _lacking(name: str, rule: str, margin: float = 0.0, unit: str = "") -> Effect:
-    return Effect(f"{name} (no model shipped)", nan, nan, nan, 0, rule, margin, unit)
+    return unmeasured(f"{name} (no model shipped)", rule, margin, unit)
 
 
 @dataclass(frozen=True)

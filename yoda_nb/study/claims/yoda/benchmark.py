@@ -18,7 +18,7 @@ from yoda_nb.metrics.segmentation import lesion_table
 from yoda_nb.papers import SYSTEMS, TRAININGS
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws
-from yoda_nb.study.claims.verdicts import Effect, paired_effect
+from yoda_nb.study.claims.verdicts import Effect, paired_effect, unmeasured
 from yoda_nb.study.sampling import progress_bar
 from yoda_nb.study.subjects import load_subjects
 from yoda_nb.systems.models import is_shipped
@@ -192,9 +192,8 @@ def regression_over_rivals(study: Study) -> list[Effect]:
         for metric, unit in (("ssim", ""), ("psnr", "dB"))
     ]
     if missing := [rival for rival in RIVALS if rival not in here]:
-        unknown = float("nan")
         name = f"regression less {', '.join(missing)} (not here)"
-        effects.append(Effect(name, unknown, unknown, unknown, len(missing), ">", test="n counts rivals"))
+        effects.append(unmeasured(name, ">", n=len(missing), test="n counts rivals"))
     return effects
 
 
