@@ -17,7 +17,7 @@ from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.nets.unet import UNetConfig
 from yoda_nb.training.rows import Training
 
-NAMES = ("yoda", "selfrdb", "resvit", "ea_gan", "aldm", "fast_unet", "bridge", "backbones", "syndiff")
+NAMES = ("yoda", "selfrdb", "resvit", "ea_gan", "aldm", "fast_unet", "bridge", "backbones", "syndiff", "translations")
 PAPERS: dict[str, ModuleType] = {name: import_module(f"{__name__}.{name}") for name in NAMES}
 
 NETS: dict[str, type[Config]] = {

@@ -27,8 +27,7 @@ from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.denoising import DIFFUSION
 from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, each_trained, train_model, training_phantoms
 
-N_PHANTOMS = 128  # of a row
-FOLDERS = {False: "systems", True: "variants"}  # below the shipped weights: never chosen unless named
+FOLDERS = {False: "systems", True: "variants"}  # below the shipped weights: never chosen by contrasts
 CHANGES = tuple(f.name for f in fields(TrainConfig) if f.name not in ("net", "method"))
 
 
@@ -147,7 +146,8 @@ def model_name(name: str) -> str:
     """What ``load_model`` calls a row's model; InputError for one that is not in the table."""
     if name not in TRAININGS:
         raise InputError(f"There is no training {name!r}: choose among {', '.join(TRAININGS)}.")
-    return f"{FOLDERS[TRAININGS[name].variant]}/{name}"
+    row = TRAININGS[name]
+    return name if row.chosen else f"{FOLDERS[row.variant]}/{name}"
 
 
 def train_systems(
@@ -175,7 +175,7 @@ def _train(name: str, path: Path, out: Path, *, device: str | None, jobs: int) -
         validation=validation,
         out=out,
         title=row.title,
-        data=describe_phantoms(N_PHANTOMS, ()) + options,
+        data=describe_phantoms(row.count, ()) + options,
         extra=row.extra(volumes),
         device=device,
         command=f"yoda-nb rebuild systems --only {name}",
@@ -183,15 +183,15 @@ def _train(name: str, path: Path, out: Path, *, device: str | None, jobs: int) -
     )
 
 
-def _look(name: str) -> tuple[tuple[str, ...], str, tuple[tuple[str, Any], ...]]:
+def _look(name: str) -> tuple[int, tuple[str, ...], str, tuple[tuple[str, Any], ...]]:
     row = TRAININGS[name]
-    return row.sources, row.target, tuple(sorted(row.phantoms.items()))
+    return row.count, row.sources, row.target, tuple(sorted(row.phantoms.items()))
 
 
 @cache
 def _phantoms(
-    sources: tuple[str, ...], target: str, options: tuple[tuple[str, Any], ...], workers: int
+    n: int, sources: tuple[str, ...], target: str, options: tuple[tuple[str, Any], ...], workers: int
 ) -> tuple[list[Volume], list[Volume]]:
     """What rows of the same data train on and are validated with."""
     make: dict[str, Any] = {"sources": sources, "target": target, "workers": workers, **dict(options)}
-    return training_phantoms(N_PHANTOMS, **make), training_phantoms(8, first_seed=VALIDATION_SEEDS, **make)
+    return training_phantoms(n, **make), training_phantoms(8, first_seed=VALIDATION_SEEDS, **make)

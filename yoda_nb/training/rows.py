@@ -13,6 +13,7 @@ from yoda_nb.training.batches import TrainConfig
 
 STEPS, BATCH = 1000, 16  # of 48 x 48 voxels: 16,000 slabs, whatever the method
 BUDGET = STEPS * BATCH
+N_PHANTOMS = 128  # that a row learns from
 CURVE = (4, 12)  # times the budget, for the rows that decide verdicts
 SEEDS = (1, 2)  # of their further trainings
 RATES = (7e-4, 2e-3, 6e-3)  # of their trials: that of all rows, a third of it and three times it
@@ -29,7 +30,9 @@ class Training:
     sources: tuple[str, ...] = ("T1w", "T2w")
     target: str = "FLAIR"
     phantoms: Mapping[str, object] = field(default_factory=dict)  # arguments of phantom_case
+    count: int = N_PHANTOMS
     variant: bool = False  # only an ablation needs it
+    chosen: bool = False  # by its contrasts, for systems without a model of their own
     bits: int = 16  # of a weight on disk
     planned: bool = False  # nobody has trained it yet, so no verdict rests on it
     extra: Callable[[Sequence[Volume]], Mapping[str, object]] = lambda volumes: {}

@@ -1,0 +1,82 @@
+"""The papers' other translations: T1w to CT, T1w and PDw to T2w, TOF to CTA, FLAIR to T1w.
+
+Of each there is YODA, whose samplers find its model by the contrasts, and two systems of the paper that reports it,
+all with the same phantoms and as many slabs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from yoda_nb.diffusion.system import System
+from yoda_nb.papers import backbones, bridge, selfrdb, syndiff, yoda
+from yoda_nb.training.rows import CURVE, N_PHANTOMS, Training
+
+TITLE = "other translations of the five papers"
+NETS = ()
+BUDGETS = CURVE[0]  # of slabs, so that a model is of use and not only for comparison
+TRAININGS_OF = {"yoda": yoda, "selfrdb": selfrdb, "syndiff-paired": syndiff, "unet": backbones, "adm": backbones}
+TRAININGS_OF |= {"bbdm": bridge, "palette": bridge}
+
+
+@dataclass(frozen=True)
+class Translation:
+    """What is made of what, where a paper does so, and which of its systems stand beside YODA here."""
+
+    sources: tuple[str, ...]
+    target: str
+    reference: str
+    rivals: tuple[str, ...]
+    spacing: float = 2.0  # mm
+    count: int = N_PHANTOMS
+
+    @property
+    def told(self) -> str:
+        return f"{'+'.join(self.sources)} to {self.target}"
+
+
+TRANSLATIONS = {
+    "ct": Translation(("T1w",), "CT", "seed 000, Table III", ("selfrdb", "syndiff-paired")),
+    "t2w": Translation(("T1w", "PDw"), "T2w", "seed 000, Table II", ("selfrdb", "syndiff-paired")),
+    "cta": Translation(("TOF",), "CTA", "seed 001, Tables 3 and 4", ("unet", "adm"), 1.5, 48),
+    "t1w": Translation(("FLAIR",), "T1w", "seed 004, Table 1", ("bbdm", "palette")),
+}
+
+
+def named(system: str, translation: str) -> str:
+    """The row of a system for one of ``TRANSLATIONS``."""
+    return f"{system}-{translation}"
+
+
+def _training(name: str, of: Translation) -> Training:
+    """A row's training for other contrasts. A bridge ends in the last source."""
+    row = TRAININGS_OF[name].TRAININGS[name]
+    n, config = len(of.sources), row.config
+    options = tuple((key, n - 1 if key == "prior" else value) for key, value in config.options)
+    config = replace(config, net=replace(config.net, n_sources=n), options=options, steps=BUDGETS * config.steps)
+    return replace(
+        row,
+        title=f"{row.title}, {of.told}",
+        config=config,
+        sources=of.sources,
+        target=of.target,
+        phantoms={"spacing": of.spacing},
+        count=of.count,
+        bits=8,
+        chosen=name == "yoda",
+    )
+
+
+def _system(name: str, key: str, of: Translation) -> System:
+    row = next(row for row in TRAININGS_OF[name].SYSTEMS if row.name == name)
+    return replace(
+        row,
+        name=named(name, key),
+        summary=f"{of.told}: {TRAININGS_OF[name].TRAININGS[name].title}",
+        reference=f"{of.reference}; {row.reference}",
+        weights=f"systems/{named(name, key)}",
+    )
+
+
+TRAININGS = {named(name, key): _training(name, of) for key, of in TRANSLATIONS.items() for name in ("yoda", *of.rivals)}
+SYSTEMS = tuple(_system(name, key, of) for key, of in TRANSLATIONS.items() for name in of.rivals)
