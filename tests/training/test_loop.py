@@ -20,6 +20,7 @@ from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.training import loop
 from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.denoising import diffusion_loss
 from yoda_nb.training.draws import draw_batch
@@ -113,6 +114,14 @@ def unbroken(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("unbroken")
     fit(VOLUMES, TINY, out=out, validation=VOLUMES[1:], checkpoint_every=4)
     return out
+
+
+def test_validation_takes_half_precision_on_a_cpu(monkeypatch):
+    """As on processors with bfloat16, where an autocast region refuses to stack the pool's float16."""
+    monkeypatch.setattr(loop, "autocast_dtype", lambda device: torch.bfloat16)
+    log: list[dict] = []
+    fit(VOLUMES, TINY, validation=VOLUMES, checkpoint_every=5, on_log=log.append)
+    assert len(log) == 2 and all(np.isfinite(entry["validation"]) for entry in log)
 
 
 def test_ten_steps_are_five_and_five(unbroken, tmp_path):

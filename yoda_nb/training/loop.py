@@ -125,8 +125,10 @@ def validation_loss(nets: Mapping[str, nn.Module], pool: Sequence[Item], config:
     """The method's validation on fixed batches that training never draws."""
     device = next(nets["net"].parameters()).device
     measure = config.method.validation
+    # drawn before: a CPU's autocast to bfloat16 refuses to stack the pool's float16
+    drawn = [draw_batch(pool, config, i, 10**6, device) for i in range(8)]
     with _autocast(device, config):
-        losses = [measure(nets, draw_batch(pool, config, i, 10**6, device), config) for i in range(8)]
+        losses = [measure(nets, batch, config) for batch in drawn]
     return float(torch.stack(losses).mean())
 
 
