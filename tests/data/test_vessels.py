@@ -73,7 +73,7 @@ def test_as_much_blood_is_drawn_as_a_pipe_holds():
 
 def test_fresh_blood_is_bright_and_far_from_the_heart_it_is_still_tissue():
     near, far = inflow(np.array([0.0, 1e4]))
-    assert far == pytest.approx(signal(BLOOD, TOF)) and near > 4 * far
+    assert far == pytest.approx(signal(BLOOD, TOF["a"])) and near > 4 * far
 
 
 def test_angiograms_show_arteries_and_their_aneurysms():

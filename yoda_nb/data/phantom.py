@@ -144,12 +144,12 @@ def phantom_case(
             noisy[name] = _measured_share(clean[name], share, sigma, noise, noise_rng)
             clean[name] = share
     if "TOF" in angiogram:
-        still = _mix(shares, lesion, {t: signal(c, TOF) for t, c in constants.items()})
-        image = (still + shares["artery"] * inflow(way)) * np.exp(field) * mask
+        still = _mix(shares, lesion, {t: signal(c, TOF[protocol]) for t, c in constants.items()})
+        image = (still + shares["artery"] * inflow(way, protocol)) * np.exp(field) * mask
         clean["TOF"] = image / intensity_window(image, mask, "TOF")[1]
         noisy["TOF"] = rician(clean["TOF"], sigma, blood_rng.standard_normal((2, *shape)))
     for name in sorted({"CT", "CTA"} & set(contrasts)):
-        blood = contrast_agent(way, ct_rng) if name == "CTA" else None
+        blood = contrast_agent(way, ct_rng, protocol) if name == "CTA" else None
         clean[name], noisy[name] = ct_image(shares, lesion, spacing, sigma, ct_rng, blood)
 
     inside = mask[None]

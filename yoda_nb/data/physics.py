@@ -53,7 +53,11 @@ PROTOCOLS = {
     },
 }
 
-TOF = PulseSequence("gradient-echo", tr=22, te=3.5, flip=18)  # still tissue is saturated, blood comes in fresh
+# still tissue is saturated, blood comes in fresh
+TOF = {
+    "a": PulseSequence("gradient-echo", tr=22, te=3.5, flip=18),
+    "b": PulseSequence("gradient-echo", tr=28, te=6.9, flip=25),
+}
 BLOOD = (1930.0, 150.0, 0.85)  # T1 ms, T2 ms, proton density
 
 

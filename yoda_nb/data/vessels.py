@@ -32,8 +32,9 @@ TWIG = 0.35  # mm, radius of a last twig
 BENT = 0.25  # how far a twig turns from its way by chance
 ANEURYSM = (2.0, 4.5)  # mm, radius
 NARROWED = (0.35, 0.6)  # share of its radius that a stenosis leaves
-SATURATED = 80.0  # mm on which the signal of inflowing blood falls to 1 / e
-OPACIFIED, THINNED = (380.0, 40.0), 600.0  # HU of blood in a CTA and their spread; mm on which they fall to 1 / e
+SATURATED = {"a": 80.0, "b": 50.0}  # mm on which the signal of inflowing blood falls to 1 / e, by protocol
+OPACIFIED = {"a": (380.0, 40.0), "b": (300.0, 40.0)}  # HU of blood in a CTA and their spread
+THINNED = 600.0  # mm on which these HU fall to 1 / e
 FINE = 0.8  # mm, at which vessels are drawn before voxels average them
 
 
@@ -84,17 +85,18 @@ def with_arteries(
     return {**{name: share * (1 - blood) for name, share in shares.items()}, "artery": blood}, way, sacks
 
 
-def inflow(way: np.ndarray) -> np.ndarray:
+def inflow(way: np.ndarray, protocol: str = "a") -> np.ndarray:
     """Signal of blood in a time-of-flight image: fresh where it enters, saturated like still tissue far from there."""
     t1, t2, density = BLOOD
-    fresh = density * np.sin(np.deg2rad(TOF.flip)) * np.exp(-TOF.te / t2)
-    still = signal((t1, t2, density), TOF)
-    return still + (fresh - still) * np.exp(-way / SATURATED)
+    sequence = TOF[protocol]
+    fresh = density * np.sin(np.deg2rad(sequence.flip)) * np.exp(-sequence.te / t2)
+    still = signal((t1, t2, density), sequence)
+    return still + (fresh - still) * np.exp(-way / SATURATED[protocol])
 
 
-def contrast_agent(way: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def contrast_agent(way: np.ndarray, rng: np.random.Generator, protocol: str = "a") -> np.ndarray:
     """HU of blood with a contrast agent, which thins on its way."""
-    return rng.normal(*OPACIFIED) * np.exp(-way / THINNED)
+    return rng.normal(*OPACIFIED[protocol]) * np.exp(-way / THINNED)
 
 
 def _trunks() -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from yoda_nb.errors import InputError
 from yoda_nb.images.units import hounsfield
 from yoda_nb.images.volumes import Volume
-from yoda_nb.metrics.hounsfield import hounsfield_scores
+from yoda_nb.metrics.hounsfield import hounsfield_scores, vessel_scores
 
 WINDOW = 11  # voxels, the width of the SSIM's Gaussian window (sigma 1.5)
 
@@ -101,7 +101,8 @@ def evaluate(volume: Volume, image: Tensor | Volume, *, reference: str = "acquir
     """``score`` of an image as the package holds it, (1,D,H,W) in [-1,1], or of a translated Volume's.
 
     ``reference`` is "acquired", the volume's target, or "truth", its noise-free image, which phantoms
-    know. Inside the mask, on the [0,1] scale, data range 1; of a CT with ``hounsfield_scores``.
+    know. Inside the mask, on the [0,1] scale, data range 1; of a CT with ``hounsfield_scores``, of a CTA with
+    ``vessel_scores`` too.
     Raises InputError for a reference that the volume does not have and for images of another shape.
     """
     if isinstance(image, Volume):
@@ -113,6 +114,8 @@ def evaluate(volume: Volume, image: Tensor | Volume, *, reference: str = "acquir
     found = score((image + 1) / 2, (target + 1) / 2, volume.mask, data_range=1)
     if hounsfield(volume.contrast):
         found |= hounsfield_scores(image, target, volume.mask, volume.contrast)
+    if volume.contrast == "CTA":
+        found |= vessel_scores(image, target, volume.mask, volume.affine)
     return found
 
 

@@ -45,7 +45,7 @@ INDEX = TABLES / "index.json"
 SHIPPED_STUDY = ("quick", 0)  # profile and seed
 DIGITS = 7  # of a number in a shipped table
 
-NAMES = ("yoda", "fast_unet", "syndiff", "bridge", "backbones")  # of the papers whose claims are tested
+NAMES = ("yoda", "fast_unet", "syndiff", "bridge", "backbones", "translations")  # modules of claims
 PAPERS = tuple(import_module(f"yoda_nb.study.claims.{name}") for name in NAMES)
 MAKERS: dict[str, Callable[[Study], pd.DataFrame]] = {
     name: make for paper in PAPERS for name, make in paper.TABLES.items()

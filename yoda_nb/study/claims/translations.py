@@ -1,0 +1,202 @@
+"""Evidence on the papers' other translations: to CT, to T2w, to CTA at home and elsewhere, to T1w."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from torch import Tensor
+
+from yoda_nb.data.phantom import field_of_view, phantom_case
+from yoda_nb.images.units import VIEWED, hounsfield, in_window, to_hounsfield
+from yoda_nb.images.volumes import Volume, required
+from yoda_nb.metrics.hounsfield import grain
+from yoda_nb.metrics.images import evaluate, score
+from yoda_nb.papers.translations import TRANSLATIONS, named
+from yoda_nb.study.claims.draws import fewer
+from yoda_nb.study.claims.verdicts import MARGINS, Effect, paired_effect
+from yoda_nb.study.sampling import progress_bar
+from yoda_nb.systems.run import averaged
+from yoda_nb.systems.table import get_system
+from yoda_nb.systems.train import model_name
+
+if TYPE_CHECKING:
+    from yoda_nb.study.claims.evidence import Study
+
+FIRST_SEED = 1001  # of the subjects, as of the manifest's test phantoms
+THIN = 16  # slices of a phantom of the tests' profile
+N_EX, YODA_STEPS = 4, 10
+STEPS = {"adm": 16, "palette": 25}  # fewer than their rows have
+HOME, ELSEWHERE = "a", "b"  # protocols: of training, and another site's
+SETS = (*((key, HOME) for key in TRANSLATIONS), ("cta", ELSEWHERE))
+RIVALS = {"selfrdb": "SelfRDB", "syndiff-paired": "SynDiff", "unet": "U-Net", "adm": "ADM"}
+RIVALS |= {"bbdm": "bridge", "palette": "Palette"}
+
+
+def subjects(study: Study, key: str, protocol: str = HOME, n: int | None = None) -> list[Volume]:
+    """Test phantoms of one of ``TRANSLATIONS``: as many as a verdict's, or ``n``; thin ones in the tests' profile."""
+    of = TRANSLATIONS[key]
+    contrasts = (*of.sources, of.target)
+    d, h, w = field_of_view(contrasts, of.spacing)
+    shape = (d, h, THIN if study.profile == "tiny" else w)
+    seeds = range(FIRST_SEED, FIRST_SEED + (n or study.settings.evidence))
+    how: dict[str, Any] = {"sources": of.sources, "target": of.target, "spacing": of.spacing, "shape": shape}
+    return [phantom_case(seed, protocol=protocol, **how) for seed in seeds]
+
+
+def images(study: Study, v: Volume, key: str) -> dict[str, Tensor]:
+    """What YODA and its rivals make of a subject: label -> (1,D,H,W) in [-1,1]."""
+    model = model_name(named("yoda", key))
+    drawn = study.samples(v, "yoda-diffusion", model=model, n_steps=fewer(study, YODA_STEPS), n_ex=N_EX)
+    made = {
+        "regression": study.samples(v, "yoda-regression", model=model)[0],
+        "diffusion": drawn[0],
+        f"ExpA {N_EX}": averaged(drawn, get_system("yoda-expa"), v.contrast),
+    }
+    for rival in TRANSLATIONS[key].rivals:
+        row = get_system(named(rival, key))
+        steps = {} if row.n_steps == 1 else {"n_steps": fewer(study, STEPS.get(rival, row.n_steps))}
+        made[RIVALS[rival]] = study.samples(v, row.name, **steps)[0]
+    return made
+
+
+def scores(study: Study) -> pd.DataFrame:
+    """``scored`` of every image of every translation, to the acquired image and to the truth.
+
+    Columns: translation (key of ``TRANSLATIONS``), protocol, subject, sampler, reference, and the scores.
+    """
+    sets = [] if study.own else [(key, protocol, v) for key, protocol in SETS for v in subjects(study, key, protocol)]
+    rows = [
+        {"translation": key, "protocol": protocol, "subject": v.subject, "sampler": label, "reference": reference}
+        | scored(v, image, reference)
+        for key, protocol, v in progress_bar(iterable=sets, desc="translations")
+        for label, image in (images(study, v, key) | {"acquired": required(v, "target")}).items()
+        for reference in ("acquired", "truth")
+        if label != reference
+    ]
+    return pd.DataFrame(rows)
+
+
+def scored(v: Volume, image: Tensor, reference: str) -> dict[str, float]:
+    """``evaluate``, and of a CT its ``grain``; of a CTA ssim, psnr and mae (HU) in the window of -50 to 350 HU.
+
+    That window is seed 001's, data range 1 (Tables 3 and 4): its columns end in _angio.
+    """
+    found = evaluate(v, image, reference=reference)
+    if not hounsfield(v.contrast):
+        return found
+    known = required(v, "target" if reference == "acquired" else "clean")
+    found["grain"] = grain(image, known, v.mask, v.contrast)
+    if "angio" in VIEWED[v.contrast]:
+        window = VIEWED[v.contrast]["angio"]
+        a, b = ((in_window(x, v.contrast, window) + 1) / 2 for x in (image, known))
+        seen = score(a, b, v.mask, data_range=1)
+        found |= {f"{name}_angio": seen[name] for name in ("ssim", "psnr")}
+        found["mae_angio"] = seen["mae"] * (window[1] - window[0])
+    return found
+
+
+def hu(image: Tensor, v: Volume) -> Tensor:
+    """An image (1,D,H,W) in HU, where its contrast is in these units."""
+    return to_hounsfield(image, v.contrast) if hounsfield(v.contrast) else image
+
+
+def of(study: Study, key: str, protocol: str = HOME, reference: str = "acquired") -> pd.DataFrame:
+    """The rows of one translation against one reference."""
+    t = study.table("translations")
+    return t[(t.translation == key) & (t.protocol == protocol) & (t.reference == reference)]
+
+
+def _better(t: pd.DataFrame, a: str, others: tuple[str, ...], metrics: Mapping[str, str]) -> list[Effect]:
+    """a over each of the others: metric -> unit, higher is better."""
+    return [
+        paired_effect(t, m, a, b, ">", unit=unit, name=_named(m, a, b)) for b in others for m, unit in metrics.items()
+    ]
+
+
+WORDS = {"ssim": "SSIM", "psnr": "PSNR", "bone_dice": "Dice of bone", "grain": "grain", "mae_hu_bone": "error in bone"}
+WORDS |= {"ssim_angio": "SSIM", "psnr_angio": "PSNR", "mae_angio": "mean absolute error"}
+
+
+def _named(metric: str, a: str, b: str) -> str:
+    return f"{WORDS[metric]}, {a} less {b}"
+
+
+IMAGE = {"ssim": "", "psnr": "dB"}
+
+
+def ct_by_regression(study: Study) -> list[Effect]:
+    """Y31: SSIM and PSNR higher than diffusion's to the acquired CT; Dice of bone alike, within the metric's margin."""
+    t = of(study, "ct")
+    pair = ("regression", "diffusion")
+    bone = paired_effect(t, "bone_dice", *pair, "within", MARGINS["dice"], name=_named("bone_dice", *pair))
+    return [*_better(t, "regression", ("diffusion",), IMAGE), bone]
+
+
+def ct_over_rivals(study: Study) -> list[Effect]:
+    """Y32: SSIM, PSNR and Dice of bone higher than those of both rivals that are here."""
+    return _better(of(study, "ct"), "regression", ("SelfRDB", "SynDiff"), IMAGE | {"bone_dice": ""})
+
+
+def ct_texture(study: Study) -> list[Effect]:
+    """Y33: diffusion has grain that regression lacks, averaging takes it away, and it is farther from the truth.
+
+    Grain of soft tissue in HU; error in bone, whose density no MR image tells, to the noise-free CT.
+    """
+    t = of(study, "ct", reference="truth")
+    averaged_ = f"ExpA {N_EX}"
+    return [
+        paired_effect(
+            t, "grain", "diffusion", "regression", ">", unit="HU", name=_named("grain", "diffusion", "regression")
+        ),
+        paired_effect(t, "grain", averaged_, "diffusion", "<", unit="HU", name=_named("grain", averaged_, "diffusion")),
+        paired_effect(
+            t,
+            "mae_hu_bone",
+            "diffusion",
+            "regression",
+            ">",
+            unit="HU",
+            name=_named("mae_hu_bone", "diffusion", "regression"),
+        ),
+    ]
+
+
+def t2w_by_regression(study: Study) -> list[Effect]:
+    """Y34: SSIM and PSNR higher than those of diffusion and of both rivals that are here."""
+    return _better(of(study, "t2w"), "regression", ("diffusion", "SelfRDB", "SynDiff"), IMAGE)
+
+
+def _angiograms(t: pd.DataFrame, a: str, b: str) -> list[Effect]:
+    """SSIM and PSNR of a higher than b's, its error lower, in the window of seed 001."""
+    higher = _better(t, a, (b,), {"ssim_angio": "", "psnr_angio": "dB"})
+    return [*higher, paired_effect(t, "mae_angio", a, b, "<", unit="HU", name=_named("mae_angio", a, b))]
+
+
+def cta_at_home(study: Study) -> list[Effect]:
+    """K09: the U-Net over ADM on phantoms of the scanner of training."""
+    return _angiograms(of(study, "cta"), "U-Net", "ADM")
+
+
+def cta_elsewhere(study: Study) -> list[Effect]:
+    """K10: ADM over the U-Net on phantoms of another site's scanner."""
+    return _angiograms(of(study, "cta", ELSEWHERE), "ADM", "U-Net")
+
+
+def t1w_by_bridge(study: Study) -> list[Effect]:
+    """B06: the bridge with average key and ISTA over Palette; NRMSE is PSNR by another name."""
+    return _better(of(study, "t1w"), "bridge", ("Palette",), IMAGE)
+
+
+TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {"translations": scores}
+EFFECTS = {
+    "Y31": ct_by_regression,
+    "Y32": ct_over_rivals,
+    "Y33": ct_texture,
+    "Y34": t2w_by_regression,
+    "K09": cta_at_home,
+    "K10": cta_elsewhere,
+    "B06": t1w_by_bridge,
+}
+NOTES: dict[str, str] = {}
