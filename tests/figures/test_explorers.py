@@ -16,6 +16,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.figures import explorers
 from yoda_nb.figures.explorers.core import chart, clamp_state, make_stage, series
 from yoda_nb.figures.explorers.curves import inverse_law
+from yoda_nb.images.units import VIEWED, to_hounsfield
 from yoda_nb.systems.run import translate
 
 # the first figure of a process asks the running IPython, which one test here replaces
@@ -258,3 +259,20 @@ def test_a_recorded_trajectory_is_what_translate_runs(monkeypatch):
     again = explorers.record_trajectory(volume, n_steps=3, seed=5, device="cpu")
     assert torch.equal(again[1]["x"], steps[1]["x"])
     explorers.trajectory(steps)
+
+
+def test_a_ct_is_shown_through_windows_in_hu_beside_its_source():
+    v = phantom_case(1, target="CT", sources=("T1w",), spacing=6.0)
+    images = {"acquired": v.target, "truth": v.clean}
+    explorer = explorers.volumes(images, v.mask, reference="truth", contrast="CT", beside={"T1w": v.source})
+    window = next(c for c in explorer.spec["controls"] if c["id"] == "shown")
+    assert window["label"] == "HU window" and window["values"][1] == "brain (0 to 80 HU)"
+    (source,), (image, difference), _ = explorer.spec["columns"]
+    assert source["units"] is None and isinstance(source["image"], str), "the source has no windows"
+    for k, (low, high) in enumerate(VIEWED["CT"].values()):
+        assert shown(image["units"], shown=k) == (low, high, "HU") == shown(difference["units"], shown=k)
+        levels = frame(explorer, shown(image["image"], shown=k)).astype(float) / 255
+        z, y, x = (slice(s, s + n) for s, n in zip(explorer.spec["origin"], explorer.spec["shape"], strict=True))
+        hu = torch.where(v.mask, to_hounsfield(v.target, "CT"), low)[0, z, y, x].clamp(low, high).numpy()
+        assert np.abs(low + (high - low) * levels - hu).max() <= 0.51 * (high - low) / 255
+    assert explorer.picture().axes[-2].get_ylabel() == "HU"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -48,6 +48,22 @@ def _described(row: System) -> dict[str, Any]:
         "seconds": training["seconds"],
         "machine": training["machine"],
     }
+
+
+def rows_for(sources: Collection[str], target: str) -> list[str]:
+    """Names of the rows with a model here that makes ``target`` of these sources, or of some of them."""
+    return [row.name for row in SYSTEMS.values() if _makes(row, sources, target)]
+
+
+def _makes(row: System, sources: Collection[str], target: str) -> bool:
+    try:
+        name = row.weights or find_model(tuple(sources), target, 1.0, steps=row.n_steps)
+    except InputError:
+        return False
+    if not is_shipped(name):
+        return False
+    card = read_card(WEIGHTS / f"{name}.safetensors")
+    return card["target"] == target and set(card["sources"]) <= set(sources)
 
 
 def settings_of(system: System) -> dict[str, Any]:

@@ -179,14 +179,17 @@ def check(name: str, label: str, start: int = 0) -> dict[str, Any]:
     return {"id": name, "kind": "check", "label": label, "values": ["off", "on"], "start": start}
 
 
-def panel(title: Any, image: Any) -> dict[str, Any]:
-    """One image; a panel whose image is None in a state is hidden."""
-    return {"title": title, "image": image}
+def panel(title: Any, image: Any, units: Any = None) -> dict[str, Any]:
+    """One image; a panel whose image is None in a state is hidden.
+
+    ``units`` is (low, high, unit) of its black and white where that is not the [0,1] scale.
+    """
+    return {"title": title, "image": image, "units": units}
 
 
-def difference(title: Any, image: Any, minus: Any) -> dict[str, Any]:
+def difference(title: Any, image: Any, minus: Any, units: Any = None) -> dict[str, Any]:
     """``image - minus``, computed where it is shown."""
-    return {"title": title, "image": image, "minus": minus}
+    return panel(title, image, units) | {"minus": minus}
 
 
 def series(

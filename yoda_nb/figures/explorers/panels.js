@@ -15,6 +15,14 @@ function moved(key, shape, { view, cursor }) {
   return step ? toVoxel(onSlice(cursor, shape, view).map((v, k) => v + step[k]), cursor, shape, view) : null;
 }
 
+const UNITS = [0, 1, ""];  // what black and white stand for, and their unit
+
+/** A share of the grey scale in its panel's units; a difference has a sign and no offset. */
+function inUnits(share, [low, high, unit], difference = false) {
+  const found = (difference ? 0 : low) + (high - low) * share, sign = found < 0 ? "−" : difference ? "+" : "";
+  return sign + (unit ? `${Math.abs(found).toFixed(0)} ${unit}` : Math.abs(found).toFixed(2));
+}
+
 function imagePanel(panel, spec, change) {
   const canvas = h("canvas"), name = h("span", { class: "yx-name" }), value = h("span", { class: "yx-value" });
   const move = (event) => change((s) => ({ cursor: pointed(event, canvas, spec.shape, s) }));
@@ -36,7 +44,8 @@ function images(spec, frames, change) {
     event.preventDefault();
     change((s) => ({ cursor: moved(event.key, spec.shape, s) }));
   });
-  const scale = h("div", { class: "yx-scale" }, h("span", {}, `−${spec.limit}`), h("i"), h("span", {}, `+${spec.limit}`),
+  const [low, high] = [h("span"), h("span")];
+  const scale = h("div", { class: "yx-scale" }, low, h("i"), high,
     h("span", {}, "difference; beyond the limits it keeps their colour"));
   scale.querySelector("i").style.background = PUOR_CSS;
   const place = h("p", { class: "yx-note" });
@@ -50,15 +59,21 @@ function images(spec, frames, change) {
       const frame = frames[at(panel.image, state)], minus = frames[at(panel.minus, state)];
       node.hidden = !frame || ("minus" in panel && !minus);
       if (node.hidden) continue;
-      const found = (frame[here] - (minus ? minus[here] : 0)) / 255;
+      const units = at(panel.units, state) ?? UNITS, found = (frame[here] - (minus ? minus[here] : 0)) / 255;
       say(name, at(panel.title, state));
-      say(value, (minus ? (found < 0 ? "−" : "+") : "") + Math.abs(found).toFixed(2));
+      say(value, minus ? inUnits(found, units, true) : inUnits(found, units));
       if (item.view !== view) [item.view, canvas.style.aspectRatio] = [view, aspect];
-      shown.push({ item, frame, minus });
+      shown.push({ item, frame, minus, units });
     }
-    scale.hidden = !shown.some(({ minus }) => minus);
+    const compared = shown.find(({ minus }) => minus);
+    scale.hidden = !compared;
+    [[low, -spec.limit], [high, spec.limit]].forEach(([node, edge]) => {
+      if (compared) say(node, inUnits(edge, compared.units, true));
+    });
     const voxel = cursor.map((v, k) => spec.origin[k] + v * spec.factor);
-    say(place, `Cursor at voxel ${voxel.join(", ")}; beside each name the intensity there, on the [0,1] scale.`);
+    const scales = new Set(shown.map(({ units }) => (units[2] ? `in ${units[2]}` : "on the [0,1] scale")));
+    const where = `Cursor at voxel ${voxel.join(", ")}`;
+    say(place, `${where}; beside each name the intensity there, ${[...scales].join(" or ")}.`);
     // all that changes the layout is done: measuring now costs one layout, not one for each panel
     const sizes = shown.map(({ item }) => [item.canvas.clientWidth, item.canvas.clientWidth / aspect]);
     const ratio = globalThis.devicePixelRatio || 1, { window, level, cross } = state;

@@ -24,6 +24,7 @@ from yoda_nb.figures.explorers.core import (
     series,
     slider,
 )
+from yoda_nb.images.units import VIEWED, in_window
 
 LABELS = {
     "ssim": "SSIM (data range 1)",
@@ -46,36 +47,57 @@ def volumes(
     title: str = "",
     limit: float = LIMIT,
     spacing: Sequence[float] = (1, 1, 1),
+    contrast: str = "",
+    beside: Mapping[str, Tensor] | None = None,
 ) -> Explorer:
     """Any number of images side by side, with linked cursor, view, slice, window and level.
 
     images: name -> (1,D,H,W) in [-1,1] on the grid of ``mask`` (1,D,H,W). Differences are shown
     to the image named ``reference``, and the reader may choose another. ``limit`` is where their
-    colours end ([0,1] scale); ``spacing`` gives the voxels' proportions. Raises InputError for no
+    colours end ([0,1] scale); ``spacing`` gives the voxels' proportions. Where the ``contrast`` of the images is
+    in Hounsfield units the reader chooses a window (``units.VIEWED``), of which ``limit`` is then a share. Images
+    ``beside`` come first, on their own scale and without differences: sources. Raises InputError for no
     images, another grid, values that are not finite and an unknown reference.
     """
-    names = _names(images, reference)
-    stage = make_stage(mask, lesions=lesions, spacing=spacing, n_frames=len(images))
-    ids = {name: stage.add(image, name) for name, image in images.items()}
+    names, windows = _names(images, reference), VIEWED.get(contrast, {})
+    beside = dict(beside or {})
+    each = max(1, len(windows))
+    stage = make_stage(mask, lesions=lesions, spacing=spacing, n_frames=each * len(images) + len(beside))
+    units = by("shown", [(*window, "HU") for window in windows.values()]) if windows else None
+
+    def frames(image: Tensor, name: str) -> Any:
+        if not windows:
+            return stage.add(image, name)
+        return by("shown", [stage.add(in_window(image, contrast, window), name) for window in windows.values()])
+
+    ids = {name: frames(image, name) for name, image in images.items()}
 
     def column(name: str) -> list[dict]:
         others = [None if other == name else other for other in names]
         minus = by("reference", [None, *(other and ids[other] for other in others)])
         heading = by("reference", ["", *(f"{name} − {other}" for other in others)])
-        return [panel(name, ids[name]), difference(heading, ids[name], minus)]
+        return [panel(name, ids[name], units), difference(heading, ids[name], minus, units)]
 
     start = 0 if reference is None else 1 + names.index(reference)
     choose = [select("reference", "Differences to", ["none", *names], start)] if len(names) > 1 else []
-    columns = [column(name) if choose else [panel(name, ids[name])] for name in names]
+    columns = [column(name) if choose else [panel(name, ids[name], units)] for name in names]
+    columns = [[panel(name, stage.add(image, name))] for name, image in beside.items()] + columns
+    choose += [select("shown", "HU window", [_window(*each) for each in windows.items()])] if windows else []
     spec = make_spec(stage, title=title, controls=choose, columns=columns, limit=limit)
     at = plots.best_slice(stage.mask, lesions)
 
     def picture():
+        shown, scale = plots.windowed(images, contrast)
         if reference is None:
-            return plots.image_row(images, index=at, title=title)
-        return plots.comparison(images, images[reference], reference_name=reference, limit=limit, index=at)
+            return plots.image_row(shown, index=at, title=title, scale=scale)
+        known = shown[reference]
+        return plots.comparison(shown, known, reference_name=reference, limit=limit, index=at, scale=scale)
 
     return Explorer(spec, stage.frames, picture)
+
+
+def _window(name: str, window: tuple[float, float]) -> str:
+    return f"{name} ({window[0]:g} to {window[1]:g} HU)".replace("-", "−")
 
 
 def tradeoff(

@@ -23,7 +23,7 @@ from yoda_nb.metrics.noise import white_matter_noise
 from yoda_nb.papers import SYSTEMS
 from yoda_nb.study.tables import perceptual_table, white_matter
 from yoda_nb.systems.run import averaged
-from yoda_nb.systems.table import get_system
+from yoda_nb.systems.table import get_system, rows_for
 
 STILL = (
     "The points are those of the report's run. To run other samplers, open this notebook where there is a kernel: "
@@ -144,7 +144,7 @@ def _controls(front, volume: Volume, rows: list[dict], images: Mapping[str, Tens
 
     rows, images = list(rows), dict(images)
     wide = {"style": {"description_width": "initial"}}
-    system = ipywidgets.Dropdown(options=list(SYSTEMS), description="System", **wide)
+    system = ipywidgets.Dropdown(options=rows_for(volume.sources, volume.contrast), description="System", **wide)
     layout = ipywidgets.Layout(width="9rem")
     steps, n_ex, seed = (
         ipywidgets.BoundedIntText(1, min=low, max=high, description=words, layout=layout, **wide)

@@ -1,7 +1,6 @@
-"""Arrays and tables -> matplotlib figures. Nothing here knows a net.
+"""How figures look and are shown, and those of samplers and of noise.
 
-Images are (1,D,H,W) in [-1,1] and shown on the [0,1] scale, in radiological orientation: the
-subject's right is on the left. Colours are Okabe and Ito's, and every series has its own marker.
+Colours are Okabe and Ito's, and every series has its own marker.
 """
 
 from __future__ import annotations
@@ -19,9 +18,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from torch import Tensor
-
-from yoda_nb.diffusion.slabs import VIEWS
 
 # family of samplers -> (colour, marker); the first word of a sampler's label is its family
 FAMILIES = {
@@ -42,7 +38,6 @@ STYLE: Any = {  # settings of matplotlib, which names every one of them in its t
     "axes.spines.right": False,
 }
 FIGURE_MIME = "application/vnd.yoda-nb.figure+json"  # the files of a figure, for the report
-ENDS = {0: ("P", "A"), 1: ("R", "L"), 2: ("R", "L")}  # what is left and right in each view
 
 
 def show_figure(
@@ -87,95 +82,6 @@ def _rendered(fig: Figure, kind: str, **settings) -> bytes:
     buffer = io.BytesIO()
     fig.savefig(buffer, format=kind, **settings)
     return buffer.getvalue()
-
-
-def slice_of(image: Tensor, view: int = 2, index: int | None = None) -> np.ndarray:
-    """One slice for display with ``origin="upper"``: (1,D,H,W) -> (rows, columns)."""
-    index = image.shape[1 + view] // 2 if index is None else index
-    plane = image[0].movedim(view, 0)[index].numpy()  # the two axes that are left, in R, A, S order
-    plane = plane.T[::-1]  # up is anterior or superior
-    return plane if view == 0 else plane[:, ::-1]  # radiological
-
-
-def busiest_slice(mask: Tensor, view: int = 2) -> int:
-    """The slice of a mask (1,D,H,W) with most voxels: a good one to look at."""
-    return int(mask[0].movedim(view, 0).flatten(1).sum(1).argmax())
-
-
-def best_slice(volume_mask: Tensor, lesions: Tensor | None, view: int = 2) -> int:
-    """A slice through the lesions if there are any, else through the middle of the brain."""
-    if lesions is not None and lesions.any():
-        return busiest_slice(lesions, view)
-    return busiest_slice(volume_mask, view)
-
-
-def _letters(ax, view: int) -> None:
-    left, right = ENDS[view]
-    for x, letter, side in ((0.02, left, "left"), (0.98, right, "right")):
-        ax.text(x, 0.02, letter, transform=ax.transAxes, color="white", ha=side, va="bottom", fontsize=8)
-
-
-def image_row(images: Mapping[str, Tensor], *, view: int = 2, index: int | None = None, title: str = "") -> Figure:
-    """Any number of images side by side on the [0,1] scale, one slice each."""
-    with plt.rc_context(STYLE):
-        fig, axes = plt.subplots(
-            1, len(images), figsize=(2.1 * len(images) + 0.6, 2.7), squeeze=False, layout="constrained"
-        )
-        for ax, (label, image) in zip(axes[0], images.items(), strict=True):
-            shown = ax.imshow((slice_of(image, view, index) + 1) / 2, cmap="gray", vmin=0, vmax=1)
-            ax.set_title(label)
-            ax.set_axis_off()
-            _letters(ax, view)
-        fig.colorbar(shown, ax=axes[0].tolist(), shrink=0.75, label="intensity")
-        fig.suptitle(title or f"{VIEWS[view]} slice", fontsize=10)
-    return fig
-
-
-def label_map(
-    labels: Tensor, lesions: Tensor | None, names: tuple[str, ...], *, view: int = 2, index: int | None = None
-) -> Figure:
-    """Tissue labels (1,D,H,W) as colours with a legend, lesions on top."""
-    colours = ["#000000", "#56B4E9", "#999999", "#F0E442", "#D55E00"]
-    codes = slice_of(labels, view, index).astype(int)
-    shown = list(names)
-    if lesions is not None:
-        codes = np.where(slice_of(lesions, view, index), len(names), codes)
-        shown.append("lesion")
-    rgb = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours])[codes]
-    with plt.rc_context(STYLE):
-        fig, ax = plt.subplots(figsize=(3.6, 2.7), layout="constrained")
-        ax.imshow(rgb.astype(np.uint8))
-        ax.set_axis_off()
-        handles = [plt.Rectangle((0, 0), 1, 1, color=c, ec="k") for c in colours[: len(shown)]]
-        ax.legend(handles, shown, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-        _letters(ax, view)
-    return fig
-
-
-def comparison(
-    images: Mapping[str, Tensor],
-    reference: Tensor,
-    *,
-    reference_name: str,
-    limit: float = 0.15,
-    view: int = 2,
-    index: int | None = None,
-) -> Figure:
-    """Images above, their differences to a reference below on one diverging scale (Fig. 1)."""
-    n = len(images)
-    with plt.rc_context(STYLE):
-        fig, axes = plt.subplots(2, n, figsize=(1.85 * n + 0.9, 4.1), squeeze=False, layout="constrained")
-        for (top, low), (label, image) in zip(axes.T, images.items(), strict=True):
-            shown = top.imshow((slice_of(image, view, index) + 1) / 2, cmap="gray", vmin=0, vmax=1)
-            error = (slice_of(image, view, index) - slice_of(reference, view, index)) / 2
-            wrong = low.imshow(error, cmap="PuOr", vmin=-limit, vmax=limit)
-            top.set_title(label)
-            for ax in (top, low):
-                ax.set_axis_off()
-            _letters(top, view)
-        fig.colorbar(shown, ax=axes[0].tolist(), shrink=0.8, label="intensity")
-        fig.colorbar(wrong, ax=axes[1].tolist(), shrink=0.8, extend="both", label=f"difference to\n{reference_name}")
-    return fig
 
 
 def rician_figure(table: pd.DataFrame) -> Figure:

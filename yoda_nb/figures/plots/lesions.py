@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from yoda_nb.figures.plots.base import FAMILIES, STYLE, _letters, slice_of
+from yoda_nb.figures.plots.base import FAMILIES, STYLE
+from yoda_nb.figures.plots.slices import _letters, slice_of
 
 __all__ = ["bland_altman", "lesion_outlines"]
 

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from yoda_nb.diffusion.slabs import VIEWS
-from yoda_nb.figures.plots.base import STYLE, busiest_slice, slice_of
+from yoda_nb.figures.plots.base import STYLE
+from yoda_nb.figures.plots.slices import busiest_slice, slice_of
 from yoda_nb.images.space import roi_box
 
 __all__ = ["checkerboards", "histograms", "outlines"]
