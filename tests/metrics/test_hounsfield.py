@@ -10,14 +10,14 @@ from scipy import ndimage
 from yoda_nb.images.units import WINDOWS, in_window, to_hounsfield
 from yoda_nb.metrics.hounsfield import grain, hounsfield_scores, vessel_scores
 
-LOW, HIGH = WINDOWS["CTA"]
 SHAPE, AFFINE = (1, 40, 40, 40), np.diag([1.0, 1.0, 1.0, 1.0])
 EVERYWHERE = torch.ones(SHAPE, dtype=torch.bool)
 
 
-def image(hu: torch.Tensor) -> torch.Tensor:
-    """HU -> [-1,1]."""
-    return 2 * (hu - LOW) / (HIGH - LOW) - 1
+def image(hu: torch.Tensor, contrast: str = "CTA") -> torch.Tensor:
+    """HU -> [-1,1], nothing cut off."""
+    low, high = WINDOWS[contrast]
+    return 2 * (hu - low) / (high - low) - 1
 
 
 def brain(**pipes: tuple[int, int, int]) -> torch.Tensor:
@@ -39,10 +39,10 @@ def test_units_and_windows_go_there_and_back():
 def test_errors_are_those_of_the_references_own_bone_soft_tissue_and_air():
     hu = torch.tensor([1000.0, 600, 50, 20, -900]).reshape(1, 5, 1, 1)
     made = hu + torch.tensor([-800.0, 10, 5, -15, 30]).reshape(1, 5, 1, 1)
-    found = hounsfield_scores(image(made), image(hu), torch.ones_like(hu, dtype=torch.bool), "CTA")
+    found = hounsfield_scores(image(made, "CT"), image(hu, "CT"), torch.ones_like(hu, dtype=torch.bool), "CT")
     wanted = {"mae_hu": 172.0, "mae_hu_bone": 405.0, "mae_hu_soft": 10.0, "mae_hu_air": 30.0, "bone_dice": 2 / 3}
     assert found == pytest.approx(wanted, abs=1e-2)
-    soft = hounsfield_scores(image(hu), image(hu), hu.abs() < 100, "CTA")
+    soft = hounsfield_scores(image(hu, "CT"), image(hu, "CT"), hu.abs() < 100, "CT")
     assert set(soft) == {"mae_hu", "mae_hu_soft"}, "what the reference has nothing of is left out"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from yoda_nb.papers import SYSTEMS, TRAININGS
-from yoda_nb.papers.translations import BUDGETS, TRANSLATIONS, named
+from yoda_nb.papers.translations import BUDGETS, SPACING, TRANSLATIONS, named
 from yoda_nb.systems.train import model_name
 from yoda_nb.training.rows import BUDGET
 
@@ -16,7 +16,7 @@ def test_yoda_and_two_rivals_learn_the_same_from_the_same(key):
     rows = [TRAININGS[named(name, key)] for name in ("yoda", *of.rivals)]
     assert len(rows) == 3
     for row in rows:
-        assert (row.sources, row.target, row.phantoms["spacing"]) == (of.sources, of.target, of.spacing)
+        assert (row.sources, row.target, row.phantoms["spacing"]) == (of.sources, of.target, SPACING)
         assert row.config.net.n_sources == len(of.sources) and 0 <= row.config.option("prior", 0) < len(of.sources)
         assert row.config.steps * row.config.batch_size * row.config.net.counted == BUDGETS * BUDGET
         assert row.count == rows[0].count and row.bits == 8

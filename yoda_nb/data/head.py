@@ -80,7 +80,7 @@ def ct_image(
     rng: np.random.Generator,
     blood: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Clean and acquired CT (D,H,W) on the [0,1] scale of its window (``units.WINDOWS``).
+    """Clean and acquired CT (D,H,W), of a CTA with ``blood``, on the [0,1] scale of its window (``units.WINDOWS``).
 
     ``shares`` (D,H,W) of each tissue, air elsewhere; ``lesion`` (D,H,W) takes the place of white matter. Bone has a
     density of its own from place to place; ``blood`` (D,H,W) is what arteries have in HU with a contrast agent. The
@@ -93,7 +93,7 @@ def ct_image(
     image = AIR * (1 - np.sum([*shares.values()], 0))
     for name, share in {**shares, "WM": shares["WM"] * (1 - lesion), "lesion": shares["WM"] * lesion}.items():
         image = image + share * values[name] * (density if name in ("bone", "marrow") else 1)
-    low, high = WINDOWS["CT"]
+    low, high = WINDOWS["CT" if blood is None else "CTA"]
     noise = reconstructed(rng.standard_normal(lesion.shape), CUTOFF)
     clean, noisy = ((x - low) / (high - low) for x in (image, image + QUANTUM * sigma * noise))
     return clean, noisy

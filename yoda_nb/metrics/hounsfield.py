@@ -11,9 +11,10 @@ from yoda_nb.images.masks import grown
 from yoda_nb.images.units import to_hounsfield
 from yoda_nb.metrics.downstream import dice
 
-BONE, AIR = 300.0, -200.0  # HU: above and below these a voxel of the reference counts as bone or air
+BONE = {"CT": 300.0, "CTA": 550.0}  # HU from which on a voxel of the reference counts as bone; blood has up to 500
+AIR = -200.0  # HU below which it counts as air
 VESSEL = 150.0  # HU from which on blood with a contrast agent counts
-CORTEX, MARROW = 700.0, 5.0  # HU of the reference that only bone has; mm around it that may be bone too
+MARROW = 5.0  # mm around a CTA's bone that may be bone too
 THICKEST = 10  # voxels of erosion after which nothing is left of a vessel
 
 
@@ -23,13 +24,19 @@ def hounsfield_scores(pred: Tensor, target: Tensor, mask: Tensor, contrast: str)
     ``pred`` and ``target`` (1,D,H,W) in [-1,1], ``mask`` bool. What the reference has nothing of is left out.
     """
     made, known = (to_hounsfield(x, contrast) for x in (pred, target))
-    error = (made - known).abs()
-    parts = {"": mask, "_bone": known > BONE, "_soft": (known >= AIR) & (known <= BONE), "_air": known < AIR}
+    error, bone = (made - known).abs(), BONE[contrast]
+    parts = {"": mask, "_bone": known > bone, "_soft": (known >= AIR) & (known <= bone), "_air": known < AIR}
     inside = {name: part & mask for name, part in parts.items()}
     found = {f"mae_hu{name}": float(error[part].mean()) for name, part in inside.items() if part.any()}
     if inside["_bone"].any():
-        found["bone_dice"] = dice((made > BONE) & mask, inside["_bone"])
+        found["bone_dice"] = dice((made > bone) & mask, inside["_bone"])
     return found
+
+
+def away_from_bone(cta: Tensor, affine: np.ndarray) -> Tensor:
+    """Where a CTA (1,D,H,W) in [-1,1] has no bone and no marrow beside it; bool. ``affine`` in mm."""
+    bone = (to_hounsfield(cta, "CTA") > BONE["CTA"])[0].numpy()
+    return ~torch.from_numpy(grown(bone, affine, MARROW))[None]
 
 
 def vessel_scores(pred: Tensor, target: Tensor, mask: Tensor, affine: np.ndarray) -> dict[str, float]:
@@ -41,9 +48,8 @@ def vessel_scores(pred: Tensor, target: Tensor, mask: Tensor, affine: np.ndarray
     """
     from monai.losses.cldice import soft_skel  # seconds: only where it is used
 
-    made, known = (to_hounsfield(x, "CTA") for x in (pred, target))
-    bone = torch.from_numpy(grown((known > CORTEX)[0].numpy(), affine, MARROW))[None]
-    there, true = ((image > VESSEL) & mask & ~bone for image in (made, known))
+    seen = mask & away_from_bone(target, affine)
+    there, true = ((to_hounsfield(x, "CTA") > VESSEL) & seen for x in (pred, target))
     if not true.any():
         return {}
     lines = [soft_skel(vessels[None].float(), THICKEST)[0] > 0 for vessels in (there, true)]
@@ -60,6 +66,6 @@ def grain(image: Tensor, target: Tensor, mask: Tensor, contrast: str) -> float:
     That is where all of the 27 voxels of ``target`` are soft tissue in the mask; nan where there is no such place.
     """
     made, known = (to_hounsfield(x, contrast) for x in (image, target))
-    soft = (known >= AIR) & (known <= BONE) & mask
+    soft = (known >= AIR) & (known <= BONE[contrast]) & mask
     deep = F.avg_pool3d(soft.float(), 3, 1, 1) > 1 - 1e-4  # borders of the volume count as outside
     return float((made - F.avg_pool3d(made, 3, 1, 1))[deep].std()) if deep.sum() > 1 else float("nan")

@@ -9,6 +9,7 @@ from pathlib import Path
 from yoda_nb.data.manifest import load_case, read_manifest
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import InputError
+from yoda_nb.images.units import part_of
 from yoda_nb.images.volumes import Volume, load_volume
 
 
@@ -94,6 +95,5 @@ def _own(own_files: str, sources: tuple[str, ...], target: str) -> Volume:
         raise InputError(f"own_files lacks {', '.join(lacking)}: add {lacking[0]}=FILE.")
     acquired = (target, files[target]) if target in files else None
     subject = files[sources[0]].name.split(".")[0]
-    return load_volume(
-        {name: files[name] for name in sources}, target=acquired, mask=files.get("mask"), subject=subject
-    )
+    images, part = {name: files[name] for name in sources}, part_of((*sources, target))
+    return load_volume(images, target=acquired, mask=files.get("mask"), subject=subject, part=part)

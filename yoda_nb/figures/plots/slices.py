@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -40,6 +41,11 @@ def best_slice(volume_mask: Tensor, lesions: Tensor | None, view: int = 2) -> in
     if lesions is not None and lesions.any():
         return busiest_slice(lesions, view)
     return busiest_slice(volume_mask, view)
+
+
+def projection(image: Tensor, inside: Tensor, view: int = 2) -> Tensor:
+    """The brightest voxel along a view of what lies ``inside``: (1,D,H,W) -> the same with one slice."""
+    return torch.where(inside, image, -1.0).amax(1 + view, keepdim=True)
 
 
 def _letters(ax, view: int) -> None:

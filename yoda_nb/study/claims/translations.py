@@ -13,7 +13,7 @@ from yoda_nb.images.units import VIEWED, hounsfield, in_window, to_hounsfield
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.hounsfield import grain
 from yoda_nb.metrics.images import evaluate, score
-from yoda_nb.papers.translations import TRANSLATIONS, named
+from yoda_nb.papers.translations import SPACING, TRANSLATIONS, named
 from yoda_nb.study.claims.draws import fewer
 from yoda_nb.study.claims.verdicts import MARGINS, Effect, paired_effect
 from yoda_nb.study.sampling import progress_bar
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FIRST_SEED = 1001  # of the subjects, as of the manifest's test phantoms
 THIN = 16  # slices of a phantom of the tests' profile
-N_EX, YODA_STEPS = 4, 10
+N_EX, YODA_STEPS = 4, 10  # samples of a CT, which alone is averaged; of others one
 STEPS = {"adm": 16, "palette": 25}  # fewer than their rows have
 HOME, ELSEWHERE = "a", "b"  # protocols: of training, and another site's
 SETS = (*((key, HOME) for key in TRANSLATIONS), ("cta", ELSEWHERE))
@@ -38,22 +38,21 @@ def subjects(study: Study, key: str, protocol: str = HOME, n: int | None = None)
     """Test phantoms of one of ``TRANSLATIONS``: as many as a verdict's, or ``n``; thin ones in the tests' profile."""
     of = TRANSLATIONS[key]
     contrasts = (*of.sources, of.target)
-    d, h, w = field_of_view(contrasts, of.spacing)
+    d, h, w = field_of_view(contrasts, SPACING)
     shape = (d, h, THIN if study.profile == "tiny" else w)
     seeds = range(FIRST_SEED, FIRST_SEED + (n or study.settings.evidence))
-    how: dict[str, Any] = {"sources": of.sources, "target": of.target, "spacing": of.spacing, "shape": shape}
+    how: dict[str, Any] = {"sources": of.sources, "target": of.target, "spacing": SPACING, "shape": shape}
     return [phantom_case(seed, protocol=protocol, **how) for seed in seeds]
 
 
 def images(study: Study, v: Volume, key: str) -> dict[str, Tensor]:
     """What YODA and its rivals make of a subject: label -> (1,D,H,W) in [-1,1]."""
     model = model_name(named("yoda", key))
-    drawn = study.samples(v, "yoda-diffusion", model=model, n_steps=fewer(study, YODA_STEPS), n_ex=N_EX)
-    made = {
-        "regression": study.samples(v, "yoda-regression", model=model)[0],
-        "diffusion": drawn[0],
-        f"ExpA {N_EX}": averaged(drawn, get_system("yoda-expa"), v.contrast),
-    }
+    n_ex = N_EX if v.contrast == "CT" else 1
+    drawn = study.samples(v, "yoda-diffusion", model=model, n_steps=fewer(study, YODA_STEPS), n_ex=n_ex)
+    made = {"regression": study.samples(v, "yoda-regression", model=model)[0], "diffusion": drawn[0]}
+    if n_ex > 1:
+        made[f"ExpA {n_ex}"] = averaged(drawn, get_system("yoda-expa"), v.contrast)
     for rival in TRANSLATIONS[key].rivals:
         row = get_system(named(rival, key))
         steps = {} if row.n_steps == 1 else {"n_steps": fewer(study, STEPS.get(rival, row.n_steps))}

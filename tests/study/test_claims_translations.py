@@ -1,0 +1,102 @@
+"""Evidence on the other translations: what is scored of whom, and which way each claim is judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.papers.translations import SPACING, TRANSLATIONS
+from yoda_nb.study.claims import translations
+from yoda_nb.study.claims.evidence import Study
+from yoda_nb.study.claims.verdicts import combined
+
+TINY = Study("tiny")
+
+
+@pytest.mark.parametrize("key", TRANSLATIONS)
+def test_subjects_are_phantoms_of_the_translation_that_no_training_saw(key):
+    of = TRANSLATIONS[key]
+    (v,) = translations.subjects(TINY, key, n=1)
+    assert (v.sources, v.contrast, v.spacing[0]) == (of.sources, of.target, SPACING)
+    assert v.shape[2] == translations.THIN and v.clean is not None
+    assert v.subject == f"phantom-{translations.FIRST_SEED}"
+
+
+def test_a_ct_is_scored_in_hu_and_a_cta_in_its_window_too():
+    (v,) = translations.subjects(TINY, "cta", n=1)
+    found = translations.scored(v, v.target, "truth")
+    assert {"mae_hu_bone", "bone_dice", "vessel_dice", "cl_dice", "grain", "ssim_angio", "mae_angio"} <= found.keys()
+    perfect = translations.scored(v, v.clean, "truth")
+    assert perfect["mae_angio"] == 0 and perfect["ssim_angio"] == pytest.approx(1, abs=1e-5)
+    assert perfect["cl_dice"] == 1 and perfect["grain"] < found["grain"]
+    brighter = translations.scored(v, (v.clean + 0.08).clamp(-1, 1), "truth")  # 28 HU
+    assert 0 < brighter["mae_angio"] < brighter["mae_hu"] < 28.1, "what leaves the window is cut off"
+    assert "angio" not in "".join(translations.scored(replace(v, contrast="CT"), v.target, "truth"))
+
+
+def test_the_table_has_every_set_and_own_files_have_none(monkeypatch):
+    monkeypatch.setattr(translations, "images", lambda study, v, key: {"regression": torch.zeros_like(v.target)})
+    monkeypatch.setattr(translations, "scored", lambda v, image, reference: {"ssim": float(image.mean())})
+    monkeypatch.setattr(translations, "SETS", (("t1w", "a"), ("t1w", "b")))
+    subjects = [phantom_case(1, sources=("FLAIR",), target="T1w", spacing=8.0, shape=(24, 24, 24))]
+    monkeypatch.setattr(translations, "subjects", lambda study, key, protocol: subjects)
+    table = translations.scores(TINY)
+    assert list(table.groupby(["protocol", "sampler"]).reference.agg(tuple)) == [("truth",), ("acquired", "truth")] * 2
+    assert translations.scores(replace(TINY, own=tuple(subjects))).empty
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """A table in which each sampler of each translation has one value of everything: the tests change it."""
+    values = {
+        "ct": {"regression": 3.0, "ExpA 4": 2.5, "diffusion": 2.0, "SelfRDB": 1.0, "SynDiff": 1.5},
+        "t2w": {"regression": 3.0, "diffusion": 2.0, "SelfRDB": 1.0, "SynDiff": 1.5},
+        "cta": {"U-Net": 3.0, "ADM": 2.0},
+        "t1w": {"bridge": 3.0, "Palette": 2.0},
+    }
+    rows = [
+        {"translation": key, "protocol": protocol, "subject": f"s{k}", "sampler": sampler, "reference": reference}
+        | {m: value + 0.001 * k for m in translations.WORDS}
+        for key, of in values.items()
+        for protocol in ("a", "b")
+        for sampler, value in of.items()
+        for reference in ("acquired", "truth")
+        for k in range(6)
+    ]
+    table = pd.DataFrame(rows)
+    monkeypatch.setattr(Study, "table", lambda self, name: table)
+    return table
+
+
+def verdict(claim: str) -> str:
+    return combined(translations.EFFECTS[claim](Study()))
+
+
+def test_who_is_higher_is_better_where_the_claim_says_so(known):
+    assert verdict("Y32") == verdict("Y34") == verdict("B06") == "reproduced"
+    assert verdict("Y31") == "not reproduced", "a whole unit of Dice apart"
+    ct = known[known.translation == "ct"]
+    like = ct[ct["sampler"] == "regression"].bone_dice.to_numpy()
+    known.loc[ct.index[ct["sampler"] == "diffusion"], "bone_dice"] = like
+    assert verdict("Y31") == "reproduced"
+
+
+def test_grain_and_errors_are_judged_to_the_truth(known):
+    assert verdict("Y33") == "not reproduced", "diffusion has less grain here"
+    drawn = (known.translation == "ct") & (known.reference == "truth") & (known["sampler"] == "diffusion")
+    known.loc[drawn, ["grain", "mae_hu_bone"]] += 2.0
+    assert verdict("Y33") == "reproduced"
+
+
+def test_errors_of_angiograms_are_better_lower_and_elsewhere_is_another_protocol(known):
+    at_home = (known.translation == "cta") & (known.protocol == "a")
+    assert verdict("K09") == "not reproduced", "the error is higher too"
+    known.loc[at_home & (known["sampler"] == "U-Net"), "mae_angio"] -= 2.0
+    assert verdict("K09") == "reproduced" and verdict("K10") == "not reproduced"
+    other = (known.translation == "cta") & (known.protocol == "b")
+    known.loc[other, ["ssim_angio", "psnr_angio"]] *= -1
+    assert verdict("K10") == "reproduced"
