@@ -16,6 +16,7 @@ from yoda_nb.images.prepare import prepare
 from yoda_nb.images.units import AIR, WINDOWS, part_of, width
 from yoda_nb.images.volumes import load_volume, normalise, save_image
 from yoda_nb.metrics import evaluate
+from yoda_nb.systems.files import open_files
 
 LOW, HIGH = WINDOWS["CT"]
 
@@ -68,6 +69,18 @@ def test_hounsfield_units_go_through_unchanged(scans, tmp_path):
     assert np.allclose(out[inside], given[inside], atol=1e-3) and (out[~inside] == AIR).all()
     save_image(found.source[:1], replace(found, contrast="T1w"), tmp_path / "t1.nii.gz")
     assert nib.load(tmp_path / "t1.nii.gz").get_fdata().max() <= 1, "an MR image has no units"
+
+
+def test_a_head_without_its_skull_is_noticed(scans, tmp_path):
+    v, t1, _ = scans
+    whole = open_files({"T1w": t1}, part="head")
+    assert whole.warnings == () == open_files({"T1w": t1}).warnings
+    brain = np.isin(v.labels[0].numpy(), [1, 2, 3])
+    image = nib.load(t1)
+    nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32) * brain, image.affine), tmp_path / "t1.nii.gz")
+    (said,) = open_files({"T1w": tmp_path / "t1.nii.gz"}, part="head").warnings
+    assert "without its skull" in said and "whole head" in said
+    assert open_files({"T1w": tmp_path / "t1.nii.gz"}).warnings == (), "of a brain nobody expects a skull"
 
 
 def test_a_window_is_the_same_for_every_ct():

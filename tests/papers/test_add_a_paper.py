@@ -23,12 +23,11 @@ from yoda_nb.study.claims import Study, find
 from yoda_nb.study.claims.evidence import index, outdated
 from yoda_nb.systems.train import train_systems
 import yoda_nb.training.recipes as recipes
-import yoda_nb.systems.train as rows
 
 state = {"before": yn.systems().loc["line", "state"], "paper": SYSTEMS["line"].paper}
 recipes.training_phantoms.__kwdefaults__["shape"] = (20, 24, 20)  # a small field of view: seconds, not minutes
 recipes.training_phantoms.__kwdefaults__["spacing"] = 9.0
-rows.N_PHANTOMS = 2
+object.__setattr__(TRAININGS["line"], "count", 2)
 config = TRAININGS["line"].config
 object.__setattr__(config, "steps", 300)
 object.__setattr__(config, "window", 16)

@@ -18,6 +18,7 @@ LIKENESS = 0.04  # normalised mutual information in the brain: of one person 0.0
 FLUID = 1.55  # brightest over median: 1.9 to 2.8 where water is bright (T2w), 1.2 to 1.35 where not (T1w, FLAIR)
 WATER = {"T1w": False, "FLAIR": False, "T2w": True}  # whether it is bright
 BRAIN_ML = (600.0, 2200.0)
+HEAD_ML = 2000.0  # a head to the skull's base has 2.5 litres and more
 FACES = (("left", "right"), ("back", "front"), ("bottom", "top"))
 
 
@@ -55,6 +56,17 @@ def doubts(
                 f"{alike:.3f}): check that both are of one person, and look at the alignment."
             )
     return tuple(said)
+
+
+def stripped(head: np.ndarray, affine: np.ndarray) -> list[str]:
+    """A sentence where what should be a head (D, H, W), bool, is no larger than a brain."""
+    volume = head.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
+    if volume >= HEAD_ML:
+        return []
+    return [
+        f"the head measures {volume:.0f} ml, as a brain without its skull does, and a skull would be made up around "
+        "it: give images of the whole head."
+    ]
 
 
 def cut_off(brain: np.ndarray, affine: np.ndarray, name: str) -> list[str]:

@@ -11,9 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from yoda_nb.errors import InputError
+from yoda_nb.images.doubts import stripped
 from yoda_nb.images.nifti import SAME_MM, Grid, corner_distance, on_one_grid, read_image
 from yoda_nb.images.prepare import Prepared, prepare
 from yoda_nb.images.register import register
+from yoda_nb.images.units import part_of
 from yoda_nb.images.volumes import Volume, about, load_volume, save_image
 
 SPACING = 1.0  # mm, of what is registered
@@ -26,6 +28,7 @@ class Opened:
     volume: Volume
     files: Mapping[str, Path]  # by contrast, in order: the first is the reference, a target the last
     prepared: Prepared | None = None  # None where the files lay on one grid
+    part: str | None = None  # what should count of the body; None: what its contrasts say
 
     @property
     def registered(self) -> dict[str, dict[str, float]]:
@@ -37,7 +40,10 @@ class Opened:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return self.prepared.warnings if self.prepared else ()
+        v = self.volume
+        head = (self.part or part_of((*v.sources, *([] if v.target is None else [v.contrast])))) == "head"
+        said = self.prepared.warnings if self.prepared else ()
+        return (*said, *(stripped(v.mask[0].numpy(), v.affine) if head else ()))
 
 
 def open_files(
@@ -65,10 +71,10 @@ def open_files(
         registered = not on_one_grid(every)
     if not registered:
         volume = load_volume(files, target=target, mask=mask, subject=subject, part=part)
-        return Opened(volume, every)
+        return Opened(volume, every, part=part)
     how: dict[str, Any] = {"bias": bias, "tool": tool, "keep": keep, "subject": subject, "part": part}
     found = prepare(files, target=target, mask=mask, spacing=SPACING, **how)
-    return Opened(found.volume, every, found)
+    return Opened(found.volume, every, found, part)
 
 
 def save_like(image: Tensor, opened: Opened, out: str | Path, like: str | Path | None = None) -> None:
