@@ -32,7 +32,9 @@ def test_a_ct_is_scored_in_hu_and_a_cta_in_its_window_too():
     assert {"mae_hu_bone", "bone_dice", "vessel_dice", "cl_dice", "grain", "ssim_angio", "mae_angio"} <= found.keys()
     perfect = translations.scored(v, v.clean, "truth")
     assert perfect["mae_angio"] == 0 and perfect["ssim_angio"] == pytest.approx(1, abs=1e-5)
-    assert perfect["cl_dice"] == 1 and perfect["grain"] < found["grain"]
+    assert (
+        perfect["lesion_contrast"] == pytest.approx(1) and perfect["cl_dice"] == 1 and perfect["grain"] < found["grain"]
+    )
     brighter = translations.scored(v, (v.clean + 0.08).clamp(-1, 1), "truth")  # 28 HU
     assert 0 < brighter["mae_angio"] < brighter["mae_hu"] < 28.1, "what leaves the window is cut off"
     assert "angio" not in "".join(translations.scored(replace(v, contrast="CT"), v.target, "truth"))

@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from yoda_nb.data.phantom import field_of_view, phantom_case
-from yoda_nb.images.units import VIEWED, hounsfield, in_window, to_hounsfield
+from yoda_nb.images.units import VIEWED, hounsfield, in_window
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.hounsfield import grain
 from yoda_nb.metrics.images import evaluate, score
@@ -17,6 +17,7 @@ from yoda_nb.papers.translations import SPACING, TRANSLATIONS, named
 from yoda_nb.study.claims.draws import fewer
 from yoda_nb.study.claims.verdicts import MARGINS, Effect, paired_effect
 from yoda_nb.study.sampling import progress_bar
+from yoda_nb.study.tables import white_matter
 from yoda_nb.systems.run import averaged
 from yoda_nb.systems.table import get_system
 from yoda_nb.systems.train import model_name
@@ -80,9 +81,10 @@ def scores(study: Study) -> pd.DataFrame:
 def scored(v: Volume, image: Tensor, reference: str) -> dict[str, float]:
     """``evaluate``, and of a CT its ``grain``; of a CTA ssim, psnr and mae (HU) in the window of -50 to 350 HU.
 
-    That window is seed 001's, data range 1 (Tables 3 and 4): its columns end in _angio.
+    That window is seed 001's, data range 1 (Tables 3 and 4): its columns end in _angio. lesion_contrast is that of
+    the true lesions, aneurysms of a CTA, to white matter, as a share of the truth's.
     """
-    found = evaluate(v, image, reference=reference)
+    found = evaluate(v, image, reference=reference) | {"lesion_contrast": _lesion_contrast(v, image)}
     if not hounsfield(v.contrast):
         return found
     known = required(v, "target" if reference == "acquired" else "clean")
@@ -96,9 +98,10 @@ def scored(v: Volume, image: Tensor, reference: str) -> dict[str, float]:
     return found
 
 
-def hu(image: Tensor, v: Volume) -> Tensor:
-    """An image (1,D,H,W) in HU, where its contrast is in these units."""
-    return to_hounsfield(image, v.contrast) if hounsfield(v.contrast) else image
+def _lesion_contrast(v: Volume, image: Tensor) -> float:
+    lesions, white = required(v, "lesions"), white_matter(v)
+    made, true = (float(x[lesions].mean() - x[white].mean()) for x in (image, required(v, "clean")))
+    return made / true
 
 
 def of(study: Study, key: str, protocol: str = HOME, reference: str = "acquired") -> pd.DataFrame:
