@@ -17,8 +17,8 @@ NETS = ()
 BUDGETS = CURVE[0]  # of slabs, so that a model is of use and not only for comparison
 SPACING = 2.0  # mm: vessels are lost at the 3 mm of the other rows
 N_PHANTOMS = 48  # of three to four times their voxels
-TRAININGS_OF = {"yoda": yoda, "selfrdb": selfrdb, "syndiff-paired": syndiff, "unet": backbones, "adm": backbones}
-TRAININGS_OF |= {"bbdm": bridge, "palette": bridge}
+PAPER_OF = {"yoda": yoda, "selfrdb": selfrdb, "syndiff-paired": syndiff, "unet": backbones, "adm": backbones}
+PAPER_OF |= {"bbdm": bridge, "palette": bridge}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def named(system: str, translation: str) -> str:
 
 def _training(name: str, of: Translation) -> Training:
     """A row's training for other contrasts. A bridge ends in the last source."""
-    row = TRAININGS_OF[name].TRAININGS[name]
+    row = PAPER_OF[name].TRAININGS[name]
     n, config = len(of.sources), row.config
     options = tuple((key, n - 1 if key == "prior" else value) for key, value in config.options)
     config = replace(config, net=replace(config.net, n_sources=n), options=options, steps=BUDGETS * config.steps)
@@ -68,11 +68,11 @@ def _training(name: str, of: Translation) -> Training:
 
 
 def _system(name: str, key: str, of: Translation) -> System:
-    row = next(row for row in TRAININGS_OF[name].SYSTEMS if row.name == name)
+    row = next(row for row in PAPER_OF[name].SYSTEMS if row.name == name)
     return replace(
         row,
         name=named(name, key),
-        summary=f"{of.told}: {TRAININGS_OF[name].TRAININGS[name].title}",
+        summary=f"{of.told}: {PAPER_OF[name].TRAININGS[name].title}",
         reference=f"{of.reference}; {row.reference}",
         weights=f"systems/{named(name, key)}",
     )

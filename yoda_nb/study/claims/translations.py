@@ -146,23 +146,13 @@ def ct_texture(study: Study) -> list[Effect]:
 
     Grain of soft tissue in HU; error in bone, whose density no MR image tells, to the noise-free CT.
     """
-    t = of(study, "ct", reference="truth")
-    averaged_ = f"ExpA {N_EX}"
-    return [
-        paired_effect(
-            t, "grain", "diffusion", "regression", ">", unit="HU", name=_named("grain", "diffusion", "regression")
-        ),
-        paired_effect(t, "grain", averaged_, "diffusion", "<", unit="HU", name=_named("grain", averaged_, "diffusion")),
-        paired_effect(
-            t,
-            "mae_hu_bone",
-            "diffusion",
-            "regression",
-            ">",
-            unit="HU",
-            name=_named("mae_hu_bone", "diffusion", "regression"),
-        ),
-    ]
+    t, mean = of(study, "ct", reference="truth"), f"ExpA {N_EX}"
+    judged = (
+        ("grain", "diffusion", "regression", ">"),
+        ("grain", mean, "diffusion", "<"),
+        ("mae_hu_bone", "diffusion", "regression", ">"),
+    )
+    return [paired_effect(t, m, a, b, rule, unit="HU", name=_named(m, a, b)) for m, a, b, rule in judged]
 
 
 def t2w_by_regression(study: Study) -> list[Effect]:
