@@ -192,10 +192,10 @@ EFFECTS = {
     "B06": t1w_by_bridge,
 }
 _AT_T = (
-    "YODA's net predicts v and has seen 64,000 slabs. At t = T, where regression takes its image, it then leaves of the "
-    "noise that it starts from a grain of 25 HU, 0.8 % of the CT's window; ten steps of a sample take it away. Y19 and "
-    "Y27 know it of FLAIR. So this says more of so short a training for v than of regression; one for regression alone "
-    "(yoda-nb train --regression) would tell."
+    "YODA's net predicts v and has seen 64,000 slabs. At t = T, where regression takes its image, it then leaves of "
+    "the noise that it starts from a grain of 25 HU, 0.8 % of the CT's window; ten steps of a sample take it away. "
+    "Y19 and Y27 know it of FLAIR. So this says more of so short a training for v than of regression; one for "
+    "regression alone (yoda-nb train --regression) would tell."
 )
 NOTES = {
     "Y31": f"{_AT_T} Bones are as well placed by both.",
@@ -204,8 +204,8 @@ NOTES = {
     "Y33": f"{_AT_T} That averaging takes grain away does reproduce.",
     "Y34": "Regression is ahead of SelfRDB in SSIM, not in PSNR, and to the noise-free truth SelfRDB's PSNR is the "
     "higher one.",
-    "K09": "Decided in PSNR and in error; SSIM is the same within what six subjects tell. No feature net knows CTAs, so "
-    "no Fréchet distance is measured. ADM's vessels are as good as the U-Net's.",
+    "K09": "Decided in PSNR and in error; SSIM is the same within what six subjects tell. No feature net knows CTAs, "
+    "so no Fréchet distance is measured. ADM's vessels are as good as the U-Net's.",
     "K10": "The other site's scanner has another flip angle, echo time, inflow and contrast agent; nothing is badly "
     "registered or cut off, which the paper names as what troubled its external set.",
     "B06": "One training each of 64,000 slabs; Palette takes 25 steps where the paper takes 1000.",
