@@ -46,10 +46,10 @@ def subjects(study: Study, key: str, protocol: str = HOME, n: int | None = None)
     return [phantom_case(seed, protocol=protocol, **how) for seed in seeds]
 
 
-def images(study: Study, v: Volume, key: str) -> dict[str, Tensor]:
-    """What YODA and its rivals make of a subject: label -> (1,D,H,W) in [-1,1]."""
+def images(study: Study, v: Volume, key: str, n_ex: int | None = None) -> dict[str, Tensor]:
+    """What YODA and its rivals make of a subject: label -> (1,D,H,W) in [-1,1]; ``n_ex`` of a CT are averaged too."""
     model = model_name(named("yoda", key))
-    n_ex = N_EX if v.contrast == "CT" else 1
+    n_ex = n_ex or (N_EX if v.contrast == "CT" else 1)
     drawn = study.samples(v, "yoda-diffusion", model=model, n_steps=fewer(study, YODA_STEPS), n_ex=n_ex)
     made = {"regression": study.samples(v, "yoda-regression", model=model)[0], "diffusion": drawn[0]}
     if n_ex > 1:
