@@ -18,7 +18,7 @@ function moved(key, shape, { view, cursor }) {
 const UNITS = [0, 1, ""];  // what black and white stand for, and their unit
 
 /** A share of the grey scale in its panel's units; a difference has a sign and no offset. */
-function inUnits(share, [low, high, unit], difference = false) {
+function inUnits(share, [low, high, unit], difference) {
   const found = (difference ? 0 : low) + (high - low) * share, sign = found < 0 ? "−" : difference ? "+" : "";
   return sign + (unit ? `${Math.abs(found).toFixed(0)} ${unit}` : Math.abs(found).toFixed(2));
 }
@@ -61,7 +61,7 @@ function images(spec, frames, change) {
       if (node.hidden) continue;
       const units = at(panel.units, state) ?? UNITS, found = (frame[here] - (minus ? minus[here] : 0)) / 255;
       say(name, at(panel.title, state));
-      say(value, minus ? inUnits(found, units, true) : inUnits(found, units));
+      say(value, inUnits(found, units, Boolean(minus)));
       if (item.view !== view) [item.view, canvas.style.aspectRatio] = [view, aspect];
       shown.push({ item, frame, minus, units });
     }
