@@ -51,6 +51,19 @@ def test_the_table_has_every_set_and_own_files_have_none(monkeypatch):
     assert translations.scores(replace(TINY, own=tuple(subjects))).empty
 
 
+def test_further_subjects_follow_on_the_first_and_count_with_them(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        translations, "subjects", lambda study, *of, n, first: asked.setdefault(of, range(first, n)) and []
+    )
+    assert translations.more(Study()).empty and translations.more(TINY).empty
+    assert asked == {of: range(Study().settings.evidence, 30) for of in translations.MORE}
+    row = {"translation": "t2w", "protocol": "a", "reference": "acquired"}
+    tables = {"translations": pd.DataFrame([row | {"n": 1}]), "translations-more": pd.DataFrame([row | {"n": 2}])}
+    monkeypatch.setattr(Study, "table", lambda self, name: tables[name])
+    assert translations.of(Study(), "t2w").n.tolist() == [1, 2] and translations.of(Study(), "ct").empty
+
+
 @pytest.fixture
 def known(monkeypatch):
     """A table in which each sampler of each translation has one value of everything: the tests change it."""
@@ -70,7 +83,7 @@ def known(monkeypatch):
         for k in range(6)
     ]
     table = pd.DataFrame(rows)
-    monkeypatch.setattr(Study, "table", lambda self, name: table)
+    monkeypatch.setattr(Study, "table", lambda self, name: table if name == "translations" else table.iloc[:0])
     return table
 
 

@@ -31,17 +31,21 @@ N_EX, YODA_STEPS = 4, 10  # samples of a CT, which alone is averaged; of others 
 STEPS = {"adm": 16, "palette": 25}  # fewer than their rows have
 HOME, ELSEWHERE = "a", "b"  # protocols: of training, and another site's
 SETS = (*((key, HOME) for key in TRANSLATIONS), ("cta", ELSEWHERE))
+MORE = {("t2w", HOME): 30, ("cta", HOME): 30}  # subjects where the profile's few left an effect open
 RIVALS = {"selfrdb": "SelfRDB", "syndiff-paired": "SynDiff", "unet": "U-Net", "adm": "ADM"}
 RIVALS |= {"bbdm": "bridge", "palette": "Palette"}
 
 
-def subjects(study: Study, key: str, protocol: str = HOME, n: int | None = None) -> list[Volume]:
-    """Test phantoms of one of ``TRANSLATIONS``: as many as a verdict's, or ``n``; thin ones in the tests' profile."""
+def subjects(study: Study, key: str, protocol: str = HOME, n: int | None = None, first: int = 0) -> list[Volume]:
+    """Test phantoms of one of ``TRANSLATIONS`` from the ``first`` to the ``n``-th, or to the last that a verdict takes.
+
+    Thin ones in the tests' profile.
+    """
     of = TRANSLATIONS[key]
     contrasts = (*of.sources, of.target)
     d, h, w = field_of_view(contrasts, SPACING)
     shape = (d, h, THIN if study.profile == "tiny" else w)
-    seeds = range(FIRST_SEED, FIRST_SEED + (n or study.settings.evidence))
+    seeds = range(FIRST_SEED + first, FIRST_SEED + (n or study.settings.evidence))
     how: dict[str, Any] = {"sources": of.sources, "target": of.target, "spacing": SPACING, "shape": shape}
     return [phantom_case(seed, protocol=protocol, **how) for seed in seeds]
 
@@ -66,7 +70,17 @@ def scores(study: Study) -> pd.DataFrame:
 
     Columns: translation (key of ``TRANSLATIONS``), protocol, subject, sampler, reference, and the scores.
     """
-    sets = [] if study.own else [(key, protocol, v) for key, protocol in SETS for v in subjects(study, key, protocol)]
+    return _scores(study, [] if study.own else [(*of, v) for of in SETS for v in subjects(study, *of)])
+
+
+def more(study: Study) -> pd.DataFrame:
+    """``scores`` of the further subjects of ``MORE``."""
+    first = study.settings.evidence
+    sets = {} if study.own else {of: range(first, study.count(n)) for of, n in MORE.items()}
+    return _scores(study, [(*of, v) for of, r in sets.items() for v in subjects(study, *of, n=r.stop, first=r.start)])
+
+
+def _scores(study: Study, sets: list[tuple[str, str, Volume]]) -> pd.DataFrame:
     rows = [
         {"translation": key, "protocol": protocol, "subject": v.subject, "sampler": label, "reference": reference}
         | scored(v, image, reference)
@@ -106,7 +120,8 @@ def _lesion_contrast(v: Volume, image: Tensor) -> float:
 
 def of(study: Study, key: str, protocol: str = HOME, reference: str = "acquired") -> pd.DataFrame:
     """The rows of one translation against one reference."""
-    t = study.table("translations")
+    names = ["translations", *(["translations-more"] if (key, protocol) in MORE else [])]
+    t = pd.concat([study.table(name) for name in names], ignore_index=True)
     return t[(t.translation == key) & (t.protocol == protocol) & (t.reference == reference)]
 
 
@@ -181,7 +196,7 @@ def t1w_by_bridge(study: Study) -> list[Effect]:
     return _better(of(study, "t1w"), "bridge", ("Palette",), IMAGE)
 
 
-TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {"translations": scores}
+TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {"translations": scores, "translations-more": more}
 EFFECTS = {
     "Y31": ct_by_regression,
     "Y32": ct_over_rivals,
