@@ -85,9 +85,26 @@ def test_equal_operations_are_read_off_lines_over_their_logarithm():
     assert found.psnr.to_numpy() == pytest.approx(2 * np.log(11))
     beyond = budgets.at_compute(table, 50.0)
     assert beyond.loc["slow"].isna().to_numpy().all() and beyond.loc["quick"].notna().to_numpy().all()
+    assert budgets.at_compute(table, 12.2).loc["slow"].psnr.to_numpy() == pytest.approx(2 * np.log(12)), "near its end"
     assert budgets.at_compute(table, 5.0).loc["quick"].isna().to_numpy().all(), (
         "nor does it say what less would have given"
     )
+
+
+def test_a_plateau_is_a_last_gain_within_the_margin_whole():
+    gains = {"rises": (0.01, 0.012, 0.011), "still": (0.0003, 0.0005, 0.0004), "unsure": (-0.01, 0.01, 0.0)}
+    table = pd.DataFrame(
+        [
+            {"system": s, "subject": k, "budget": n, "ssim": 0.1 * k + (n > 1) * gain + (n > 4) * (gain - 0.5)}
+            for s, of in gains.items()
+            for k, gain in enumerate(of)
+            for n in ((1, 4, 12) if s == "rises" else (1, 4))
+        ]
+    )
+    found = budgets.rises(table)
+    assert found.budget.to_dict() == {"rises": 12, "still": 4, "unsure": 4}
+    assert found.gain.to_dict() == pytest.approx({"rises": -0.489, "still": 0.0004, "unsure": 0.0})
+    assert found.plateau.to_dict() == {"rises": False, "still": True, "unsure": False}
 
 
 def test_what_has_a_card_is_scored_and_lost_weights_are_named(monkeypatch, tmp_path):

@@ -16,12 +16,13 @@ from yoda_nb.study.tables import interval
 # Okabe and Ito's colours that read on white, each with a marker and a dash of its own
 SERIES = tuple(
     zip(
-        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
-        ("o", "^", "D", "s", "v", "P", "*"),
-        ("", (4, 1.5), (1, 1), (6, 1.5, 1, 1.5), (2, 1), (8, 2), (3, 3)),
+        ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F"),
+        ("o", "^", "D", "s", "v", "P", "*", "X"),
+        ("", (4, 1.5), (1, 1), (6, 1.5, 1, 1.5), (2, 1), (8, 2), (3, 3), (1, 3)),
         strict=True,
     )
 )
+TICKS = 10  # so many values of a logarithmic axis are each named; of more, round numbers
 
 
 def series_style(names: Sequence[str]) -> dict[str, tuple]:
@@ -93,10 +94,21 @@ def curves(
 def _scales(ax, values: Sequence[float], log_x: bool, log_y: bool) -> None:
     if log_x:
         ax.set_xscale("log")
-        ax.set_xticks(values, [f"{v:g}" for v in values], minor=False)
+        ticks = values if len(values) <= TICKS else _round(values[0], values[-1])
+        ax.set_xticks(ticks, [f"{v:g}" for v in ticks], minor=False)
         ax.minorticks_off()
     if log_y:
         ax.set_yscale("log")
+        if len(ticks := _round(*ax.get_ylim())) > 1:
+            ax.set_yticks(ticks, [f"{v:g}" for v in ticks], minor=False)
+            ax.minorticks_off()
+
+
+def _round(low: float, high: float) -> list[float]:
+    """The 1, 2 and 5 of each power of ten between two positive numbers, or the powers alone where they are many."""
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
+    fine, coarse = ([p * m for p in powers for m in of if low <= p * m <= high] for of in ((1, 2, 5), (1,)))
+    return fine if len(fine) <= TICKS else coarse
 
 
 def designs(table: pd.DataFrame, by: str, columns: Mapping[str, str], *, order: Sequence[str] = ()) -> Figure:

@@ -17,8 +17,10 @@ from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.papers import TRAININGS
+from yoda_nb.study.claims.verdicts import MARGINS
 from yoda_nb.study.claims.yoda import benchmark
 from yoda_nb.study.claims.yoda.benchmark import Entry
+from yoda_nb.study.tables import interval
 from yoda_nb.systems.models import weights_path
 from yoda_nb.systems.train import model_name
 from yoda_nb.training.recipes import VALIDATION_SEEDS
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 Run = tuple[dict[str, object], Entry]  # what tells it in a table, and how it runs
 MADE = (*((n, 0) for n in CURVE), *((1, seed) for seed in SEEDS))  # times the budget, seed
+NEAR = 0.02  # of the operations of a training, as a share: where its curve ends
 VALIDATED = 3  # phantoms, none of training and none of a test, by which a rate is chosen
 
 
@@ -94,15 +97,30 @@ def curves(study: Study) -> pd.DataFrame:
 def at_compute(table: pd.DataFrame, tflop: float, metrics: Sequence[str] = ("ssim", "psnr")) -> pd.DataFrame:
     """(system, subject) -> scores where a curve has taken ``tflop``, on lines over the logarithm of operations.
 
-    ``table`` is ``curves`` against one reference. What a curve does not reach, on either side, is nan.
+    ``table`` is ``curves`` against one reference. What a curve does not reach within ``NEAR``, on either side, is nan.
     """
 
     def read(of: pd.DataFrame) -> pd.Series:
         of, at = of.sort_values("tflop"), np.log(tflop)
-        found = (np.interp(at, np.log(of.tflop), of[m], left=np.nan, right=np.nan) for m in metrics)
-        return pd.Series(found, index=metrics)
+        over = np.log(of.tflop)
+        reached = over.min() - NEAR <= at <= over.max() + NEAR
+        return pd.Series({m: np.interp(at, over, of[m]) if reached else np.nan for m in metrics})
 
     return table.groupby(["system", "subject"], sort=False)[["tflop", *metrics]].apply(read)
+
+
+def rises(table: pd.DataFrame, metric: str = "ssim") -> pd.DataFrame:
+    """system -> what the last stretch of its curve gained in a metric, on the same subjects.
+
+    Columns: budget, the last one; gain with its 95 % t interval low, high; and plateau, whether the interval lies
+    within the metric's margin of equivalence. ``table`` is ``curves`` against one reference.
+    """
+    found = {}
+    for system, of in table.groupby("system", sort=False):
+        wide = of.pivot_table(index="subject", columns="budget", values=metric)
+        gain, low, high = interval((wide.iloc[:, -1] - wide.iloc[:, -2]).dropna())
+        found[system] = (wide.columns[-1], gain, low, high, bool(max(-low, high) <= MARGINS[metric]))
+    return pd.DataFrame.from_dict(found, orient="index", columns=["budget", "gain", "low", "high", "plateau"])
 
 
 TABLES = {"benchmark-budgets": scores, "benchmark-rates": rates}
