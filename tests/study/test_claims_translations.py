@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -41,7 +42,7 @@ def test_a_ct_is_scored_in_hu_and_a_cta_in_its_window_too():
 
 
 def test_the_table_has_every_set_and_own_files_have_none(monkeypatch):
-    monkeypatch.setattr(translations, "images", lambda study, v, key: {"regression": torch.zeros_like(v.target)})
+    monkeypatch.setattr(translations, "images", lambda study, v, key, only: {"regression": torch.zeros_like(v.target)})
     monkeypatch.setattr(translations, "scored", lambda v, image, reference: {"ssim": float(image.mean())})
     monkeypatch.setattr(translations, "SETS", (("t1w", "a"), ("t1w", "b")))
     subjects = [phantom_case(1, sources=("FLAIR",), target="T1w", spacing=8.0, shape=(24, 24, 24))]
@@ -57,11 +58,29 @@ def test_further_subjects_follow_on_the_first_and_count_with_them(monkeypatch):
         translations, "subjects", lambda study, *of, n, first: asked.setdefault(of, range(first, n)) and []
     )
     assert translations.more(Study()).empty and translations.more(TINY).empty
-    assert asked == {of: range(Study().settings.evidence, 30) for of in translations.MORE}
+    assert asked == {of: range(Study().settings.evidence, translations.MANY) for of in translations.MORE}
     row = {"translation": "t2w", "protocol": "a", "reference": "acquired"}
-    tables = {"translations": pd.DataFrame([row | {"n": 1}]), "translations-more": pd.DataFrame([row | {"n": 2}])}
+    of_both = {"ssim": 0.9, "psnr": 30.0}
+    first = [row | of_both | {"subject": "s1", "sampler": s} for s in ("regression", "diffusion", "SelfRDB", "SynDiff")]
+    further = [row | of_both | {"subject": k, "sampler": s} for k in "ab" for s in ("regression", "SelfRDB")]
+    tables = {"translations": pd.DataFrame(first), "translations-more": pd.DataFrame(further)}
     monkeypatch.setattr(Study, "table", lambda self, name: tables[name])
-    assert translations.of(Study(), "t2w").n.tolist() == [1, 2] and translations.of(Study(), "ct").empty
+    assert {e.name.split("less ")[1]: e.n for e in translations.EFFECTS["Y34"](Study())} == {
+        "diffusion": 1,
+        "SelfRDB": 3,
+        "SynDiff": 1,
+    }
+
+
+def test_of_those_alone_that_are_asked_for_an_image_is_made(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        Study, "samples", lambda self, v, system, **how: asked.append(system) or torch.zeros(1, 1, 2, 2, 2)
+    )
+    v = SimpleNamespace(contrast="T2w")
+    assert list(translations.images(TINY, v, "t2w", only=("regression", "SelfRDB"))) == ["regression", "SelfRDB"]
+    assert asked == ["yoda-regression", "selfrdb-t2w"]
+    assert list(translations.images(TINY, v, "t2w")) == ["regression", "diffusion", "SelfRDB", "SynDiff"]
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -31,7 +33,8 @@ N_EX, YODA_STEPS = 4, 10  # samples of a CT, which alone is averaged; of others 
 STEPS = {"adm": 16, "palette": 25}  # fewer than their rows have
 HOME, ELSEWHERE = "a", "b"  # protocols: of training, and another site's
 SETS = (*((key, HOME) for key in TRANSLATIONS), ("cta", ELSEWHERE))
-MORE = {("t2w", HOME): 30, ("cta", HOME): 30}  # subjects where the profile's few left an effect open
+# what the profile's few subjects left open: of whom, among as many
+MORE, MANY = {("t2w", HOME): ("regression", "SelfRDB"), ("cta", HOME): ("U-Net", "ADM")}, 30
 RIVALS = {"selfrdb": "SelfRDB", "syndiff-paired": "SynDiff", "unet": "U-Net", "adm": "ADM"}
 RIVALS |= {"bbdm": "bridge", "palette": "Palette"}
 
@@ -50,18 +53,26 @@ def subjects(study: Study, key: str, protocol: str = HOME, n: int | None = None,
     return [phantom_case(seed, protocol=protocol, **how) for seed in seeds]
 
 
-def images(study: Study, v: Volume, key: str, n_ex: int | None = None) -> dict[str, Tensor]:
-    """What YODA and its rivals make of a subject: label -> (1,D,H,W) in [-1,1]; ``n_ex`` of a CT are averaged too."""
+def images(study: Study, v: Volume, key: str, n_ex: int | None = None, only: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """What YODA and its rivals, or these of them, make of a subject: label -> (1,D,H,W) in [-1,1].
+
+    ``n_ex`` samples of a CT are averaged too.
+    """
     model = model_name(named("yoda", key))
     n_ex = n_ex or (N_EX if v.contrast == "CT" else 1)
-    drawn = study.samples(v, "yoda-diffusion", model=model, n_steps=fewer(study, YODA_STEPS), n_ex=n_ex)
-    made = {"regression": study.samples(v, "yoda-regression", model=model)[0], "diffusion": drawn[0]}
-    if n_ex > 1:
-        made[f"ExpA {n_ex}"] = averaged(drawn, get_system("yoda-expa"), v.contrast)
+    draw = partial(study.samples, v)
+    ways = {
+        "regression": partial(draw, "yoda-regression", model=model),
+        "diffusion": partial(draw, "yoda-diffusion", model=model, n_steps=fewer(study, YODA_STEPS), n_ex=n_ex),
+    }
     for rival in TRANSLATIONS[key].rivals:
         row = get_system(named(rival, key))
         steps = {} if row.n_steps == 1 else {"n_steps": fewer(study, STEPS.get(rival, row.n_steps))}
-        made[RIVALS[rival]] = study.samples(v, row.name, **steps)[0]
+        ways[RIVALS[rival]] = partial(draw, row.name, **steps)
+    drawn = {label: way() for label, way in ways.items() if not only or label in only}
+    made = {label: each[0] for label, each in drawn.items()}
+    if n_ex > 1 and "diffusion" in drawn:
+        made[f"ExpA {n_ex}"] = averaged(drawn["diffusion"], get_system("yoda-expa"), v.contrast)
     return made
 
 
@@ -74,22 +85,31 @@ def scores(study: Study) -> pd.DataFrame:
 
 
 def more(study: Study) -> pd.DataFrame:
-    """``scores`` of the further subjects of ``MORE``."""
-    first = study.settings.evidence
-    sets = {} if study.own else {of: range(first, study.count(n)) for of, n in MORE.items()}
-    return _scores(study, [(*of, v) for of, r in sets.items() for v in subjects(study, *of, n=r.stop, first=r.start)])
+    """``scores`` of further subjects for those of ``MORE`` alone."""
+    first, n = study.settings.evidence, study.count(MANY)
+    sets = [] if study.own else [(*of, v) for of in MORE for v in subjects(study, *of, n=n, first=first)]
+    return _scores(study, sets, MORE)
 
 
-def _scores(study: Study, sets: list[tuple[str, str, Volume]]) -> pd.DataFrame:
+def _scores(
+    study: Study,
+    sets: list[tuple[str, str, Volume]],
+    only: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType({}),
+) -> pd.DataFrame:
     rows = [
         {"translation": key, "protocol": protocol, "subject": v.subject, "sampler": label, "reference": reference}
         | scored(v, image, reference)
         for key, protocol, v in progress_bar(iterable=sets, desc="translations")
-        for label, image in (images(study, v, key) | {"acquired": required(v, "target")}).items()
+        for label, image in _compared(study, v, key, only.get((key, protocol), ())).items()
         for reference in ("acquired", "truth")
         if label != reference
     ]
     return pd.DataFrame(rows)
+
+
+def _compared(study: Study, v: Volume, key: str, only: tuple[str, ...]) -> dict[str, Tensor]:
+    acquired = {} if only else {"acquired": required(v, "target")}
+    return images(study, v, key, only=only) | acquired
 
 
 def scored(v: Volume, image: Tensor, reference: str) -> dict[str, float]:
@@ -120,9 +140,17 @@ def _lesion_contrast(v: Volume, image: Tensor) -> float:
 
 def of(study: Study, key: str, protocol: str = HOME, reference: str = "acquired") -> pd.DataFrame:
     """The rows of one translation against one reference."""
-    names = ["translations", *(["translations-more"] if (key, protocol) in MORE else [])]
-    t = pd.concat([study.table(name) for name in names], ignore_index=True)
+    return _rows(study.table("translations"), key, protocol, reference)
+
+
+def _rows(t: pd.DataFrame, key: str, protocol: str, reference: str) -> pd.DataFrame:
     return t[(t.translation == key) & (t.protocol == protocol) & (t.reference == reference)]
+
+
+def _with_more(study: Study, key: str) -> pd.DataFrame:
+    """``of`` the acquired images, with the further subjects of those that have them."""
+    parts = [study.table(name) for name in ("translations", "translations-more")]
+    return _rows(pd.concat(parts, ignore_index=True), key, HOME, "acquired")
 
 
 def _better(t: pd.DataFrame, a: str, others: tuple[str, ...], metrics: Mapping[str, str]) -> list[Effect]:
@@ -172,7 +200,7 @@ def ct_texture(study: Study) -> list[Effect]:
 
 def t2w_by_regression(study: Study) -> list[Effect]:
     """Y34: SSIM and PSNR higher than those of diffusion and of both rivals that are here."""
-    return _better(of(study, "t2w"), "regression", ("diffusion", "SelfRDB", "SynDiff"), IMAGE)
+    return _better(_with_more(study, "t2w"), "regression", ("diffusion", "SelfRDB", "SynDiff"), IMAGE)
 
 
 def _angiograms(t: pd.DataFrame, a: str, b: str) -> list[Effect]:
@@ -183,7 +211,7 @@ def _angiograms(t: pd.DataFrame, a: str, b: str) -> list[Effect]:
 
 def cta_at_home(study: Study) -> list[Effect]:
     """K09: the U-Net over ADM on phantoms of the scanner of training."""
-    return _angiograms(of(study, "cta"), "U-Net", "ADM")
+    return _angiograms(_with_more(study, "cta"), "U-Net", "ADM")
 
 
 def cta_elsewhere(study: Study) -> list[Effect]:
