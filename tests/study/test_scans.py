@@ -12,10 +12,13 @@ import torch
 from volumes_by_hand import blob_volume
 
 from yoda_nb.images.volumes import Volume
+from yoda_nb.metrics.images import evaluate
 from yoda_nb.study import rebuild_real
 from yoda_nb.study.claims import draws, evidence, real, scans
 from yoda_nb.study.claims.ledger import check_findings, find, said_of_scans
+from yoda_nb.study.claims.yoda import budgets, systems_on_scans
 from yoda_nb.study.documents import ledger_tables
+from yoda_nb.study.real import along_line, straight_line
 from yoda_nb.study.subjects import get_profile
 from yoda_nb.systems.run import translate
 
@@ -91,3 +94,25 @@ def test_the_tables_stand_beside_the_ledger(people, empty_tables, tmp_path, monk
     assert said_of_scans(beside).startswith("On real scans") and "n = 4" in said_of_scans(beside)
     page = ledger_tables([beside])
     assert f"{beside.on_scans.verdict}, n = 4 |" in page["claims"] and "`scans-samplers`" in page["evidence"]
+
+
+def test_each_deciding_system_judges_the_half_that_it_never_saw(people, empty_tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(rebuild_real, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(evidence, "WEIGHTS", tmp_path / "weights")
+    asked = []
+    monkeypatch.setattr(real, "patients", lambda mirror, spacing: asked.append(spacing) or people)
+    two = {row: entry for row, entry in budgets.deciding(evidence.Study()).items() if row in ("unet", "selfrdb")}
+    monkeypatch.setattr(systems_on_scans, "deciding", lambda study: two)
+    small = {k: v for k, v in SMALL.items() if k != "initial"} | {"window": 16, "batch_size": 2}
+    table = rebuild_real.rebuild_systems(tmp_path, say=str, **small)
+    assert asked == [systems_on_scans.SPACING]
+    assert table.groupby("subject").system.agg(set).map(len).to_dict() == {v.subject: 3 for v in people}
+    assert table[list(real.COLUMNS)[:5]].notna().to_numpy().all()
+    line = table[table.system == systems_on_scans.LINE].set_index("subject").psnr
+    own = evaluate(people[2], along_line(people[2], straight_line([people[1], people[0], people[3]])))
+    assert line[people[2].subject] == pytest.approx(own["psnr"], abs=1e-3), "of the other half alone"
+    assert not evidence.outdated("scans-systems")
+    about = evidence.index()["scans-systems"]["weights"]
+    assert set(about) == {f"folds/{row}-{half}" for row in two for half in "ab"}
+    card = json.loads((tmp_path / "weights" / "folds" / "unet-a.json").read_text())
+    assert "cross-07" in card["training"]["data"] and "long-01" not in card["training"]["data"]

@@ -75,6 +75,7 @@ def real(
     from yoda_nb.study.claims.real import PREFIX, beside_goals
 
     groups = {"translation": "real", "normalisation": "normalisation", "samplers": f"{PREFIX}perception"}
+    groups["systems"] = f"{PREFIX}systems"
     names = rebuild.known(listed(only), groups, "group of tables")
     last = [index().get(groups[name], {}) for name in names]
     machines = {about["machine"] for about in last if about}
@@ -89,6 +90,8 @@ def real(
     if "samplers" in names:
         for name, table in rebuild_real.rebuild_scans(out, **options).items():
             say(f"{name}: {len(table)} rows")
+    if "systems" in names:
+        say(f"{PREFIX}systems: {len(rebuild_real.rebuild_systems(out / 'systems', **options))} rows")
 
 
 @rebuild_app.command()

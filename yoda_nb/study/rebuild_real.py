@@ -15,6 +15,7 @@ from yoda_nb.study.bank import write_atomic
 from yoda_nb.study.claims import evidence, real
 from yoda_nb.study.claims.evidence import SHIPPED_STUDY
 from yoda_nb.study.claims.scans import on_scans
+from yoda_nb.study.claims.yoda import systems_on_scans
 from yoda_nb.study.rebuild import Say, where_and_when
 
 
@@ -67,6 +68,24 @@ def rebuild_scans(
         tables[name] = make(study)
         _ship(real.PREFIX + name, tables[name], models, {}, time.monotonic() - begun, device)
     return tables
+
+
+def rebuild_systems(
+    out: Path, *, mirror: str | Path | None = None, device: str | None = None, say: Say = print, **changes: Any
+) -> pd.DataFrame:
+    """Train each deciding system without each half of the patients, and ship what they make of the other half."""
+    study, spacing = evidence.Study(*SHIPPED_STUDY, device=device or ""), systems_on_scans.SPACING
+    volumes = real.patients(mirror, spacing=spacing)
+    options = {"mirror": mirror, "device": device, "say": say, **changes}
+    models = {
+        row: real.leave_half_out(volumes, out, {"row": row, "spacing": spacing}, row, **options)
+        for row in systems_on_scans.deciding(study)
+    }
+    begun = time.monotonic()
+    table = systems_on_scans.scores(study, volumes, models)
+    files = {path.stem: path for of in models.values() for path in of.values()}
+    _ship(f"{real.PREFIX}systems", table, files, {}, time.monotonic() - begun, device)
+    return table
 
 
 def _ship(

@@ -22,7 +22,7 @@ from yoda_nb.data.rows import person_of
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.noise import white_matter_noise
-from yoda_nb.study.claims.yoda import averages, perception, samplers
+from yoda_nb.study.claims.yoda import averages, perception, samplers, systems_on_scans
 from yoda_nb.study.real import (
     GOALS,
     along_line,
@@ -80,15 +80,15 @@ def cases_here(mirror: str | Path | None = None, *, manifest: Path = MANIFEST) -
     return [case for case in read_manifest(manifest, dataset=DATASET) if case.subject in SUBJECTS and there(case)]
 
 
-def patients(mirror: str | Path | None = None, *, manifest: Path = MANIFEST) -> list[Volume]:
-    """The patients that are on this machine, registered, at 1 mm; InputError for fewer than two people."""
+def patients(mirror: str | Path | None = None, *, manifest: Path = MANIFEST, spacing: float = SPACING) -> list[Volume]:
+    """The patients that are on this machine, registered, at ``spacing`` mm; InputError for fewer than two people."""
     cases = cases_here(mirror, manifest=manifest)
     if len({person_of(case.subject) for case in cases}) < 2:
         raise InputError(
             f"The table of real scans needs two people of {DATASET}: fetch them with "
             f"'yoda-nb data fetch --dataset {DATASET}', or name a folder that holds them with --mirror."
         )
-    return [load_case(case, sources=SOURCES, target=TARGET, mirror=mirror, spacing=SPACING) for case in cases]
+    return [load_case(case, sources=SOURCES, target=TARGET, mirror=mirror, spacing=spacing) for case in cases]
 
 
 def scan_here(
@@ -129,12 +129,18 @@ def leave_one_out(
 
 
 def leave_half_out(
-    volumes: Sequence[Volume], out: Path, *, say: Callable[[str], None] = print, **changes: Any
+    volumes: Sequence[Volume],
+    out: Path,
+    recipe: Mapping[str, Any] = DIFFUSION,
+    name: str = "diffusion",
+    *,
+    say: Callable[[str], None] = print,
+    **changes: Any,
 ) -> dict[str, Path]:
-    """Train a diffusion model without each half of the people by ``DIFFUSION``, as ``leave_one_out``."""
+    """Train a model without each half of the people by a recipe, as ``leave_one_out``; files are called by ``name``."""
     people = people_of(volumes)
-    halves = {tuple(people[k::2]): f"diffusion-{'ab'[k]}" for k in range(2)}
-    return _leave_out(volumes, out, halves, DIFFUSION, say, changes)
+    halves = {tuple(people[k::2]): f"{name}-{'ab'[k]}" for k in range(2)}
+    return _leave_out(volumes, out, halves, recipe, say, changes)
 
 
 def _leave_out(
@@ -275,5 +281,6 @@ PREFIX = "scans-"  # of their names among the shipped ones
 FETCHED: Mapping[str, Callable[..., pd.DataFrame]] = {  # tables of data that are fetched: name -> what makes them
     "real": left_out_scores,
     "normalisation": normalisations,
+    f"{PREFIX}systems": systems_on_scans.scores,
     **{PREFIX + name: make for name, make in SCANNED.items()},
 }

@@ -45,14 +45,18 @@ def trials(study: Study) -> list[Run]:
     return _runs(study, {at_rate("", rate): {"rate": rate} for rate in RATES})
 
 
+def deciding(study: Study) -> dict[str, Entry]:
+    """Row of training -> the first system that runs by it, of the rows that were trained for more than one budget."""
+    first = {e.weights.rpartition("/")[2]: e for e in reversed(benchmark.entries(study))}
+    return {row: e for row, e in reversed(first.items()) if at_budget(row, CURVE[0]) in TRAININGS}
+
+
 def _runs(study: Study, named: dict[str, dict[str, object]]) -> list[Run]:
-    """The first system of each model with the trainings whose names end so."""
-    first = {entry.weights.rpartition("/")[2]: entry for entry in reversed(benchmark.entries(study))}
+    """The systems of ``deciding`` with the trainings whose names end so."""
     return [
         ({"system": e.label, **about}, replace(e, label=e.label + end, weights=model_name(row + end)))
-        for row, e in reversed(first.items())
+        for row, e in deciding(study).items()
         for end, about in named.items()
-        if row + end in TRAININGS
     ]
 
 
