@@ -245,10 +245,10 @@ NOTES = {
     "Y32": f"{_AT_T} Both rivals predict the image; in soft tissue they err by half as much. ResViT, which the paper "
     "compares with too, is not trained here.",
     "Y33": f"{_AT_T} That averaging takes grain away does reproduce.",
-    "Y34": "Regression is ahead of SelfRDB in SSIM, not in PSNR, and to the noise-free truth SelfRDB's PSNR is the "
-    "higher one.",
-    "K09": "Decided in PSNR and in error; SSIM is the same within what six subjects tell. No feature net knows CTAs, "
-    "so no Fréchet distance is measured. ADM's vessels are as good as the U-Net's.",
+    "Y34": "Decided by thirty subjects, where six left it open: regression is ahead of SelfRDB in SSIM and behind it in "
+    "PSNR, to the noise-free truth too. It is ahead of a sample and of SynDiff in both.",
+    "K09": "SSIM is decided by thirty subjects, where six left it open. No feature net knows CTAs, so no Fréchet "
+    "distance is measured. ADM's vessels are as good as the U-Net's.",
     "K10": "The other site's scanner has another flip angle, echo time, inflow and contrast agent; nothing is badly "
     "registered or cut off, which the paper names as what troubled its external set.",
     "B06": "One training each of 64,000 slabs; Palette takes 25 steps where the paper takes 1000.",

@@ -15,10 +15,6 @@ UNDECIDED: dict[str, str] = {
     "All else is decided, for the claim.",
     "Y18": "Seven more trainings of each schedule (50 minutes of a core each, sampling included): PSNR is known to "
     "0.11 dB with eight, around 0.02 where 0.1 is the margin. SSIM is decided: the same.",
-    "Y34": "Thirty subjects where there are six: PSNR less SelfRDB's is known to 0.4 dB, around -0.2. All else is "
-    "decided, for the claim.",
-    "K09": "Thirty subjects where there are six: SSIM is known to 0.006, around 0.003 where 0.002 counts. PSNR and "
-    "error are decided, for the claim.",
     "K01": _EYE.format(what="to the untrained nets the U-Net's images are nearer than those of ADM and U-ViT"),
     "K02": "A feature net that was never taught noise beside the three (claims --extractor): all are sure of ADM and "
     "two of U-ViT, for the claim; to the untrained ones U-ViT's samples are at their floor after twelve budgets, and "
