@@ -92,6 +92,20 @@ def test_trainings_that_both_have_count(monkeypatch):
     assert single.seeds == 1 and single.verdict == "reproduced"
 
 
+def test_the_largest_budget_counts_that_all_have_with_every_seed(monkeypatch):
+    others = dict.fromkeys(RIVALS.values(), -0.2)
+    one, later = scores(**{REGRESSION: 0.0}, **dict.fromkeys(others, 0.2)), scores(**{REGRESSION: 0.0}, **others)
+    more = [one.assign(budget=1, training=k) for k in (1, 2)] + [later.assign(budget=4, training=k) for k in range(3)]
+    more = pd.concat(more).assign(system=lambda t: t.sampler)
+    known = {"benchmark": one, "benchmark-budgets": more}
+    monkeypatch.setattr(Study, "table", lambda self, name: known[name])
+    monkeypatch.setattr(Study, "ships", lambda self, name: True)
+    assert combined(regression_over_rivals(Study())) == "reproduced"
+    known["benchmark-budgets"] = more[(more.system != "aldm") | (more.training != 2)]  # one seed is not there yet
+    effects = regression_over_rivals(Study())
+    assert combined(effects) == NOT_REPRODUCED and effects[0].value == pytest.approx(-0.2, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     "shifts, verdict",
     [

@@ -64,10 +64,11 @@ def test_curves_begin_at_the_shared_budget_and_count_operations(known):
     assert table[["budget", "tflop"]].drop_duplicates().to_numpy().tolist() == [[1, 5.0], [4, 20.0]]
 
 
-def test_further_seeds_stand_beside_the_first(known):
-    table = benchmark.seeds(Study())
-    assert set(table.columns) == {"subject", "sampler", "reference", "ssim", "training"}
-    assert table.groupby("sampler").training.unique().map(list).to_dict() == {"adm": [0], "truth": [0], "unet": [0, 1]}
+def test_further_seeds_and_budgets_stand_beside_the_first(known):
+    table = benchmark.trainings(Study())
+    assert set(table.columns) == {"subject", "sampler", "reference", "ssim", "budget", "training"}
+    made = table.groupby("sampler")[["budget", "training"]].apply(lambda t: set(map(tuple, t.to_numpy())))
+    assert made.to_dict() == {"adm": {(1, 0)}, "truth": {(1, 0)}, "unet": {(1, 0), (4, 0), (1, 1)}}
 
 
 def test_equal_operations_are_read_off_lines_over_their_logarithm():

@@ -66,6 +66,7 @@ def deciding(rows: Mapping[str, Training], name: str) -> dict[str, Training]:
     """
     row, config = rows[name], rows[name].config
     found = {(n, 0): f"{n} budgets" for n in CURVE} | {(1, seed): f"seed {seed}" for seed in SEEDS}
+    found |= {(CURVE[0], seed): f"{CURVE[0]} budgets, seed {seed}" for seed in SEEDS}
     made = {
         at_budget(name, n, seed): (told, replace(config, steps=n * config.steps, seed=seed))
         for (n, seed), told in found.items()

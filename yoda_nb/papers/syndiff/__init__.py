@@ -75,9 +75,7 @@ TRAININGS = {
     # the paper weighs cycle and adversarial terms 100 to 1: Adam does not see the common factor
     "cyclegan": Training("cycle GAN", _one_shot(ResNetConfig(), cycle=1.0, adversarial=0.01)),
     "attgan": Training("AttGAN", _one_shot(AttentionUNetConfig(), cycle=1.0, adversarial=0.01), bits=8),
-    "sagan": Training(
-        "SAGAN", _one_shot(AttentiveResNetConfig(), cycle=1.0, adversarial=0.01, spectral=True), bits=8, planned=True
-    ),
+    "sagan": Training("SAGAN", _one_shot(AttentiveResNetConfig(), cycle=1.0, adversarial=0.01, spectral=True), bits=8),
     "unit": Training("UNIT", _one_shot(UnitConfig(), UNIT), bits=8),
     "munit": Training("MUNIT", _one_shot(MunitConfig(), MUNIT), bits=8),
     "unit-ddpm": Training("UNIT-DDPM", replace(_DDPM, method=UNIT_DDPM), bits=8),

@@ -245,8 +245,8 @@ NOTES = {
     "Y32": f"{_AT_T} Both rivals predict the image; in soft tissue they err by half as much. ResViT, which the paper "
     "compares with too, is not trained here.",
     "Y33": f"{_AT_T} That averaging takes grain away does reproduce.",
-    "Y34": "Decided by thirty subjects, where six left it open: regression is ahead of SelfRDB in SSIM and behind it in "
-    "PSNR, to the noise-free truth too. It is ahead of a sample and of SynDiff in both.",
+    "Y34": "Decided by thirty subjects, where six left it open: regression is ahead of SelfRDB in SSIM and behind it "
+    "in PSNR, to the noise-free truth too. It is ahead of a sample and of SynDiff in both.",
     "K09": "SSIM is decided by thirty subjects, where six left it open. No feature net knows CTAs, so no Fréchet "
     "distance is measured. ADM's vessels are as good as the U-Net's.",
     "K10": "The other site's scanner has another flip angle, echo time, inflow and contrast agent; nothing is badly "

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 Run = tuple[dict[str, object], Entry]  # what tells it in a table, and how it runs
-MADE = (*((n, 0) for n in CURVE), *((1, seed) for seed in SEEDS))  # times the budget, seed
+MADE = (*((n, 0) for n in CURVE), *((n, seed) for n in (1, CURVE[0]) for seed in SEEDS))  # times the budget, seed
 NEAR = 0.02  # of the operations of a training, as a share: where its curve ends
 VALIDATED = 3  # phantoms, none of training and none of a test, by which a rate is chosen
 
