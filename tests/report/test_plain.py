@@ -10,7 +10,7 @@ from yoda_nb.report import Run
 from yoda_nb.report.ledger import MIME
 from yoda_nb.report.plain import TITLE, by_answer, deciding, found_words, sentences, since_words
 from yoda_nb.report.site import write_site
-from yoda_nb.study.claims import Study, find
+from yoda_nb.study.claims import Study, find, origins
 from yoda_nb.study.claims.origins import trained_words
 
 FD = {"name": "FD, a less b", "value": 2.0, "low": 1.0, "high": 3.0, "unit": "", "n": 6, "seeds": 0, "rule": "> 0"}
@@ -70,6 +70,12 @@ def test_numbers_and_rules_are_read_aloud(effect, says):
 )
 def test_trainings_are_counted(found, says):
     assert trained_words(found) == says
+
+
+def test_seeds_of_a_model_are_its_trainings(monkeypatch):
+    models = ["systems/yoda", "variants/yoda-seed1", "variants/yoda-x4", "ablations/base-0", "ablations/base-1"]
+    monkeypatch.setattr(origins, "index", lambda: {"one": {"weights": dict.fromkeys([*models, "features/a"], "")}})
+    assert origins.trainings(["one"]) == {"systems/yoda": 2, "variants/yoda-x4": 1, "ablations/base": 2}
 
 
 def test_the_page_has_a_part_for_each_verdict_that_was_reached(tmp_path):

@@ -25,7 +25,7 @@ MORE = ("v", "P", "<", "h", ">", "d", "p")  # markers of a second round of colou
 def group_style(groups: Sequence[str]) -> dict[str, tuple[str, str]]:
     """(colour, marker) of each group, the same in every figure of the same groups."""
     looks = [(colour, marker) for colour, marker, _ in SERIES]
-    looks += [(colour, marker) for (colour, _, _), marker in zip(SERIES, MORE, strict=True)]
+    looks += [(colour, marker) for (colour, _, _), marker in zip(SERIES, MORE, strict=False)]
     free = (look for look in looks if look not in REFERENCES.values())
     known = sorted(set(groups), key=str.lower)
     return {g: REFERENCES[g] if g in REFERENCES else next(free, ("#000000", "x")) for g in known}

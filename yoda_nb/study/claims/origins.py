@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from yoda_nb.study.claims.evidence import index
+from yoda_nb.systems.train import model_name
 
-SEEDED = re.compile(r"^(ablations/.+)-\d+$")  # models whose name ends in the seed of their training
+SEEDED = re.compile(r"^(ablations/.+)-\d+$|^variants/(.+)-seed\d+$")  # a name that ends in the seed of its training
 EYES = ("features", "segmenter")  # beginnings of nets that look at images and translate none
 
 
@@ -20,7 +21,13 @@ def made(tables: Iterable[str]) -> dict[str, dict[str, str]]:
 def trainings(tables: Iterable[str]) -> dict[str, int]:
     """Model behind these shipped tables, without its seed -> with how many trainings it takes part."""
     models = {model for name in tables for model in index()[name].get("weights", {}) if not model.startswith(EYES)}
-    return dict(sorted(Counter(SEEDED.sub(r"\1", model) for model in models).items()))
+    return dict(sorted(Counter(map(_unseeded, models)).items()))
+
+
+def _unseeded(model: str) -> str:
+    """A model's name without its seed: that of the first one, which for a row of systems has none."""
+    found = SEEDED.match(model)
+    return model if found is None else found[1] or model_name(found[2])
 
 
 def trained_words(found: Mapping[str, int]) -> str:
