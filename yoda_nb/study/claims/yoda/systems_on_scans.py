@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 SPACING = 3.0  # mm, of the phantoms that the rows learn from
-LINE = "straight line"  # through the sources of those who trained the others
+LINE = "straight line"  # fitted to the scans that the systems learned from
 
 
 def scores(study: Study, volumes: Sequence[Volume], models: Mapping[str, Mapping[str, str | Path]]) -> pd.DataFrame:
