@@ -74,8 +74,8 @@ def real(
     from yoda_nb.study.claims.evidence import index
     from yoda_nb.study.claims.real import PREFIX, beside_goals
 
-    groups = {"translation": "real", "normalisation": "normalisation", "samplers": f"{PREFIX}perception"}
-    groups["systems"] = f"{PREFIX}systems"
+    groups = {"translation": "real", "normalisation": "normalisation"}
+    groups |= {"samplers": f"{PREFIX}perception", "systems": f"{PREFIX}systems"}
     names = rebuild.known(listed(only), groups, "group of tables")
     last = [index().get(groups[name], {}) for name in names]
     machines = {about["machine"] for about in last if about}

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.itk import TO_LPS, to_itk
-from yoda_nb.images.masks import grown, shrunk, solid_part
+from yoda_nb.images.masks import grown, millilitres, shrunk, solid_part
 from yoda_nb.images.refine import refined
 from yoda_nb.images.register import even
 from yoda_nb.images.units import AIR, hounsfield
@@ -35,7 +35,7 @@ def brain_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     if _is_stripped(image, affine):
         return solid_part(image != 0)
     mask = np.zeros(image.shape, bool)
-    if _millilitres(~mask, affine) > BRAIN_ML[0]:  # else no brain can be in view
+    if millilitres(~mask, affine) > BRAIN_ML[0]:  # else no brain can be in view
         with suppress(RuntimeError):  # how SimpleITK says that image and template never overlapped
             mask = solid_part(_registered_mask(image, affine))
     if _brain_sized(mask, affine):
@@ -58,7 +58,7 @@ def head_mask(image: np.ndarray, affine: np.ndarray, contrast: str = "") -> np.n
     smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), SMOOTH_MM / voxel)
     bright = smooth > (AIR / 2 if hounsfield(contrast) else _otsu(smooth))
     mask = shrunk(solid_part(grown(solid_part(bright), affine, ENCLOSED_MM)), affine, ENCLOSED_MM)
-    if _millilitres(mask, affine) < BRAIN_ML[0]:
+    if millilitres(mask, affine) < BRAIN_ML[0]:
         raise InputError("no head was found in the image: pass a mask of it with --mask.")
     return mask
 
@@ -87,11 +87,7 @@ def _is_stripped(image: np.ndarray, affine: np.ndarray) -> bool:
 
 
 def _brain_sized(mask: np.ndarray, affine: np.ndarray) -> bool:
-    return BRAIN_ML[0] <= _millilitres(mask, affine) <= BRAIN_ML[1]
-
-
-def _millilitres(mask: np.ndarray, affine: np.ndarray) -> float:
-    return float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
+    return BRAIN_ML[0] <= millilitres(mask, affine) <= BRAIN_ML[1]
 
 
 @lru_cache(maxsize=1)

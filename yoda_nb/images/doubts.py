@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from nibabel.affines import apply_affine
 
+from yoda_nb.images.masks import millilitres
 from yoda_nb.images.register import Registration
 from yoda_nb.images.units import hounsfield
 
@@ -38,7 +39,7 @@ def doubts(
     reference = own[2]
     spacing = float(np.linalg.norm(affine[:3, 0]))
     points = apply_affine(affine, np.argwhere(brain)[::11])
-    volume = _millilitres(brain, affine)
+    volume = millilitres(brain, affine)
     said = []
     if not hounsfield(reference) and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
         said.append(
@@ -60,7 +61,7 @@ def doubts(
 
 def stripped(head: np.ndarray, affine: np.ndarray) -> list[str]:
     """A sentence where what should be a head (D, H, W), bool, is no larger than a brain."""
-    volume = _millilitres(head, affine)
+    volume = millilitres(head, affine)
     if volume >= HEAD_ML:
         return []
     return [
@@ -98,10 +99,6 @@ def water_is_bright(values: np.ndarray) -> bool:
     """Whether the brain's values (n,) have the bright tail that fluid makes in T2w."""
     middle, bright = np.percentile(values, (50, 98))
     return bool(bright > FLUID * middle)
-
-
-def _millilitres(mask: np.ndarray, affine: np.ndarray) -> float:
-    return float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
 
 
 def _entropy(shares: np.ndarray) -> float:

@@ -30,3 +30,8 @@ def shrunk(mask: np.ndarray, affine: np.ndarray, rim: float) -> np.ndarray:
 
 def _voxel(affine: np.ndarray) -> np.ndarray:
     return np.linalg.norm(affine[:3, :3], axis=0)
+
+
+def millilitres(mask: np.ndarray, affine: np.ndarray) -> float:
+    """Volume of a mask (D, H, W), bool, whose ``affine`` (4, 4) leads to mm."""
+    return float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)

@@ -94,14 +94,16 @@ def curves(
 def _scales(ax, values: Sequence[float], log_x: bool, log_y: bool) -> None:
     if log_x:
         ax.set_xscale("log")
-        ticks = values if len(values) <= TICKS else _round(values[0], values[-1])
-        ax.set_xticks(ticks, [f"{v:g}" for v in ticks], minor=False)
-        ax.minorticks_off()
+        _name_ticks(ax.xaxis, values if len(values) <= TICKS else _round(values[0], values[-1]))
     if log_y:
         ax.set_yscale("log")
         if len(ticks := _round(*ax.get_ylim())) > 1:
-            ax.set_yticks(ticks, [f"{v:g}" for v in ticks], minor=False)
-            ax.minorticks_off()
+            _name_ticks(ax.yaxis, ticks)
+
+
+def _name_ticks(axis, ticks: Sequence[float]) -> None:
+    axis.set_ticks(ticks, [f"{v:g}" for v in ticks])
+    axis.minorticks_off()
 
 
 def _round(low: float, high: float) -> list[float]:

@@ -19,13 +19,13 @@ from yoda_nb.study.tables import interval
 RINGS = (7, 14, 22, 32, 44)  # points between a marker's middle and its name
 ANGLES = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 REFERENCES = {"truth": ("#000000", "*"), "acquired": ("#7F7F7F", "X"), "no net": ("#7F7F7F", "P")}
-MORE = ("v", "P", "<", "h", ">", "d", "p")  # markers of a second round of colours: no pair of both is met twice
+MORE = ("v", "P", "<", "h", ">", "d", "p", "8")  # markers of a second round of colours: no pair of both is met twice
 
 
 def group_style(groups: Sequence[str]) -> dict[str, tuple[str, str]]:
     """(colour, marker) of each group, the same in every figure of the same groups."""
     looks = [(colour, marker) for colour, marker, _ in SERIES]
-    looks += [(colour, marker) for (colour, _, _), marker in zip(SERIES, MORE, strict=False)]
+    looks += [(colour, marker) for (colour, _, _), marker in zip(SERIES, MORE, strict=True)]
     free = (look for look in looks if look not in REFERENCES.values())
     known = sorted(set(groups), key=str.lower)
     return {g: REFERENCES[g] if g in REFERENCES else next(free, ("#000000", "x")) for g in known}
