@@ -12,7 +12,7 @@ from yoda_nb.papers import TRAININGS
 from yoda_nb.study.claims.rules import stated
 from yoda_nb.study.claims.syndiff import EFFECTS, baselines
 from yoda_nb.study.claims.syndiff.baselines import CONSTANT, LINE
-from yoda_nb.study.claims.syndiff.tables import ABLATIONS, MADE, PROJECTORS, SHORT, SYNDIFF, slice_psnr
+from yoda_nb.study.claims.syndiff.tables import ABLATIONS, ALL_PROJECTORS, LONG, MADE, SYNDIFF, slice_psnr
 from yoda_nb.study.claims.verdicts import combined
 from yoda_nb.training.rows import BUDGET
 
@@ -73,16 +73,26 @@ def test_numbers_of_steps_are_alike_only_among_models_that_learned():
     assert verdict(21.0, **{"2_steps": 0.0}) == "inconclusive", "8 steps were not trained"
 
 
-def test_parts_are_judged_at_the_short_budget():
-    rows = {name.replace(" ", "_"): 19.0 for name in ABLATIONS}
-    assert combined(EFFECTS["S03"](Tables(**BASE, **{SHORT: 20.0}, **rows))) == "reproduced"
-    assert combined(EFFECTS["S03"](Tables(**BASE, **{SHORT: 17.9}, **rows))) == "inconclusive"
-    assert len([e for e in EFFECTS["S03"](Tables(**BASE, **{SHORT: 20.0})) if "no model" in e.name]) == 6
+def test_parts_are_judged_at_the_shared_budget():
+    rows = {name.replace(" ", "_"): 19.0 for name in ABLATIONS} | {SYNDIFF + LONG: 25.0}
+    assert combined(EFFECTS["S03"](Tables(**BASE, **{SYNDIFF: 20.0}, **rows))) == "reproduced"
+    assert combined(EFFECTS["S03"](Tables(**BASE, **{SYNDIFF: 17.9}, **rows))) == "inconclusive"
+    assert len([e for e in EFFECTS["S03"](Tables(**BASE, **{SYNDIFF: 20.0})) if "no model" in e.name]) == 6
+
+
+def test_a_longer_training_is_judged_beside_others_as_long():
+    short = BASE | {SYNDIFF: 21.0} | RIVALS
+    longer = {f"{name}{LONG}": psnr for name, psnr in {"DDPM": 24.0, "cycle_GAN": 23.0}.items()}
+    assert combined(EFFECTS["S01"](Tables(**short, **{SYNDIFF + LONG: 25.0}, **longer))) == "reproduced"
+    assert combined(EFFECTS["S01"](Tables(**short, **{SYNDIFF + LONG: 23.5}, **longer))) == "not reproduced"
+    assert combined(EFFECTS["S01"](Tables(**short, **{SYNDIFF + LONG: 25.0}))) == "inconclusive", "rivals were not"
+    alone, beside = EFFECTS["S01"](Tables(**short)), EFFECTS["S01"](Tables(**short, **{SYNDIFF + LONG: 25.0}, **longer))
+    assert stated(alone) == stated(beside), "the rule does not depend on what was trained"
 
 
 def test_rows_behind_the_verdicts_are_of_one_longer_budget():
     slabs = {name: TRAININGS[name].config.steps * TRAININGS[name].config.batch_size for _, name in MADE.values()}
-    for name in (*PROJECTORS.values(), *slabs):
+    for name in (*ALL_PROJECTORS.values(), *slabs):
         config = TRAININGS[name].config
         assert config.steps * config.batch_size == (12.5 if name.endswith("-long") else 1) * BUDGET
 

@@ -132,8 +132,7 @@ def _long(row: Training, **more: Any) -> Training:
     if isinstance(net, HalfUNetConfig) and config.prediction == "x0":  # a net that tells noise has no bounds
         net = BoundedUNetConfig(**vars(net))
     options = (*config.options, ("eta_phi", ETA_PHI), ("eta_theta", 0.05), ("critic_blocks", 3))
-    # nets this small wait for their launches: half precision would add casts
-    settings = {"steps": LONG, "batch_size": LONG_BATCH, "lr": RATE, "half": False} | more
+    settings = {"steps": LONG, "batch_size": LONG_BATCH, "lr": RATE} | more
     return Training(f"{row.title}, 12.5 times as long", replace(config, net=net, options=options, **settings))
 
 

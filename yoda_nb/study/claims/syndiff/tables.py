@@ -1,7 +1,7 @@
 """Evidence on adversarial diffusion from unpaired data (seed 002): scores, projectors, seconds, spread.
 
-What the verdicts compare are the rows of the table of systems, or trainings of 12.5 times the slabs ("-long") where
-their models are here. A row whose model is not here is left out of a table.
+Rows are those of the table of systems, what takes a part of SynDiff away, and trainings of 12.5 times the slabs. Of
+most only cards are shipped: what has one is in the tables.
 """
 
 from __future__ import annotations
@@ -20,50 +20,41 @@ from yoda_nb.study.claims.draws import drawing, fd_draws, fewer
 from yoda_nb.study.claims.syndiff.baselines import fitted
 from yoda_nb.study.claims.timing import slice_seconds
 from yoda_nb.study.sampling import progress_bar
+from yoda_nb.systems.models import weights_path
 from yoda_nb.systems.table import get_system
 from yoda_nb.systems.train import model_name
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
-SYNDIFF, PAIRED, GAN, DDPM, SHORT = "SynDiff", "SynDiff, paired", "cycle GAN", "DDPM", "SynDiff, short"
+SYNDIFF, PAIRED, GAN, DDPM = "SynDiff", "SynDiff, paired", "cycle GAN", "DDPM"
+LONG = ", long"  # ends the label of a training of 12.5 times the slabs
 
-
-def trained(training: str) -> bool:
-    """Whether a row's model is here."""
-    return (WEIGHTS / f"{model_name(training)}.safetensors").exists()
-
-
-def longest(training: str) -> str:
-    """A row's training of 12.5 times the slabs where its model is here, else the row's own."""
-    return f"{training}-long" if trained(f"{training}-long") else training
-
-
-# label -> system, training: what the verdicts compare (Table II-IV and VIII)
-RIVALS = {
-    SYNDIFF: ("syndiff", longest("syndiff")),
-    GAN: ("cyclegan", longest("cyclegan")),
-    DDPM: ("ddpm-unpaired", longest("ddpm-unpaired")),
-}
-STEPS = {"2 steps": ("syndiff", longest("syndiff-2")), "8 steps": ("syndiff", longest("syndiff-8"))}
-# of the short budget that all rows of the table of systems share, with the parts of Table VII
+# label -> system, training: of the budget that all rows of the table of systems share (Tables II-IV)
 ROWS = {
     SYNDIFF: ("syndiff", "syndiff"),
     GAN: ("cyclegan", "cyclegan"),
     DDPM: ("ddpm-unpaired", "ddpm-unpaired"),
     PAIRED: ("syndiff-paired", "syndiff-paired"),
 }
-ABLATIONS = {
+STEPS = {"2 steps": ("syndiff", "syndiff-2"), "8 steps": ("syndiff", "syndiff-8")}  # Table VIII
+ABLATIONS = {  # Table VII
     "no adversarial loss": ("syndiff", "syndiff-no-adversarial"),
     "no cycle loss": ("syndiff", "syndiff-no-cycle"),
     "no diffusive module": ("cyclegan", "syndiff-no-diffusive"),
 }
-MADE = RIVALS | STEPS | {SHORT: ROWS[SYNDIFF], PAIRED: ROWS[PAIRED]} | ABLATIONS
-PROJECTORS = {
-    "adversarial, 4 steps": longest("projector-adversarial"),
-    "l1, 4 steps": longest("projector-l1"),
-    "l1, 1000 steps": longest("projector-l1-1000"),
+LONGER = {
+    label + LONG: (system, f"{training}-long")
+    for label, (system, training) in (ROWS | STEPS).items()
+    if f"{training}-long" in TRAININGS
 }
+MADE = ROWS | STEPS | ABLATIONS | LONGER
+PROJECTORS = {
+    "adversarial, 4 steps": "projector-adversarial",
+    "l1, 4 steps": "projector-l1",
+    "l1, 1000 steps": "projector-l1-1000",
+}
+ALL_PROJECTORS = PROJECTORS | {label + LONG: f"{training}-long" for label, training in PROJECTORS.items()}
 DDPM_STEPS = 100  # of 1000, evenly: all of them take ten times as long
 SAMPLES = 10  # seed 002, V-D
 REPEATS = 3  # timings of one slice, the median of which counts
@@ -78,23 +69,32 @@ def image(study: Study, v: Volume, row: tuple[str, str]) -> Tensor:
 
 
 def scores(study: Study) -> pd.DataFrame:
-    """Score table of every row of MADE that has a model (Tables II-IV, VII and VIII), a constant and a line.
+    """Score table of every row of MADE that was trained (Tables II-IV, VII and VIII), a constant and a line.
 
-    ``training`` is the seed of all trainings: there is one of each.
+    ``training`` is the seed of all trainings: there is one of each. Raises InputError, naming the command that makes
+    them, for weights that are not here.
     """
-    rows = {label: row for label, row in MADE.items() if trained(row[1])}
+    rows = {label: row for label, row in MADE.items() if _to_make(study, row[1])}
     base, volumes, parts = fitted(study), study.volumes, []
     with progress_bar(total=len(volumes), desc="unpaired") as bar:
         for v in volumes:
             made = {label: image(study, v, row) for label, row in rows.items()} | base.images(v)
             parts.append(tables.score_table([v], {label: [x] for label, x in made.items()}))
             bar.update()
-    return pd.concat(parts, ignore_index=True).assign(training=0)
+    table = pd.concat(parts, ignore_index=True).assign(training=0)
+    return table[table.sampler.isin(rows)] if study.kept else table  # which has those that no net makes
+
+
+def _to_make(study: Study, training: str) -> bool:
+    """Whether a row was trained and is not kept; InputError where its weights are not here."""
+    model = model_name(training)
+    made = (WEIGHTS / f"{model}.json").exists() and model not in study.kept
+    return made and weights_path(model).exists()
 
 
 def slices(study: Study, v: Volume, label: str) -> Tensor:
     """FLAIR of nobody (1,D,H,W) in [-1,1]: unconditional slices that fill the subject's mask."""
-    training = PROJECTORS[label]
+    training = ALL_PROJECTORS[label]
     n_steps = fewer(study, TRAININGS[training].config.n_train)
     return study.samples(v, "syndiff", model=model_name(training), n_steps=n_steps)[0]
 
@@ -102,9 +102,10 @@ def slices(study: Study, v: Volume, label: str) -> Tensor:
 def projectors(study: Study) -> pd.DataFrame:
     """Fréchet distances of unconditional slices to the acquired ones, with bootstrap draws (Table VI).
 
-    ``fd_draws`` columns; its SSIM compares slices of nobody with a subject's and says nothing.
+    ``fd_draws`` columns; its SSIM compares slices of nobody with a subject's and says nothing. Raises InputError as
+    ``scores`` does.
     """
-    labels = [label for label, training in PROJECTORS.items() if trained(training)]
+    labels = [label for label, training in ALL_PROJECTORS.items() if _to_make(study, training)]
     if not labels:
         return pd.DataFrame(columns=["draw", "sampler", "fd", "ssim", "noise", "gap", "n"])
     made = {label: [slices(study, v, label) for v in study.volumes] for label in labels}
@@ -114,8 +115,7 @@ def projectors(study: Study) -> pd.DataFrame:
 
 def latency(study: Study) -> pd.DataFrame:
     """Seconds for one slice (Table V), the DDPM in all of its steps: ``slice_seconds``."""
-    rows = (SYNDIFF, GAN, DDPM)
-    return slice_seconds(study, {label: ROWS[label][0] for label in rows if trained(ROWS[label][1])}, REPEATS)
+    return slice_seconds(study, {label: ROWS[label][0] for label in (SYNDIFF, GAN, DDPM)}, REPEATS)
 
 
 def spread(study: Study) -> pd.DataFrame:
@@ -127,9 +127,7 @@ def spread(study: Study) -> pd.DataFrame:
     rows = []
     for v in study.volumes:
         for label in (SYNDIFF, PAIRED):
-            system, training = ROWS[label]
-            if not trained(training):
-                continue
+            system, _ = ROWS[label]
             n_steps = fewer(study, get_system(system).n_steps)
             drawn = study.samples(v, system, n_ex=SAMPLES, n_steps=n_steps)
             whole, each = slice_psnr(drawn, required(v, "target"), v.mask)
