@@ -221,11 +221,12 @@ def figure(docs: Docs = DOCS, threads: Threads = None, device: Device = None) ->
     """Draw the README's figure, docs/figure1.png."""
     _check(docs)
     expect("Figure: at once where the samples are shipped, else", [FIGURE * EVALUATION], {"two CPU cores"})
+    from yoda_nb.figures.plots.base import save_page_figure
     from yoda_nb.figures.readme import readme_figure
 
     _threads(threads)
     path = docs / "figure1.png"
-    readme_figure(device).savefig(path, dpi=110)
+    save_page_figure(readme_figure(device), path)
     say(str(path))
 
 

@@ -9,7 +9,7 @@ to each other, and labels of the critic are not smoothed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -118,18 +118,23 @@ _SETTINGS = {"n_train": 1, "prediction": "x0", "betas": (0.5, 0.999)}
 NETS = (UNet3DConfig,)
 TRAININGS = {
     "dea-gan": Training("dEa-GAN", base(UNet3DConfig(), method=DEA_GAN, **_SETTINGS), bits=8),
-    "gea-gan": Training(
-        "gEa-GAN", base(UNet3DConfig(), method=GEA_GAN, **_SETTINGS), variant=True, bits=8, planned=True
-    ),
+    "gea-gan": Training("gEa-GAN", base(UNet3DConfig(), method=GEA_GAN, **_SETTINGS), bits=8),
 }
 TRAININGS |= deciding(TRAININGS, "dea-gan")
+_DEA_GAN = System(
+    "dea-gan",
+    "3D U-Net in one step, trained against a critic of volumes and their edges",
+    "Yu et al. 2019, doi 10.1109/TMI.2019.2895894; competitor of seed 000",
+    VP(),
+    weights="systems/dea-gan",
+    views=(AXIAL,),
+)
 SYSTEMS = (
-    System(
-        "dea-gan",
-        "3D U-Net in one step, trained against a critic of volumes and their edges",
-        "Yu et al. 2019, doi 10.1109/TMI.2019.2895894; competitor of seed 000",
-        VP(),
-        weights="systems/dea-gan",
-        views=(AXIAL,),
+    _DEA_GAN,
+    replace(
+        _DEA_GAN,
+        name="gea-gan",
+        summary="3D U-Net in one step that lowers the distance of edges too, against a critic of volumes",
+        weights="systems/gea-gan",
     ),
 )
