@@ -12,6 +12,8 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.units import part_of
 from yoda_nb.images.volumes import Volume, load_volume
 
+FIRST_SEED = 1001  # of the manifest's test phantoms
+
 
 @dataclass(frozen=True)
 class Profile:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,6 +18,7 @@ from yoda_nb.papers.translations import SPACING, TRANSLATIONS, named
 from yoda_nb.study.claims.draws import fewer
 from yoda_nb.study.claims.verdicts import MARGINS, Effect, paired_effect
 from yoda_nb.study.sampling import progress_bar
+from yoda_nb.study.subjects import FIRST_SEED
 from yoda_nb.study.tables import white_matter
 from yoda_nb.systems.run import averaged
 from yoda_nb.systems.table import get_system
@@ -27,14 +27,17 @@ from yoda_nb.systems.train import model_name
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
-FIRST_SEED = 1001  # of the subjects, as of the manifest's test phantoms
 THIN = 16  # slices of a phantom of the tests' profile
 N_EX, YODA_STEPS = 4, 10  # samples of a CT, which alone is averaged; of others one
 STEPS = {"adm": 16, "palette": 25}  # fewer than their rows have
 HOME, ELSEWHERE = "a", "b"  # protocols: of training, and another site's
 SETS = (*((key, HOME) for key in TRANSLATIONS), ("cta", ELSEWHERE))
 # what the profile's few subjects left open: of whom, among as many
-MORE, MANY = {("t2w", HOME): ("regression", "SelfRDB"), ("cta", HOME): ("U-Net", "ADM")}, 30
+MORE: dict[tuple[str, str], tuple[str, ...]] = {
+    ("t2w", HOME): ("regression", "SelfRDB"),
+    ("cta", HOME): ("U-Net", "ADM"),
+}
+MANY = 30
 RIVALS = {"selfrdb": "SelfRDB", "syndiff-paired": "SynDiff", "unet": "U-Net", "adm": "ADM"}
 RIVALS |= {"bbdm": "bridge", "palette": "Palette"}
 
@@ -81,35 +84,30 @@ def scores(study: Study) -> pd.DataFrame:
 
     Columns: translation (key of ``TRANSLATIONS``), protocol, subject, sampler, reference, and the scores.
     """
-    return _scores(study, [] if study.own else [(*of, v) for of in SETS for v in subjects(study, *of)])
+    return _scores(study, [] if study.own else [(*of, v, ()) for of in SETS for v in subjects(study, *of)])
 
 
 def more(study: Study) -> pd.DataFrame:
     """``scores`` of further subjects for those of ``MORE`` alone."""
+    if study.own:
+        return _scores(study, [])
     first, n = study.settings.evidence, study.count(MANY)
-    sets = [] if study.own else [(*of, v) for of in MORE for v in subjects(study, *of, n=n, first=first)]
-    return _scores(study, sets, MORE)
+    return _scores(study, [(*of, v, only) for of, only in MORE.items() for v in subjects(study, *of, n=n, first=first)])
 
 
-def _scores(
-    study: Study,
-    sets: list[tuple[str, str, Volume]],
-    only: Mapping[tuple[str, str], tuple[str, ...]] = MappingProxyType({}),
-) -> pd.DataFrame:
+def _scores(study: Study, sets: list[tuple[str, str, Volume, tuple[str, ...]]]) -> pd.DataFrame:
+    """Each set: a translation, a protocol, a subject, and the only samplers wanted; () for all and the acquired one."""
     rows = [
         {"translation": key, "protocol": protocol, "subject": v.subject, "sampler": label, "reference": reference}
         | scored(v, image, reference)
-        for key, protocol, v in progress_bar(iterable=sets, desc="translations")
-        for label, image in _compared(study, v, key, only.get((key, protocol), ())).items()
+        for key, protocol, v, only in progress_bar(iterable=sets, desc="translations")
+        for label, image in (
+            images(study, v, key, only=only) | ({} if only else {"acquired": required(v, "target")})
+        ).items()
         for reference in ("acquired", "truth")
         if label != reference
     ]
     return pd.DataFrame(rows)
-
-
-def _compared(study: Study, v: Volume, key: str, only: tuple[str, ...]) -> dict[str, Tensor]:
-    acquired = {} if only else {"acquired": required(v, "target")}
-    return images(study, v, key, only=only) | acquired
 
 
 def scored(v: Volume, image: Tensor, reference: str) -> dict[str, float]:

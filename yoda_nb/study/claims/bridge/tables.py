@@ -24,6 +24,7 @@ from yoda_nb.papers.bridge import STYLED
 from yoda_nb.study import tables
 from yoda_nb.study.claims.bridge.measures import both_looks, residual, scanner_of, slice_looks, unevenness
 from yoda_nb.study.sampling import progress_bar
+from yoda_nb.study.subjects import FIRST_SEED
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.table import get_system
 from yoda_nb.systems.train import model_name
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 
-FIRST_SEED = 1001  # of the manifest's test phantoms, here of one of two scanners
-SUBJECTS = 8  # of them in Table 2
+SUBJECTS = 8  # test phantoms in Table 2, each of one of two scanners
 _STYLED = [STYLED | {"look": name} for name in SCANNERS]  # of even seeds, of odd ones
 N_EX = 2  # samples in Palette's mean
 STEPS = 50  # evaluations without correction, as many as the paper's steps of ISTA; with it, half as many steps

@@ -10,7 +10,6 @@ import pandas as pd
 from torch import Tensor
 
 from yoda_nb.diffusion.coherence import slice_inconsistency
-from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import System
 from yoda_nb.images.volumes import Volume, required
@@ -22,6 +21,7 @@ from yoda_nb.study.claims.verdicts import Effect, paired_effect, unmeasured
 from yoda_nb.study.sampling import progress_bar
 from yoda_nb.study.subjects import load_subjects
 from yoda_nb.systems.models import is_shipped
+from yoda_nb.systems.run import averaged
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.rows import SEEDS
 
@@ -101,8 +101,8 @@ def volumes(study: Study) -> list[Volume]:
 def image_of(study: Study, v: Volume, entry: Entry) -> Tensor:
     """What a system makes of a subject: (1,D,H,W) in [-1,1]."""
     drawn = study.samples(v, entry.system, model=entry.weights, **entry.settings)
-    combine = get_system(entry.system, **entry.settings).combine
-    return expected(drawn, combine) if entry.average and len(drawn) > 1 else drawn[0]
+    spec = get_system(entry.system, **entry.settings)
+    return averaged(drawn, spec, v.contrast) if entry.average and len(drawn) > 1 else drawn[0]
 
 
 def images(study: Study, subjects: list[Volume], of: Sequence[Entry] | None = None) -> dict[str, list[Tensor]]:

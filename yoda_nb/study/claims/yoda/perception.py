@@ -14,12 +14,11 @@ from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import by_eye, drawing, fd_draws
 from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect
 from yoda_nb.study.claims.yoda.samplers import SHARES, with_truth
+from yoda_nb.study.subjects import FIRST_SEED
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
-
-FIRST_SEED = 1001  # of phantoms whose noise is correlated: the manifest's test subjects otherwise
 NATIVE = ("DDIM", "diffusion")  # samplers whose noise comes from the process itself
 
 
