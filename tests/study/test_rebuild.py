@@ -78,6 +78,11 @@ def test_rows_of_more_trainings_are_put_to_those_that_are_there(tables, monkeypa
     pd.testing.assert_frame_equal(table[:1], before)
     rebuild_evidence(["lower"], add=True)
     assert len(evidence.read_shipped("lower")) == 2, "nothing is put to it twice"
+    whole = pd.DataFrame({"training": ["features"], "x": [0.25]})  # by a maker that knows nothing of what is kept
+    monkeypatch.setitem(evidence.MAKERS, "lower", lambda study: whole)
+    with pytest.raises(InputError, match="made as a whole"):
+        rebuild_evidence(["lower"], add=True)
+    assert len(evidence.read_shipped("lower")) == 2, "and it stays as it was"
     evidence.stamp("lower", {"features": "0" * 64}, {})
     with pytest.raises(InputError, match="features is no longer"):
         rebuild_evidence(["lower"], add=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from pandas.api.types import is_float_dtype
 
 from yoda_nb.data.places import commit
 from yoda_nb.diffusion.system import System
@@ -202,10 +203,7 @@ class _Rebuilt(Study):
             self.open.pop()
         seconds = time.monotonic() - begun - now.seconds
         if before:
-            table, now.weights = (
-                pd.concat([evidence.read_shipped(name), table], ignore_index=True),
-                before | now.weights,
-            )
+            table, now.weights = _joined(name, evidence.read_shipped(name), table), before | now.weights
         about = {"profile": self.profile, "seed": self.seed, "seconds": round(seconds), **where_and_when(self.device)}
         evidence.ship(name, table, weights | now.weights, about | {"rows": len(table), "tables": now.tables})
         self.made.append(name)
@@ -216,6 +214,14 @@ class _Rebuilt(Study):
         if changed := [model for model in evidence.outdated(name) if model != "code"]:
             raise InputError(f"Nothing can be added to {name}: {changed[0]} is no longer what its rows were made by.")
         return dict(evidence.index()[name]["weights"])
+
+
+def _joined(name: str, old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Rows put to those of a shipped table; InputError where some are there already by all that is no score."""
+    told = [column for column in old if not is_float_dtype(old[column])]
+    if told and len(new) and old[told].astype(str).merge(new[told].astype(str)).size:
+        raise InputError(f"{name} is made as a whole, so nothing can be added to it: leave --add away.")
+    return pd.concat([old, new], ignore_index=True)
 
 
 def where_and_when(device: str = "") -> dict[str, str]:
