@@ -34,7 +34,6 @@ class Training:
     variant: bool = False  # only an ablation needs it
     chosen: bool = False  # by its contrasts, for systems without a model of their own
     bits: int = 16  # of a weight on disk
-    planned: bool = False  # nobody has trained it yet, so no verdict rests on it
     extra: Callable[[Sequence[Volume]], Mapping[str, object]] = lambda volumes: {}
 
 
