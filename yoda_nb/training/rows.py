@@ -16,6 +16,7 @@ BUDGET = STEPS * BATCH
 N_PHANTOMS = 128  # that a row learns from
 CURVE = (4, 12)  # times the budget, for the rows that decide verdicts
 SEEDS = (1, 2)  # of their further trainings
+EIGHT = tuple(range(1, 8))  # of those at CURVE[0] budgets that three leave open
 RATES = (7e-4, 2e-3, 6e-3)  # of their trials: that of all rows, a third of it and three times it
 TRIAL = 4  # of a budget, one part
 PATCHES = 2  # of a 3D net, in as many steps as the budget has for the slices that they hold
@@ -58,14 +59,15 @@ def at_rate(name: str, rate: float) -> str:
     return f"{name}-lr{rate:g}"
 
 
-def deciding(rows: Mapping[str, Training], name: str) -> dict[str, Training]:
+def deciding(rows: Mapping[str, Training], name: str, seeds: Sequence[int] = SEEDS) -> dict[str, Training]:
     """What a row that decides verdicts is trained for besides: a learning curve, further seeds, trials of its rate.
 
-    Each is a training of its own, whose learning rate rises and falls within its steps.
+    Each is a training of its own, whose learning rate rises and falls within its steps. ``seeds`` are those of
+    CURVE[0] budgets.
     """
     row, config = rows[name], rows[name].config
     found = {(n, 0): f"{n} budgets" for n in CURVE} | {(1, seed): f"seed {seed}" for seed in SEEDS}
-    found |= {(CURVE[0], seed): f"{CURVE[0]} budgets, seed {seed}" for seed in SEEDS}
+    found |= {(CURVE[0], seed): f"{CURVE[0]} budgets, seed {seed}" for seed in seeds}
     made = {
         at_budget(name, n, seed): (told, replace(config, steps=n * config.steps, seed=seed))
         for (n, seed), told in found.items()

@@ -212,10 +212,9 @@ EFFECTS = {"Y29": regression_over_rivals}
 
 
 NOTES = {
-    "Y29": "All five rivals are here at YODA's budget of slabs, three trainings each. Another training changes "
-    "regression and SelfRDB by about 0.01 in SSIM and Ea-GAN by 0.03, so that of these and SynDiff nothing is sure but "
-    "Ea-GAN's lower PSNR; ALDM and ResViT are behind. After four budgets, by one training each, regression is ahead of "
-    "all five in both; the rule takes that budget once it has three. At equal operations it is not: those of its one "
-    "budget give SynDiff 0.02 more SSIM (notebook 24). With either, all six are behind a regression U-Net of axial "
-    "slices. 'yoda-regression, long' is the shipped model, with more training, not in the verdict."
+    "Y29": "After four budgets of slabs, which all five rivals have too, three trainings each: regression is ahead of "
+    "SynDiff, ALDM, ResViT and Ea-GAN in both scores. Of SelfRDB three trainings leave it open, so that these two get "
+    "five more. At equal operations regression is not ahead: those of its one budget give SynDiff 0.02 more SSIM "
+    "(notebook 24). With either, all six are behind a regression U-Net of axial slices. 'yoda-regression, long' is the "
+    "shipped model, with more training, not in the verdict."
 }

@@ -24,13 +24,14 @@ from yoda_nb.study.tables import interval
 from yoda_nb.systems.models import weights_path
 from yoda_nb.systems.train import model_name
 from yoda_nb.training.recipes import VALIDATION_SEEDS
-from yoda_nb.training.rows import CURVE, RATES, SEEDS, at_budget, at_rate
+from yoda_nb.training.rows import CURVE, EIGHT, RATES, SEEDS, at_budget, at_rate
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 Run = tuple[dict[str, object], Entry]  # what tells it in a table, and how it runs
-MADE = (*((n, 0) for n in CURVE), *((n, seed) for n in (1, CURVE[0]) for seed in SEEDS))  # times the budget, seed
+# times the budget, seed
+MADE = (*((n, 0) for n in CURVE), *((1, seed) for seed in SEEDS), *((CURVE[0], seed) for seed in EIGHT))
 NEAR = 0.02  # of the operations of a training, as a share: where its curve ends
 VALIDATED = 3  # phantoms, none of training and none of a test, by which a rate is chosen
 
@@ -57,6 +58,7 @@ def _runs(study: Study, named: dict[str, dict[str, object]]) -> list[Run]:
         ({"system": e.label, **about}, replace(e, label=e.label + end, weights=model_name(row + end)))
         for row, e in deciding(study).items()
         for end, about in named.items()
+        if row + end in TRAININGS
     ]
 
 
