@@ -6,8 +6,8 @@ _EYE = (
 )
 _GAN = (
     "SynDiff after as many updates as in the paper: 125,000, where the longest training here makes 2000 and ends 0.3 "
-    "dB behind the straight line that it must first beat. yoda-nb train --row syndiff-long --steps 125000 on a GPU, and "
-    "{others} likewise."
+    "dB behind the straight line that it must first beat. yoda-nb train --row syndiff-long --steps 125000 on a GPU, "
+    "and {others} likewise."
 )
 
 UNDECIDED: dict[str, str] = {
