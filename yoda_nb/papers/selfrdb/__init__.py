@@ -7,7 +7,7 @@ from yoda_nb.diffusion.system import System
 from yoda_nb.nets.unet import UNetConfig
 from yoda_nb.papers.selfrdb.method import SELFRDB
 from yoda_nb.papers.selfrdb.process import Recursive
-from yoda_nb.training.rows import EIGHT, Training, base, deciding
+from yoda_nb.training.rows import MORE_SEEDS, Training, base, deciding
 
 TITLE = "SelfRDB (Arslan et al. 2024)"
 NETS = ()
@@ -24,7 +24,7 @@ TRAININGS = {
         ),
     )
 }
-TRAININGS |= deciding(TRAININGS, "selfrdb", EIGHT)  # which of the two is ahead three leave open
+TRAININGS |= deciding(TRAININGS, "selfrdb", MORE_SEEDS)  # which of the two is ahead three leave open
 SYSTEMS = (
     System(
         "selfrdb",

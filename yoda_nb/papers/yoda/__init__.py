@@ -7,7 +7,7 @@ from dataclasses import replace
 from yoda_nb.diffusion.system import System
 from yoda_nb.diffusion.vp import VP
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
-from yoda_nb.training.rows import EIGHT, Training, base, deciding
+from yoda_nb.training.rows import MORE_SEEDS, Training, base, deciding
 
 TITLE = "YODA (Rassmann et al. 2026)"
 NETS = ()
@@ -22,7 +22,7 @@ PRESETS = {
     "paper": MonaiUNetConfig((128, 128, 256, 256, 512), (False, False, True, True, True), 2, 256, 32),
 }
 TRAININGS = {"yoda": Training("YODA", base(PRESETS["micro"], views=(0, 1, 2)))}
-TRAININGS |= deciding(TRAININGS, "yoda", EIGHT)  # which of the two is ahead three leave open
+TRAININGS |= deciding(TRAININGS, "yoda", MORE_SEEDS)  # which of the two is ahead three leave open
 
 _DIFFUSION = System(
     "yoda-diffusion",

@@ -24,14 +24,14 @@ from yoda_nb.study.tables import interval
 from yoda_nb.systems.models import weights_path
 from yoda_nb.systems.train import model_name
 from yoda_nb.training.recipes import VALIDATION_SEEDS
-from yoda_nb.training.rows import CURVE, EIGHT, RATES, SEEDS, at_budget, at_rate
+from yoda_nb.training.rows import CURVE, MORE_SEEDS, RATES, SEEDS, at_budget, at_rate
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 Run = tuple[dict[str, object], Entry]  # what tells it in a table, and how it runs
 # times the budget, seed
-MADE = (*((n, 0) for n in CURVE), *((1, seed) for seed in SEEDS), *((CURVE[0], seed) for seed in EIGHT))
+MADE = (*((n, 0) for n in CURVE), *((1, seed) for seed in SEEDS), *((CURVE[0], seed) for seed in MORE_SEEDS))
 NEAR = 0.02  # of the operations of a training, as a share: where its curve ends
 VALIDATED = 3  # phantoms, none of training and none of a test, by which a rate is chosen
 
