@@ -131,7 +131,7 @@ def system_plane(
             )
         ax.margins(0.1)
         ax.set(xlabel=x_label, ylabel=y_label)
-        fig.legend(handles=_handles(style), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+        fig.legend(handles=_handles(style), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
         label_points(ax, list(zip(table[x], table[y], strict=True)), list(table[label]))
     return fig
 
