@@ -47,14 +47,15 @@ class Ablation:
 
 
 EIGHT = tuple(range(8))  # seeds where trainings of one design differ by as much as the designs
+FIFTEEN = tuple(range(15))  # of the schedules, whose equality in PSNR eight know to 0.11 dB where 0.1 is the margin
 LONG = 10  # times the slabs of all others, in as many steps
 
 _BASE = TrainConfig(net=PRESETS["micro"], steps=2500, batch_size=16, lr=2e-3, ema=0.998)
 _LONG = replace(_BASE, batch_size=LONG * _BASE.batch_size)
 ABLATIONS = {
-    "base": Ablation(_BASE, seeds=EIGHT),  # five slices, three views, v, linear: what the others differ from
+    "base": Ablation(_BASE, seeds=FIFTEEN),  # five slices, three views, v, linear: what the others differ from
     "single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1))),  # Table IV
-    "cosine": Ablation(replace(_BASE, schedule="cosine"), seeds=EIGHT),  # Table V
+    "cosine": Ablation(replace(_BASE, schedule="cosine"), seeds=FIFTEEN),  # Table V
     "eps": Ablation(replace(_BASE, prediction="eps")),  # Table VI
     "x0": Ablation(replace(_BASE, prediction="x0")),  # Table VI
     "regression-only": Ablation(replace(_BASE, regression=True)),  # III-B.4: T = 1

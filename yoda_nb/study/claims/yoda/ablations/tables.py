@@ -14,7 +14,7 @@ from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.images.volumes import Volume, required
-from yoda_nb.papers.yoda.ablations import ABLATIONS, EIGHT, FINE, SEEDS, model_name
+from yoda_nb.papers.yoda.ablations import ABLATIONS, EIGHT, FIFTEEN, FINE, SEEDS, model_name
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws, fewer, label_noise
 from yoda_nb.study.sampling import progress_bar
@@ -105,7 +105,7 @@ def targets(study: Study) -> pd.DataFrame:
     """
     parts = [
         _scored(v, target_images(study, v, label, model), model=label, training=seed)
-        for v, label, seed, model in _each(study, study.volumes, "targets", TARGETS, EIGHT)
+        for v, label, seed, model in _each(study, study.volumes, "targets", TARGETS, FIFTEEN)
     ]
     return pd.concat(parts, ignore_index=True)
 
