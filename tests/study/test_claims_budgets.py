@@ -11,6 +11,7 @@ import pytest
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.papers import TRAININGS
+from yoda_nb.study.claims import evidence
 from yoda_nb.study.claims.evidence import Study
 from yoda_nb.study.claims.yoda import benchmark, budgets
 from yoda_nb.training.rows import CURVE, RATES, STEPS, at_budget
@@ -121,6 +122,6 @@ def test_what_has_a_card_is_scored_and_lost_weights_are_named(monkeypatch, tmp_p
     assert budgets.scores(Study("tiny", own=(v,), kept=frozenset({"systems/unet"}))).empty
     (tmp_path / "systems").mkdir()
     (tmp_path / "systems" / "lost.json").write_text("{}")
-    monkeypatch.setattr(budgets, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(evidence, "WEIGHTS", tmp_path)
     with pytest.raises(InputError, match="lost"):
         budgets.scores(Study("tiny", own=(v,)))

@@ -39,6 +39,7 @@ from yoda_nb.study.claims.real import FETCHED
 from yoda_nb.study.code import code_hash
 from yoda_nb.study.sampling import samples as draw
 from yoda_nb.study.subjects import Profile, get_profile, load_subjects
+from yoda_nb.systems.models import weights_path
 
 TABLES = Path(__file__).parents[1] / "shipped" / "tables"
 INDEX = TABLES / "index.json"
@@ -106,6 +107,13 @@ class Study:
     def ships(self, name: str) -> bool:
         """Whether ``table`` would give a shipped table."""
         return not self.own and not self.fresh and (self.profile, self.seed) == SHIPPED_STUDY and name in index()
+
+    def makes(self, model: str) -> bool:
+        """Whether a table is to have a model's rows now: it was trained, and they are not kept.
+
+        Raises InputError, naming the command that makes them, for weights that are not here.
+        """
+        return (WEIGHTS / f"{model}.json").exists() and model not in self.kept and weights_path(model).exists()
 
     def samples(self, volume: Volume, system: str, **settings: Any) -> Tensor:
         """``study.samples`` with this study's seed, device and models."""

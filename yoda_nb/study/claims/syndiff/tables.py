@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from yoda_nb.images.volumes import Volume, required
-from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.papers import TRAININGS
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws, fewer
 from yoda_nb.study.claims.syndiff.baselines import fitted
 from yoda_nb.study.claims.timing import slice_seconds
 from yoda_nb.study.sampling import progress_bar
-from yoda_nb.systems.models import weights_path
 from yoda_nb.systems.table import get_system
 from yoda_nb.systems.train import model_name
 
@@ -74,7 +72,7 @@ def scores(study: Study) -> pd.DataFrame:
     ``training`` is the seed of all trainings: there is one of each. Raises InputError, naming the command that makes
     them, for weights that are not here.
     """
-    rows = {label: row for label, row in MADE.items() if _to_make(study, row[1])}
+    rows = {label: row for label, row in MADE.items() if study.makes(model_name(row[1]))}
     base, volumes, parts = fitted(study), study.volumes, []
     with progress_bar(total=len(volumes), desc="unpaired") as bar:
         for v in volumes:
@@ -83,13 +81,6 @@ def scores(study: Study) -> pd.DataFrame:
             bar.update()
     table = pd.concat(parts, ignore_index=True).assign(training=0)
     return table[table.sampler.isin(rows)] if study.kept else table  # which has those that no net makes
-
-
-def _to_make(study: Study, training: str) -> bool:
-    """Whether a row was trained and is not kept; InputError where its weights are not here."""
-    model = model_name(training)
-    made = (WEIGHTS / f"{model}.json").exists() and model not in study.kept
-    return made and weights_path(model).exists()
 
 
 def slices(study: Study, v: Volume, label: str) -> Tensor:
@@ -105,7 +96,7 @@ def projectors(study: Study) -> pd.DataFrame:
     ``fd_draws`` columns; its SSIM compares slices of nobody with a subject's and says nothing. Raises InputError as
     ``scores`` does.
     """
-    labels = [label for label, training in ALL_PROJECTORS.items() if _to_make(study, training)]
+    labels = [label for label, training in ALL_PROJECTORS.items() if study.makes(model_name(training))]
     if not labels:
         return pd.DataFrame(columns=["draw", "sampler", "fd", "ssim", "noise", "gap", "n"])
     made = {label: [slices(study, v, label) for v in study.volumes] for label in labels}

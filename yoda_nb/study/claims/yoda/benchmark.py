@@ -106,9 +106,8 @@ def image_of(study: Study, v: Volume, entry: Entry) -> Tensor:
 
 
 def images(study: Study, subjects: list[Volume], of: Sequence[Entry] | None = None) -> dict[str, list[Tensor]]:
-    """label -> one image a subject, for every system (or ``of``) that is trained and whose model is not kept."""
-    of = entries(study) if of is None else of
-    found = [entry for entry in of if entry.trained and entry.weights not in study.kept]
+    """label -> one image a subject, for every system (or ``of``) whose model ``study.makes``, which may raise."""
+    found = [entry for entry in (entries(study) if of is None else of) if study.makes(entry.weights)]
     made: dict[str, list[Tensor]] = {entry.label: [] for entry in found}
     with progress_bar(total=len(found) * len(subjects), desc="systems") as bar:
         for v in subjects:

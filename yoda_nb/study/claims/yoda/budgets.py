@@ -15,13 +15,11 @@ import pandas as pd
 
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.volumes import Volume
-from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.papers import TRAININGS
 from yoda_nb.study.claims.verdicts import MARGINS
 from yoda_nb.study.claims.yoda import benchmark
 from yoda_nb.study.claims.yoda.benchmark import Entry
 from yoda_nb.study.tables import interval
-from yoda_nb.systems.models import weights_path
 from yoda_nb.systems.train import model_name
 from yoda_nb.training.recipes import VALIDATION_SEEDS
 from yoda_nb.training.rows import CURVE, MORE_SEEDS, RATES, SEEDS, at_budget, at_rate
@@ -74,18 +72,13 @@ def rates(study: Study) -> pd.DataFrame:
 
 
 def _scored(study: Study, runs: Sequence[Run], subjects: list[Volume]) -> pd.DataFrame:
-    """Raises InputError, naming the command that makes them, for weights that are not here."""
-    known = {entry.label: (about, entry) for about, entry in runs if (WEIGHTS / f"{entry.weights}.json").exists()}
-    if not known:  # nothing was trained besides
-        return pd.DataFrame(columns=["subject", "sampler", "reference", *runs[0][0]])
-    for _, entry in known.values():
-        if entry.weights not in study.kept:
-            weights_path(entry.weights)
-    made = benchmark.images(study, subjects, [entry for _, entry in known.values()])
+    columns, about = list(runs[0][0]), {entry.label: told for told, entry in runs}
+    made = benchmark.images(study, subjects, [entry for _, entry in runs])
+    if not made:  # nothing was trained besides
+        return pd.DataFrame(columns=["subject", "sampler", "reference", *columns])
     table = benchmark.scored(subjects, made)
-    table = table[table.sampler.isin(known)].reset_index(drop=True)
-    told = pd.DataFrame([known[label][0] for label in table.sampler], columns=list(runs[0][0]))
-    return pd.concat([table, told], axis=1)
+    table = table[table.sampler.isin(made)].reset_index(drop=True)
+    return pd.concat([table, pd.DataFrame([about[label] for label in table.sampler], columns=columns)], axis=1)
 
 
 def curves(study: Study) -> pd.DataFrame:
