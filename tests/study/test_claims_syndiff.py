@@ -10,9 +10,9 @@ from yoda_nb.data.phantom import phantom_case
 from yoda_nb.metrics.images import score
 from yoda_nb.papers import TRAININGS
 from yoda_nb.study.claims.rules import stated
-from yoda_nb.study.claims.syndiff import EFFECTS, baselines
+from yoda_nb.study.claims.syndiff import EFFECTS, baselines, sweep
 from yoda_nb.study.claims.syndiff.baselines import CONSTANT, LINE
-from yoda_nb.study.claims.syndiff.tables import ABLATIONS, ALL_PROJECTORS, LONG, MADE, SYNDIFF, slice_psnr
+from yoda_nb.study.claims.syndiff.tables import ABLATIONS, ALL_PROJECTORS, LONG, MADE, SWEEP, SYNDIFF, slice_psnr
 from yoda_nb.study.claims.verdicts import combined
 from yoda_nb.training.rows import BUDGET
 
@@ -91,7 +91,8 @@ def test_a_longer_training_is_judged_beside_others_as_long():
 
 
 def test_rows_behind_the_verdicts_are_of_one_longer_budget():
-    slabs = {name: TRAININGS[name].config.steps * TRAININGS[name].config.batch_size for _, name in MADE.values()}
+    judged = [name for label, (_, name) in MADE.items() if label not in SWEEP]
+    slabs = {name: TRAININGS[name].config.steps * TRAININGS[name].config.batch_size for name in judged}
     for name in (*ALL_PROJECTORS.values(), *slabs):
         config = TRAININGS[name].config
         assert config.steps * config.batch_size == (12.5 if name.endswith("-long") else 1) * BUDGET
@@ -109,3 +110,25 @@ def test_the_line_is_the_best_one_and_the_constant_the_mean():
     assert (known @ error / len(error)).abs().max() < 1e-4, "the least squares' residual is orthogonal to what is known"
     psnr = {label: score((x + 1) / 2, (v.target + 1) / 2, v.mask, data_range=1)["psnr"] for label, x in made.items()}
     assert psnr[LINE] > psnr[CONSTANT]
+
+
+def test_variants_are_compared_subject_by_subject():
+    frozen, weighed = "non-diffusive module frozen from 0.1 on", "2 times the cycle weight of phi"
+    values = {SYNDIFF: [20.0, 22.0], frozen: [18.0, 21.0], weighed: [20.5, 22.5]}
+    rows = [(label, f"sub-{k}", psnr / 100, psnr) for label, each in values.items() for k, psnr in enumerate(each)]
+    found = sweep.gains(pd.DataFrame(rows, columns=["sampler", "subject", "ssim", "psnr"]).iloc[::-1])
+    of = {label: group.sort_values("subject") for label, group in found.groupby("sampler")}
+    assert set(of) == {frozen, weighed}, "what was not trained has no row"
+    assert of[frozen].psnr.tolist() == [-2, -1] and of[weighed].psnr.tolist() == [0.5, 0.5]
+    assert of[frozen].ssim.tolist() == pytest.approx([-0.02, -0.01])
+    assert of[frozen].table.unique() == ["Table X"] and of[weighed].table.unique() == ["Table VIII"]
+    assert sweep.gains(pd.DataFrame(rows[:2], columns=["sampler", "subject", "ssim", "psnr"])).empty
+
+
+def test_every_variant_of_the_papers_tables_has_its_numbers():
+    assert set(sweep.PAPER) == {name for _, name in SWEEP.values()}
+    theirs = sweep.paper_gain(SWEEP)
+    weights = theirs[[label for label in SWEEP if "weight" in label]]
+    assert len(weights) == 8 and weights.abs().max() == pytest.approx(0.32, abs=0.005), "0.3, says the text"
+    resting = theirs[[f"non-diffusive module frozen from {share} on" for share in (0.5, 0.2)]]
+    assert resting.round(1).tolist() == [-0.7, -2.0], "25 and 10 epochs, as in the text"

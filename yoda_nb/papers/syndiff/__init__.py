@@ -94,7 +94,7 @@ _VARIANTS = {
     "syndiff-8": Training("SynDiff, T/k = 8", _fast(8)),
 }
 # Tab. VIII: half and twice each weight; "phi" is the non-diffusive module, "theta" the diffusive one
-_VARIANTS |= {
+SWEPT = {
     f"syndiff-{term}-{module}-{times:g}": Training(
         f"SynDiff, {times:g} times the {term} weight of {module}",
         replace(_fast(4), options=((f"{term}_{module}", times * DEFAULTS[term]),)),
@@ -103,21 +103,22 @@ _VARIANTS |= {
     for module in ("phi", "theta")
     for times in (0.5, 2.0)
 }
-# Tab. X: the non-diffusive module is trained for 5, 10 and 25 of 50 epochs
-_VARIANTS |= {
-    f"syndiff-frozen-{share:g}": Training(
-        f"SynDiff, non-diffusive module frozen from {share:g} on", _fast(4, frozen=share)
-    )
-    for share in (0.1, 0.2, 0.5)
-}
 # Tab. IX: as many steps of the non-diffusive module alone, before
-_VARIANTS |= {
+SWEPT |= {
     f"syndiff-pretrained-{name}": Training(
         f"SynDiff, non-diffusive module pretrained, then {name}",
         replace(_fast(4, pretrained=0.5, frozen=frozen), steps=2 * STEPS),
     )
     for name, frozen in (("frozen", 0.5), ("trained", 1.0))
 }
+# Tab. X: the non-diffusive module is trained for 5, 10 and 25 of 50 epochs
+SWEPT |= {
+    f"syndiff-frozen-{share:g}": Training(
+        f"SynDiff, non-diffusive module frozen from {share:g} on", _fast(4, frozen=share)
+    )
+    for share in (0.1, 0.2, 0.5)
+}
+_VARIANTS |= SWEPT
 
 
 def _long(row: Training, **more: Any) -> Training:

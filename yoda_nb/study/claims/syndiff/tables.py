@@ -14,6 +14,7 @@ from torch import Tensor
 
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.papers import TRAININGS
+from yoda_nb.papers.syndiff import SWEPT
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws, fewer
 from yoda_nb.study.claims.syndiff.baselines import fitted
@@ -46,7 +47,8 @@ LONGER = {
     for label, (system, training) in (ROWS | STEPS).items()
     if f"{training}-long" in TRAININGS
 }
-MADE = ROWS | STEPS | ABLATIONS | LONGER
+SWEEP = {row.title.removeprefix("SynDiff, "): ("syndiff", name) for name, row in SWEPT.items()}  # Tables VIII-X
+MADE = ROWS | STEPS | ABLATIONS | LONGER | SWEEP
 PROJECTORS = {
     "adversarial, 4 steps": "projector-adversarial",
     "l1, 4 steps": "projector-l1",
@@ -67,7 +69,7 @@ def image(study: Study, v: Volume, row: tuple[str, str]) -> Tensor:
 
 
 def scores(study: Study) -> pd.DataFrame:
-    """Score table of every row of MADE that was trained (Tables II-IV, VII and VIII), a constant and a line.
+    """Score table of every row of MADE that was trained (Tables II-IV and VII-X), a constant and a line.
 
     ``training`` is the seed of all trainings: there is one of each. Raises InputError, naming the command that makes
     them, for weights that are not here.
