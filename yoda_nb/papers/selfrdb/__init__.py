@@ -24,7 +24,7 @@ TRAININGS = {
         ),
     )
 }
-TRAININGS |= deciding(TRAININGS, "selfrdb", MORE_SEEDS)  # which of the two is ahead three leave open
+TRAININGS |= deciding(TRAININGS, "selfrdb", MORE_SEEDS)  # which of the two is ahead eight leave open
 SYSTEMS = (
     System(
         "selfrdb",

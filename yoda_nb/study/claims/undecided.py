@@ -16,9 +16,9 @@ UNDECIDED: dict[str, str] = {
     "All else is decided, for the claim.",
     "Y18": "Seven more trainings of each schedule (50 minutes of a core each, sampling included): PSNR is known to "
     "0.11 dB with eight, around 0.02 where 0.1 is the margin. SSIM is decided: the same.",
-    "Y29": "Five more trainings of four budgets of regression and of SelfRDB (two hours of a core), whose difference "
-    "three know to 0.015 SSIM and 0.36 dB, around 0.005 and 0.24: yoda-nb rebuild systems --only yoda-x4-seed3 to "
-    "-seed7 and selfrdb-x4 likewise, then rebuild evidence --only benchmark-budgets --add.",
+    "Y29": "Seven more trainings of four budgets of regression and of SelfRDB (three hours of a core), whose SSIM "
+    "differs by 0.0051, which eight know to 0.0051: yoda-nb rebuild systems --only yoda-x4-seed8 to -seed14 and "
+    "selfrdb-x4 likewise, then rebuild evidence --only benchmark-budgets --add. All else is decided, for the claim.",
     "K01": _EYE.format(what="to the untrained nets the U-Net's images are nearer than those of ADM and U-ViT"),
     "K02": "A feature net that was never taught noise beside the three (claims --extractor): all are sure of ADM and "
     "two of U-ViT, for the claim; to the untrained ones U-ViT's samples are at their floor after twelve budgets, and "

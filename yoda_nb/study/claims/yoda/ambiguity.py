@@ -165,6 +165,6 @@ EFFECTS = {"Y12": spread_is_noise}
 NOTES: dict[str, str] = {
     "Y12": "These phantoms hold almost no ambiguity, so that the spread could hardly be anything but noise. Phantoms "
     "whose lesions are bright or dark at random, which no source tells, and rules for them, are there: yoda-nb rebuild "
-    "ablations --only hidden (a minute on a GPU, four hours on a core), then rebuild evidence --only "
+    "ablations --only hidden (a minute on a GPU, two hours on a core), then rebuild evidence --only "
     "hidden,hidden_lesions; the verdict will rest on them."
 }
