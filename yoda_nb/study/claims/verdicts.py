@@ -28,6 +28,7 @@ ARITHMETIC = "arithmetic"
 DISPUTED = "disputed"
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
+LEVELS = {1: 0.05, 2: 0.0294, 3: 0.0221}  # of each of so many looks at growing data, for 5 % in all (Pocock 1977)
 SURE = 2  # feature nets whose intervals decide, where there are as many
 LABELS = {"ssim": "SSIM", "psnr": "PSNR", "dice": "Dice", "alvr": "ALVR", "cnr": "CNR"}
 # A difference of images' scores that is smaller counts as none, wherever a claim says "equal", "almost" or "better".
@@ -55,6 +56,7 @@ class Effect:
     seeds: int = 0  # trainings of each model that the interval is over too; 0: no trained models are compared
     extractor: str = ""  # the feature net that a distance was measured with
     arithmetic: bool = False  # follows from counts, or cannot vary
+    tail: float = TAIL  # of the interval, on either side
 
     @property
     def label(self) -> str:
@@ -93,7 +95,10 @@ class Effect:
 
     @property
     def against(self) -> float:
-        """One-sided p of an estimate so far on the wrong side where the rule holds; 1 for none."""
+        """One-sided p of an estimate so far on the wrong side where the rule holds; 1 for none.
+
+        As a share of ``tail`` it is what p is of ``TAIL``, so that one level judges all.
+        """
         if self.arithmetic or not np.isfinite([self.value, self.low, self.high]).all():
             return 1.0
         over, under = (
@@ -107,7 +112,8 @@ class Effect:
         }[self.rule]
         if half <= 0:
             return 0.0 if beyond >= 0 else 1.0
-        return float(stats.t.sf(beyond / half * stats.t.isf(TAIL, self.df), self.df))
+        p = float(stats.t.sf(beyond / half * stats.t.isf(self.tail, self.df), self.df))
+        return min(1.0, p * TAIL / self.tail)
 
     @property
     def found(self) -> str:
@@ -230,6 +236,17 @@ def two_way(each: np.ndarray) -> tuple[float, float, float, float]:
         df = max(satterthwaite, min(k, n) - 1.0)
     half = stats.t.isf(TAIL, df) * np.sqrt(total / (k * n)) if total > 0 else 0.0
     return float(mean), float(mean - half), float(mean + half), float(df)
+
+
+def after_looks(effect: Effect, looks: int) -> Effect:
+    """An effect that trainings were added to after a look at fewer: its interval at the level of so many looks."""
+    if looks <= 1:
+        return effect
+    tail = LEVELS[looks] / 2
+    wider = float(stats.t.isf(tail, effect.df) / stats.t.isf(effect.tail, effect.df))
+    low, high = (effect.value + wider * (end - effect.value) for end in (effect.low, effect.high))
+    test = f"{effect.test}; look {looks}, interval of {100 - 200 * tail:.1f} %"
+    return replace(effect, low=low, high=high, tail=tail, test=test)
 
 
 def unmeasured(name: str, rule: str, margin: float = 0.0, unit: str = "", n: int = 0, test: str = "") -> Effect:
