@@ -14,8 +14,10 @@ UNDECIDED: dict[str, str] = {
     "Y17": "A feature net that was never taught noise beside the three (claims --extractor): after eight trainings of "
     "each schedule two find diffusion's Fréchet distances as claimed and to the untrained ones there is no difference. "
     "All else is decided, for the claim.",
-    "Y18": "Seven more trainings of each schedule (50 minutes of a core each, sampling included): PSNR is known to "
-    "0.11 dB with eight, around 0.02 where 0.1 is the margin. SSIM is decided: the same.",
+    "Y18": "Samples of seven more trainings of each schedule, which are made: yoda-nb rebuild evidence --only "
+    "targets,schedules --add, an hour of a core where their weights are, else yoda-nb rebuild ablations --only base "
+    "and cosine first. PSNR is known to 0.11 dB with eight, around 0.02 where 0.1 is the margin. SSIM is decided: the "
+    "same.",
     "Y29": "Seven more trainings of four budgets of regression and of SelfRDB (three hours of a core), whose SSIM "
     "differs by 0.0051, which eight know to 0.0051: yoda-nb rebuild systems --only yoda-x4-seed8 to -seed14 and "
     "selfrdb-x4 likewise, then rebuild evidence --only benchmark-budgets --add. All else is decided, for the claim.",
