@@ -11,6 +11,10 @@ _GAN = (
 )
 
 UNDECIDED: dict[str, str] = {
+    "Y13": "Seven more trainings of each design at 1.5 mm, four hours of a core with their samples (yoda-nb rebuild "
+    "ablations with seeds 8 to 14 of the rows fine and fine-single-slice, then rebuild evidence --only fine_slabs "
+    "--add). Eight refute a gain of 0.1 dB by five slices in three views where one look is counted (p 0.019 over "
+    "eight effects, of 0.025), not where three are (p 0.043). All else is decided but that gain in SSIM.",
     "Y17": "A feature net that was never taught noise beside the three (claims --extractor): after eight trainings of "
     "each schedule two find diffusion's Fréchet distances as claimed and to the untrained ones there is no difference. "
     "All else is decided, for the claim.",

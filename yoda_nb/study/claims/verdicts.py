@@ -28,7 +28,7 @@ ARITHMETIC = "arithmetic"
 DISPUTED = "disputed"
 CONFIDENCE = 0.95
 TAIL = (1 - CONFIDENCE) / 2
-LEVELS = {1: 0.05, 2: 0.0294, 3: 0.0221}  # of each of so many looks at growing data, for 5 % in all (Pocock 1977)
+LEVELS = {2: 0.0294, 3: 0.0221, 4: 0.0182}  # of each of so many looks at growing data, for 5 % in all (Pocock 1977)
 SURE = 2  # feature nets whose intervals decide, where there are as many
 LABELS = {"ssim": "SSIM", "psnr": "PSNR", "dice": "Dice", "alvr": "ALVR", "cnr": "CNR"}
 # A difference of images' scores that is smaller counts as none, wherever a claim says "equal", "almost" or "better".
@@ -238,8 +238,12 @@ def two_way(each: np.ndarray) -> tuple[float, float, float, float]:
     return float(mean), float(mean - half), float(mean + half), float(df)
 
 
-def after_looks(effect: Effect, looks: int) -> Effect:
-    """An effect that trainings were added to after a look at fewer: its interval at the level of so many looks."""
+def after_looks(effect: Effect, at: Sequence[int]) -> Effect:
+    """An effect that was looked ``at`` with so many trainings, more being made of what was open each time.
+
+    Its interval is widened to the level that as many looks ask for as had trainings for it.
+    """
+    looks = sum(effect.seeds >= n for n in at)
     if looks <= 1:
         return effect
     tail = LEVELS[looks] / 2

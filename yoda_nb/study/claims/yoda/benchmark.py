@@ -174,7 +174,7 @@ def trainings(study: Study) -> pd.DataFrame:
 # as seed 000 names them -> the system that stands for each
 RIVALS = {"SelfRDB": "selfrdb", "SynDiff": "syndiff-paired", "ALDM": "aldm", "ResViT": "resvit", "Ea-GAN": "dea-gan"}
 REGRESSION = "yoda-regression"
-LOOKS = (3, 8, 15)  # trainings of regression and of a rival when this was judged: more were made of what was open
+LOOKS = (3, 8, 15)  # trainings of regression and of a rival when this was judged
 
 
 def regression_over_rivals(study: Study) -> list[Effect]:
@@ -199,7 +199,7 @@ def regression_over_rivals(study: Study) -> list[Effect]:
         for rival in here
         for metric, unit in (("ssim", ""), ("psnr", "dB"))
     ]
-    effects = [after_looks(effect, sum(effect.seeds >= n for n in LOOKS)) for effect in found]
+    effects = [after_looks(effect, LOOKS) for effect in found]
     if missing := [rival for rival in RIVALS if rival not in here]:
         name = f"regression less {', '.join(missing)} (not here)"
         effects.append(unmeasured(name, ">", n=len(missing), test="n counts rivals"))

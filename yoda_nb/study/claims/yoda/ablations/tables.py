@@ -14,7 +14,7 @@ from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.images.volumes import Volume, required
-from yoda_nb.papers.yoda.ablations import ABLATIONS, EIGHT, FIFTEEN, FINE, SEEDS, model_name
+from yoda_nb.papers.yoda.ablations import ABLATIONS, FINE, SEEDS, model_name
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws, fewer, label_noise
 from yoda_nb.study.sampling import progress_bar
@@ -33,15 +33,15 @@ TARGETS = {"v": "base", "x0": "x0", "eps": "eps", "cosine": "cosine", "T = 1": "
 
 
 def _each(
-    study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int]
+    study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int] = ()
 ) -> Iterator[tuple[Volume, str, int, str]]:
-    """Every (subject, label, seed of training, model) of these seeds that is not kept, with a bar."""
+    """Every (subject, label, seed of training, model) of these seeds, or all, that is not kept, with a bar."""
     todo = [
         (v, label, seed, model)
         for v in volumes
         for label, row in models.items()
-        for seed in ABLATIONS[row].seeds
-        if seed in seeds and (model := model_name(row, seed)) not in study.kept
+        for seed in seeds or ABLATIONS[row].seeds
+        if (model := model_name(row, seed)) not in study.kept
     ]
     with progress_bar(total=len(todo), desc=name) as bar:
         for each in todo:
@@ -67,11 +67,11 @@ def fine_slabs(study: Study) -> pd.DataFrame:
     """The same of models and phantoms of 1.5 mm, cubes of 96 mm in the middle of the head: columns as of ``slabs``."""
     seeds = FINE_SEEDS[: study.settings.evidence]
     volumes = list(study.own) or [phantom_case(seed, spacing=FINE) for seed in seeds]
-    return _slabs(study, volumes, "fine_slabs", {"1": "fine-single-slice", "5": "fine"}, EIGHT)
+    return _slabs(study, volumes, "fine_slabs", {"1": "fine-single-slice", "5": "fine"})
 
 
 def _slabs(
-    study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int]
+    study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int] = ()
 ) -> pd.DataFrame:
     n_steps, parts = study.settings.n_steps, []
     for v, slices, seed, model in _each(study, volumes, name, models, seeds):
@@ -105,7 +105,7 @@ def targets(study: Study) -> pd.DataFrame:
     """
     parts = [
         _scored(v, target_images(study, v, label, model), model=label, training=seed)
-        for v, label, seed, model in _each(study, study.volumes, "targets", TARGETS, FIFTEEN)
+        for v, label, seed, model in _each(study, study.volumes, "targets", TARGETS)
     ]
     return pd.concat(parts, ignore_index=True)
 
