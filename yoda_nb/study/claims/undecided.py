@@ -15,13 +15,10 @@ UNDECIDED: dict[str, str] = {
     "ablations with seeds 8 to 14 of the rows fine and fine-single-slice, then rebuild evidence --only fine_slabs "
     "--add). Eight refute a gain of 0.1 dB by five slices in three views where one look is counted (p 0.019 over "
     "eight effects, of 0.025), not where three are (p 0.043). All else is decided but that gain in SSIM.",
-    "Y17": "A feature net that was never taught noise beside the three (claims --extractor): after eight trainings of "
-    "each schedule two find diffusion's Fréchet distances as claimed and to the untrained ones there is no difference. "
-    "All else is decided, for the claim.",
-    "Y18": "Samples of seven more trainings of each schedule, which are made: yoda-nb rebuild evidence --only "
-    "targets,schedules --add, an hour of a core where their weights are, else yoda-nb rebuild ablations --only base "
-    "and cosine first. PSNR is known to 0.11 dB with eight, around 0.02 where 0.1 is the margin. SSIM is decided: the "
-    "same.",
+    "Y17": "More subjects than the six whom fifteen trainings of each schedule translated: to the untrained feature "
+    "nets diffusion's Fréchet distances do not differ (-0.0001, known to 0.001, nearly all of it what subjects "
+    "differ), while the other two are sure, for the claim. Thirty subjects by all 30 models are ten hours of a core, "
+    "or minutes of a GPU. All else is decided, for the claim.",
     "Y29": "Seven more trainings of four budgets of regression and of SelfRDB (three hours of a core), whose SSIM "
     "differs by 0.0051, which eight know to 0.0051: yoda-nb rebuild systems --only yoda-x4-seed8 to -seed14 and "
     "selfrdb-x4 likewise, then rebuild evidence --only benchmark-budgets --add. All else is decided, for the claim.",

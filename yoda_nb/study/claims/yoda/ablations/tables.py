@@ -127,7 +127,7 @@ def truncation(study: Study) -> pd.DataFrame:
 def schedules(study: Study) -> pd.DataFrame:
     """Fréchet distances of the linear and the cosine schedule, with bootstrap draws (Table V).
 
-    ``fd_draws`` columns plus model, training and sampler.
+    Columns draw, sampler, fd and fd_NAME of ``fd_draws``, model and training.
     """
     scores, parts = study.table("targets"), []
     for label in ("v", "cosine"):
@@ -135,12 +135,12 @@ def schedules(study: Study) -> pd.DataFrame:
             if (model := model_name(TARGETS[label], seed)) in study.kept:
                 continue
             each = [target_images(study, v, label, model) for v in study.volumes]
-            images = {sampler: [one[sampler] for one in each] for sampler in each[0]}
+            images = {sampler: [one[sampler] for one in each] for sampler in ("diffusion", "regression")}
             own = scores[(scores.model == label) & (scores.training == seed)]
             acquired = tables.score_table(study.volumes, {})  # for the acquired image's noise
             table = pd.concat([own, acquired], ignore_index=True)
             found = fd_draws(study.volumes, images, table, **drawing(study))
-            parts.append(found.assign(model=label, training=seed))
+            parts.append(found.filter(regex="^(draw|sampler|fd)").assign(model=label, training=seed))
     return pd.concat(parts, ignore_index=True)
 
 
