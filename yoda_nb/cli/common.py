@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -25,6 +25,10 @@ Queue = Annotated[str, Option(help="As jobs of this queue: slurm, pbs, sge, lsf,
 QueueOption = Annotated[
     list[str] | None, Option(help="What a job asks for as NAME=VALUE: cores, memory, walltime; repeat it.")
 ]
+
+Only = Annotated[list[str] | None, Option(help="These alone, comma between, or repeat it; default: all.")]
+Runs = Annotated[Path, Option(help="Folder of the runs: a stopped one goes on where it was.")]
+Jobs = Annotated[int, Option(min=1, help="So many at a time, each in a process of its own: for a GPU or many cores.")]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -117,3 +121,30 @@ def place(
     """Where the work is to be done, as ``study.sweep.workers.client_of`` and ``sweep`` take it."""
     options = named(queue_option or [], "--queue-option")
     return {"workers": workers, "scheduler": scheduler, "queue": "slurm" if slurm else queue, "options": options}
+
+
+def expect(what: str, seconds: Iterable[float | None], machines: Iterable[str]) -> None:
+    """Say what is to be made and how long it took or takes, before it begins."""
+    seconds = list(seconds)
+    total, unknown = sum(s for s in seconds if s is not None), sum(s is None for s in seconds)
+    parts = [f"about {_duration(total)} on {'; '.join(sorted(machines)) or 'this machine'}"] if total else []
+    parts += [f"{unknown} of unknown duration"] if unknown else []
+    say(f"{what}: {', '.join(parts) or 'nothing'}")
+
+
+def say(line: str) -> None:
+    """A line of progress, at once."""
+    typer.echo(line)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{round(seconds)} s" if seconds < 90 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def use_threads(count: int | None) -> None:
+    """So many CPU threads, where a number is given."""
+    if count:
+        import torch
+
+        torch.set_num_threads(count)
