@@ -21,7 +21,7 @@ from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.recipes import train_model
 
-ALL = [(name, seed) for name, row in ABLATIONS.items() for seed in row.seeds if not row.planned]
+ALL = [(name, seed) for name, row in ABLATIONS.items() for seed in row.seeds if seed not in row.planned]
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,8 @@ def test_ablations_are_never_chosen_unless_named():
         model_name("bass", 0)
     with pytest.raises(InputError, match="nonsense"):
         train_ablations(["nonsense"], out=None)
+    with pytest.raises(InputError, match="seed 3.*single-slice"):
+        train_ablations(["single-slice"], seeds=[0, 3], out=None)
 
 
 def test_a_dedicated_regression_model_sees_the_last_time_only(small):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import fields, replace
+from difflib import get_close_matches
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, cast
@@ -145,7 +146,8 @@ def training_config(n_sources: int, *, preset: str = "tiny", row: str | None = N
 def model_name(name: str) -> str:
     """What ``load_model`` calls a row's model; InputError for one that is not in the table."""
     if name not in TRAININGS:
-        raise InputError(f"There is no training {name!r}: choose among {', '.join(TRAININGS)}.")
+        near = get_close_matches(name, TRAININGS) or [other for other, row in TRAININGS.items() if not row.variant]
+        raise InputError(f"There is no training {name!r}; there are {', '.join(near)}.")
     row = TRAININGS[name]
     return name if row.chosen else f"{FOLDERS[row.variant]}/{name}"
 

@@ -35,13 +35,13 @@ TARGETS = {"v": "base", "x0": "x0", "eps": "eps", "cosine": "cosine", "T = 1": "
 def _each(
     study: Study, volumes: Sequence[Volume], name: str, models: dict[str, str], seeds: Sequence[int] = ()
 ) -> Iterator[tuple[Volume, str, int, str]]:
-    """Every (subject, label, seed of training, model) of these seeds, or all, that is not kept, with a bar."""
+    """Every (subject, label, seed of training, model) of these seeds, or all, that ``study.makes``, with a bar."""
     todo = [
         (v, label, seed, model)
         for v in volumes
         for label, row in models.items()
         for seed in seeds or ABLATIONS[row].seeds
-        if (model := model_name(row, seed)) not in study.kept
+        if study.makes(model := model_name(row, seed))
     ]
     with progress_bar(total=len(todo), desc=name) as bar:
         for each in todo:
@@ -132,7 +132,7 @@ def schedules(study: Study) -> pd.DataFrame:
     scores, parts = study.table("targets"), []
     for label in ("v", "cosine"):
         for seed in ABLATIONS[TARGETS[label]].seeds:
-            if (model := model_name(TARGETS[label], seed)) in study.kept:
+            if not study.makes(model := model_name(TARGETS[label], seed)):
                 continue
             each = [target_images(study, v, label, model) for v in study.volumes]
             images = {sampler: [one[sampler] for one in each] for sampler in ("diffusion", "regression")}
