@@ -12,7 +12,7 @@ from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.papers import TRAININGS
 from yoda_nb.study.claims import evidence
-from yoda_nb.study.claims.evidence import Study
+from yoda_nb.study.claims.evidence import Study, read_shipped
 from yoda_nb.study.claims.yoda import benchmark, budgets
 from yoda_nb.training.rows import CURVE, RATES, STEPS, at_budget
 
@@ -25,18 +25,26 @@ def test_a_further_training_differs_in_its_budget_seed_or_rate_alone():
     }
     systems = {about["system"] for about, _ in budgets.larger(Study())}
     assert {"yoda-regression", "unet", "bbdm", *benchmark.RIVALS.values()} == systems
-    for about, entry in (*budgets.larger(Study()), *budgets.trials(Study())):
+    for about, entry in (*budgets.larger(Study()), *budgets.trials(Study()), *budgets.tuned(Study())):
         one, more = rows[about["system"]], TRAININGS[entry.weights.removeprefix("variants/")]
         own = {k: getattr(one.config, k) for k in ("steps", "seed", "lr", "warmup")}
         assert replace(more.config, **own) == one.config and more.variant
         if "rate" in about:
             assert (more.config.lr, more.config.seed) == (about["rate"], one.config.seed)
-            assert more.config.steps == one.config.steps // 4 and more.config.warmup < more.config.steps / 2
+            assert more.config.steps in (one.config.steps // 4, 4 * one.config.steps)
+            assert more.config.warmup < more.config.steps / 2
         else:
             assert more.config.steps == about["budget"] * one.config.steps
             assert (more.config.seed, more.config.lr) == (about["training"], one.config.lr)
     assert at_budget("unet") == "unet" and TRAININGS["unet"].config.steps == STEPS
     assert TRAININGS["unet"].config.lr in RATES, "the rate of all rows is one of the trials"
+
+
+def test_a_systems_own_rate_is_that_of_its_best_trial():
+    trials = read_shipped("benchmark-rates").query("reference == 'acquired'")
+    best = trials.pivot_table(index="system", columns="rate", values="ssim").idxmax(axis=1)
+    own = {about["system"]: about["rate"] for about, _ in budgets.tuned(Study())}
+    assert own == best[best != TRAININGS["unet"].config.lr].to_dict()
 
 
 def rows(sampler: str, **more: object) -> pd.DataFrame:
@@ -53,6 +61,7 @@ def known(monkeypatch):
                 rows("unet-seed1", system="unet", budget=1, training=1),
             ]
         ),
+        "benchmark-own-rates": pd.concat([rows("unet-x4-lr0.006", system="unet", rate=0.006).assign(ssim=0.9)]),
         "benchmark-cost": pd.DataFrame({"system": ["unet", "adm"], "training": [5.0, 8.0]}),
     }
     monkeypatch.setattr(Study, "table", lambda self, name: tables[name])
@@ -63,6 +72,15 @@ def test_curves_begin_at_the_shared_budget_and_count_operations(known):
     table = budgets.curves(Study())
     assert set(table.system) == {"unet"}, "adm has no curve"
     assert table[["budget", "tflop"]].drop_duplicates().to_numpy().tolist() == [[1, 5.0], [4, 20.0]]
+
+
+def test_a_rate_of_ones_own_is_beside_the_shared_one_after_as_many_slabs(known):
+    table = budgets.tuning(Study())
+    assert table[["sampler", "tuned"]].drop_duplicates().to_numpy().tolist() == [
+        ["unet-x4", False],
+        ["unet-x4-lr0.006", True],
+    ]
+    assert budgets.rises(table, over="tuned").loc["unet"].gain == pytest.approx(0.1)
 
 
 def test_further_seeds_and_budgets_stand_beside_the_first(known):

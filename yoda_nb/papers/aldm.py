@@ -213,7 +213,7 @@ NETS = (LatentConfig,)
 TRAININGS = {
     "aldm": Training("ALDM", base(LatentConfig(), method=ALDM, n_train=1, prediction="x0", betas=(0.5, 0.9)), bits=8)
 }
-TRAININGS |= deciding(TRAININGS, "aldm")
+TRAININGS |= deciding(TRAININGS, "aldm", best=7e-4)
 SYSTEMS = (
     System(
         "aldm",

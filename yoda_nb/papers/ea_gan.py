@@ -120,7 +120,7 @@ TRAININGS = {
     "dea-gan": Training("dEa-GAN", base(UNet3DConfig(), method=DEA_GAN, **_SETTINGS), bits=8),
     "gea-gan": Training("gEa-GAN", base(UNet3DConfig(), method=GEA_GAN, **_SETTINGS), bits=8),
 }
-TRAININGS |= deciding(TRAININGS, "dea-gan")
+TRAININGS |= deciding(TRAININGS, "dea-gan", best=6e-3)
 _DEA_GAN = System(
     "dea-gan",
     "3D U-Net in one step, trained against a critic of volumes and their edges",

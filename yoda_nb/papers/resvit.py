@@ -137,7 +137,7 @@ TRAININGS = {
         "ResViT", base(ResViTConfig(), method=RESVIT, n_train=1, prediction="x0", betas=(0.5, 0.999)), bits=8
     )
 }
-TRAININGS |= deciding(TRAININGS, "resvit")
+TRAININGS |= deciding(TRAININGS, "resvit", best=7e-4)
 SYSTEMS = (
     System(
         "resvit",

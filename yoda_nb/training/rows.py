@@ -59,11 +59,13 @@ def at_rate(name: str, rate: float) -> str:
     return f"{name}-lr{rate:g}"
 
 
-def deciding(rows: Mapping[str, Training], name: str, seeds: Sequence[int] = SEEDS) -> dict[str, Training]:
+def deciding(
+    rows: Mapping[str, Training], name: str, seeds: Sequence[int] = SEEDS, best: float | None = None
+) -> dict[str, Training]:
     """What a row that decides verdicts is trained for besides: a learning curve, further seeds, trials of its rate.
 
     Each is a training of its own, whose learning rate rises and falls within its steps. ``seeds`` are those of
-    CURVE[0] budgets.
+    CURVE[0] budgets, which ``best``, the rate of its best trial where that is not the row's own, gets too.
     """
     row, config = rows[name], rows[name].config
     found = {(n, 0): f"{n} budgets" for n in CURVE} | {(1, seed): f"seed {seed}" for seed in SEEDS}
@@ -74,6 +76,9 @@ def deciding(rows: Mapping[str, Training], name: str, seeds: Sequence[int] = SEE
     }
     short = replace(config, steps=config.steps // TRIAL, warmup=config.warmup // TRIAL)
     made |= {at_rate(name, rate): (f"trial of the rate {rate:g}", replace(short, lr=rate)) for rate in RATES}
+    if best:
+        tuned = replace(config, steps=CURVE[0] * config.steps, lr=best)
+        made[at_rate(at_budget(name, CURVE[0]), best)] = (f"{CURVE[0]} budgets at the rate {best:g}", tuned)
     return {
         key: replace(row, title=f"{row.title}, {told}", config=config, variant=True)
         for key, (told, config) in made.items()

@@ -76,7 +76,7 @@ TRAININGS = {
     "dit-wavelet": Training("DiT of wavelet coefficients", base(replace(DIT, wavelet=True), **_DIFFUSION)),
     "adm-plain": Training("ADM without Min-SNR", _weighted(GAMMAS["adm-plain"]), variant=True),
 }
-TRAININGS |= deciding(TRAININGS, "unet")
+TRAININGS |= deciding(TRAININGS, "unet", best=6e-3)
 
 
 def of_budget(name: str, steps: int, seed: int) -> str:

@@ -77,7 +77,7 @@ TRAININGS = {
     "bbdm-styles": replace(_KEYED_BRIDGE, config=base(_KEYED, **_BRIDGE, steps=_LONG), **_OF_TWO_SCANNERS),
     "bbdm-pure-styles": Training("Brownian bridge", base(_PURE, **_BRIDGE, steps=_LONG), **_OF_TWO_SCANNERS),
 }
-TRAININGS |= deciding(TRAININGS, "bbdm")
+TRAININGS |= deciding(TRAININGS, "bbdm", best=6e-3)
 
 SYSTEMS = (
     System(

@@ -24,7 +24,7 @@ TRAININGS = {
         ),
     )
 }
-TRAININGS |= deciding(TRAININGS, "selfrdb", MORE_SEEDS)  # which of the two is ahead eight leave open
+TRAININGS |= deciding(TRAININGS, "selfrdb", MORE_SEEDS)
 SYSTEMS = (
     System(
         "selfrdb",

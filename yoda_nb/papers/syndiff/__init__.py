@@ -146,7 +146,7 @@ _VARIANTS |= {
     f"{name}-long": _long(_ROWS[name], steps=2 * LONG, batch_size=LONG_BATCH // 2) for name in _LONG_PROJECTORS
 }
 TRAININGS |= {name: replace(row, variant=True) for name, row in _VARIANTS.items()}
-TRAININGS |= deciding(TRAININGS, "syndiff-paired")
+TRAININGS |= deciding(TRAININGS, "syndiff-paired", best=6e-3)
 
 _SYNDIFF = System(
     "syndiff",

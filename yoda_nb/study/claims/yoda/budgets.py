@@ -44,6 +44,11 @@ def trials(study: Study) -> list[Run]:
     return _runs(study, {at_rate("", rate): {"rate": rate} for rate in RATES})
 
 
+def tuned(study: Study) -> list[Run]:
+    """Each system after ``CURVE[0]`` budgets at the rate of its best trial, trained or not; none at the shared rate."""
+    return _runs(study, {at_rate(at_budget("", CURVE[0]), rate): {"rate": rate} for rate in RATES})
+
+
 def deciding(study: Study) -> dict[str, Entry]:
     """Row of training -> the first system that runs by it, of the rows that were trained for more than one budget."""
     first = {e.weights.rpartition("/")[2]: e for e in reversed(benchmark.entries(study))}
@@ -69,6 +74,11 @@ def rates(study: Study) -> pd.DataFrame:
     """The same of every trial that has a card, on validation phantoms, with columns system and rate."""
     n = 1 if study.profile == "tiny" else VALIDATED
     return _scored(study, trials(study), list(study.own) or [phantom_case(VALIDATION_SEEDS + k) for k in range(n)])
+
+
+def own_rates(study: Study) -> pd.DataFrame:
+    """``benchmark.scored`` of each ``tuned`` system that has a card, with columns system and rate."""
+    return _scored(study, tuned(study), benchmark.volumes(study))
 
 
 def _scored(study: Study, runs: Sequence[Run], subjects: list[Volume]) -> pd.DataFrame:
@@ -108,18 +118,30 @@ def at_compute(table: pd.DataFrame, tflop: float, metrics: Sequence[str] = ("ssi
     return table.groupby(["system", "subject"], sort=False)[["tflop", *metrics]].apply(read)
 
 
-def rises(table: pd.DataFrame, metric: str = "ssim") -> pd.DataFrame:
+def tuning(study: Study) -> pd.DataFrame:
+    """The scores of each ``tuned`` system at the shared rate and at its own, after as many slabs.
+
+    Further column: tuned, whether at its own, the ``rate``.
+    """
+    own, shared = study.table("benchmark-own-rates"), study.table("benchmark-budgets")
+    shared = shared[(shared.budget == CURVE[0]) & (shared.training == 0) & shared.system.isin(own.system)]
+    return pd.concat([shared.assign(tuned=False), own.assign(tuned=True)], ignore_index=True)
+
+
+def rises(table: pd.DataFrame, metric: str = "ssim", over: str = "budget") -> pd.DataFrame:
     """system -> what the last stretch of its curve gained in a metric, on the same subjects.
 
-    Columns: budget, the last one; gain with its 95 % t interval low, high; and plateau, whether the interval lies
-    within the metric's margin of equivalence. ``table`` is ``curves`` against one reference.
+    Columns: ``over``, where it ended; gain with its 95 % t interval low, high; and plateau, whether the interval
+    lies within the metric's margin of equivalence. ``table`` is ``curves``, or ``tuning`` over "tuned", against one
+    reference.
     """
     found = {}
     for system, of in table.groupby("system", sort=False):
-        wide = of.pivot_table(index="subject", columns="budget", values=metric)
+        wide = of.pivot_table(index="subject", columns=over, values=metric)
         gain, low, high = interval((wide.iloc[:, -1] - wide.iloc[:, -2]).dropna())
         found[system] = (wide.columns[-1], gain, low, high, bool(max(-low, high) <= MARGINS[metric]))
-    return pd.DataFrame.from_dict(found, orient="index", columns=["budget", "gain", "low", "high", "plateau"])
+    return pd.DataFrame.from_dict(found, orient="index", columns=[over, "gain", "low", "high", "plateau"])
 
 
-TABLES = {"benchmark-budgets": scores, "benchmark-rates": rates}
+TABLES = {"benchmark-budgets": scores, "benchmark-rates": rates, "benchmark-own-rates": own_rates}
+PLANNED = ("benchmark-own-rates",)
