@@ -19,9 +19,6 @@ UNDECIDED: dict[str, str] = {
     "nets diffusion's Fréchet distances do not differ (-0.0001, known to 0.001, nearly all of it what subjects "
     "differ), while the other two are sure, for the claim. Thirty subjects by all 30 models are ten hours of a core, "
     "or minutes of a GPU. All else is decided, for the claim.",
-    "Y29": "Seven more trainings of four budgets of regression and of SelfRDB (three hours of a core), whose SSIM "
-    "differs by 0.0051, which eight know to 0.0051: yoda-nb rebuild systems --only yoda-x4-seed8 to -seed14 and "
-    "selfrdb-x4 likewise, then rebuild evidence --only benchmark-budgets --add. All else is decided, for the claim.",
     "K01": _EYE.format(what="to the untrained nets the U-Net's images are nearer than those of ADM and U-ViT"),
     "K02": "A feature net that was never taught noise beside the three (claims --extractor): all are sure of ADM and "
     "two of U-ViT, for the claim; to the untrained ones U-ViT's samples are at their floor after twelve budgets, and "
