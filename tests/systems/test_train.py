@@ -25,7 +25,8 @@ def test_a_configuration_is_a_presets_or_a_rows_with_fields_changed():
     ("given", "says"),
     [
         ({"preset": "huge"}, "'huge' is unknown: choose one of micro, tiny"),
-        ({"row": "magic"}, "no training 'magic': choose among yoda"),
+        ({"row": "magic"}, "no training 'magic'; there are yoda, selfrdb"),
+        ({"row": "syndif"}, "no training 'syndif'; there are syndiff, "),
         ({"stepps": 3}, "no setting stepps: choose among .*steps"),
         ({"method": "bridge"}, "no setting method: choose among "),
     ],
