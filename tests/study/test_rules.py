@@ -44,3 +44,12 @@ def test_every_verdict_has_its_rule_on_record():
 def test_every_undecided_claim_says_what_would_decide_it():
     open_claims = {f.claim.id for f in find(study=Study()) if f.verdict in (INCONCLUSIVE, DISPUTED)}
     assert open_claims == set(UNDECIDED)
+
+
+def test_every_look_at_growing_trainings_is_counted():
+    for finding in find(rules.LOOKS, study=Study()):
+        at, effects = rules.LOOKS[finding.claim.id], finding.effects
+        assert max(e.seeds for e in effects) in at, f"{finding.claim.id}: a look that is not in LOOKS"
+        for e in effects:
+            look = sum(e.seeds >= n for n in at)
+            assert (f"look {look}," in e.test) == (look > 1), (finding.claim.id, e.name)

@@ -17,7 +17,7 @@ from yoda_nb.papers import PAPERS as MODULES
 from yoda_nb.study.claims import origins, rules, scans
 from yoda_nb.study.claims.evidence import PAPERS, Study, basis, outdated, shipped_tables
 from yoda_nb.study.claims.undecided import UNDECIDED
-from yoda_nb.study.claims.verdicts import DISPUTED, INCONCLUSIVE, Effect, combined
+from yoda_nb.study.claims.verdicts import DISPUTED, INCONCLUSIVE, Effect, after_looks, combined
 
 MIME = "application/vnd.yoda-nb.claims+json"
 SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "disputed": "≠", "inconclusive": "?", "arithmetic": "="}
@@ -121,7 +121,8 @@ def find(ids: Iterable[str] = (), *, study: Study) -> list[Finding]:
 
 def _found(claim: Claim, study: Study) -> Finding:
     with shipped_tables() as used:
-        effects = tuple(EFFECTS[claim.id](study))
+        looks = rules.LOOKS.get(claim.id, ())
+        effects = tuple(after_looks(effect, looks) for effect in EFFECTS[claim.id](study))
     beside = None if study.own or not scans.there() else _found_on_scans(claim)
     return Finding(claim, effects, NOTES.get(claim.id, ""), study, tuple(sorted(used)), beside)
 

@@ -14,6 +14,8 @@ from typing import Any
 from yoda_nb.study.bank import write_atomic
 from yoda_nb.study.claims.verdicts import Effect
 
+# Trainings of each design when a claim was judged, where more were made of what was open: the last number is the last.
+LOOKS = {"Y13": (3, 6, 8, 15), "Y14": (3, 6, 8, 15), "Y17": (3, 6, 8, 15), "Y18": (3, 6, 8, 15), "Y29": (3, 8, 15)}
 RECORD = Path(__file__).parents[1] / "shipped" / "rules.json"
 
 

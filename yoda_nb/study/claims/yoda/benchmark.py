@@ -17,7 +17,7 @@ from yoda_nb.metrics.segmentation import lesion_table
 from yoda_nb.papers import SYSTEMS, TRAININGS
 from yoda_nb.study import tables
 from yoda_nb.study.claims.draws import drawing, fd_draws
-from yoda_nb.study.claims.verdicts import Effect, after_looks, paired_effect, unmeasured
+from yoda_nb.study.claims.verdicts import Effect, paired_effect, unmeasured
 from yoda_nb.study.sampling import progress_bar
 from yoda_nb.study.subjects import load_subjects
 from yoda_nb.systems.models import is_shipped
@@ -174,15 +174,14 @@ def trainings(study: Study) -> pd.DataFrame:
 # as seed 000 names them -> the system that stands for each
 RIVALS = {"SelfRDB": "selfrdb", "SynDiff": "syndiff-paired", "ALDM": "aldm", "ResViT": "resvit", "Ea-GAN": "dea-gan"}
 REGRESSION = "yoda-regression"
-LOOKS = (3, 8, 15)  # trainings of regression and of a rival when this was judged
 
 
 def regression_over_rivals(study: Study) -> list[Effect]:
     """Y29: SSIM and PSNR to the acquired image, each margin 0, for the rivals that are here.
 
     At the largest budget for which regression and all rivals have every seed of training, else at the shared one,
-    over all seeds that both have, at the level that so many LOOKS ask for. A rival that is not here counts as an
-    effect of unknown size: one that does better refutes the claim, but two do not reproduce a claim about five.
+    over all seeds that both have. A rival that is not here counts as an effect of unknown size: one that does
+    better refutes the claim, but two do not reproduce a claim about five.
     """
     table = trainings(study)
     table = table[table.reference == "acquired"]
@@ -194,12 +193,11 @@ def regression_over_rivals(study: Study) -> list[Effect]:
     here = {paper: system for paper, system in RIVALS.items() if {system, REGRESSION} <= known}
     names = {REGRESSION: "regression"} | {system: paper for paper, system in here.items()}
     named = table.replace({"sampler": names})
-    found = [
+    effects = [
         paired_effect(named, metric, "regression", rival, ">", unit=unit)
         for rival in here
         for metric, unit in (("ssim", ""), ("psnr", "dB"))
     ]
-    effects = [after_looks(effect, LOOKS) for effect in found]
     if missing := [rival for rival in RIVALS if rival not in here]:
         name = f"regression less {', '.join(missing)} (not here)"
         effects.append(unmeasured(name, ">", n=len(missing), test="n counts rivals"))

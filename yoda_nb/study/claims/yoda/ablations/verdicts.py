@@ -8,19 +8,10 @@ import pandas as pd
 
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.study.claims.draws import by_eye
-from yoda_nb.study.claims.verdicts import (
-    Effect,
-    after_looks,
-    bootstrap_effect,
-    mean_effect,
-    over_trainings,
-    paired_effect,
-)
+from yoda_nb.study.claims.verdicts import Effect, bootstrap_effect, mean_effect, over_trainings, paired_effect
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
-
-LOOKS = (3, 6, 8, 15)  # trainings of slabs at 1.5 mm and of schedules when these were judged; fifteen are the last
 
 
 def _acquired(study: Study, name: str) -> pd.DataFrame:
@@ -67,14 +58,13 @@ def slabs_help_diffusion(study: Study) -> list[Effect]:
     none, slab = "one slice in one view", "five slices in one view"
     views, both = "one slice in three views", "five slices in three views"
     pairs = ((slab, none), (views, none), (both, slab), (both, views))
-    return [after_looks(effect, LOOKS) for a, b in pairs for effect in _both(t, a, b, "design")]
+    return [effect for a, b in pairs for effect in _both(t, a, b, "design")]
 
 
 def slabs_help_regression(study: Study) -> list[Effect]:
     """Y14, at 1.5 mm."""
     t = _named_slabs(study, "fine_slabs")
-    found = _both(t[t.sampler == "regression"], "five slices in three views", "one slice in three views", "design")
-    return [after_looks(effect, LOOKS) for effect in found]
+    return _both(t[t.sampler == "regression"], "five slices in three views", "one slice in three views", "design")
 
 
 def slice_artefacts(study: Study) -> list[Effect]:
@@ -110,13 +100,12 @@ def cosine_trades(study: Study) -> list[Effect]:
             return over_trainings([bootstrap_effect(name, of[0], of[1:], n, ">") for _, of in gain.iterrows()])
 
         effects += by_eye(fd[fd.sampler == sampler], gained)
-    return [after_looks(effect, LOOKS) for effect in effects]
+    return effects
 
 
 def schedules_agree_on_average(study: Study) -> list[Effect]:
     """Y18: an equivalence at N_Ex = 4."""
-    found = _equal(_targets(study, "ExpA 4"), "linear v", "cosine", "model")
-    return [after_looks(effect, LOOKS) for effect in found]
+    return _equal(_targets(study, "ExpA 4"), "linear v", "cosine", "model")
 
 
 def v_is_best(study: Study) -> list[Effect]:
