@@ -51,7 +51,6 @@ LONG = 10  # times the slabs of all others, in as many steps
 
 _BASE = TrainConfig(net=PRESETS["micro"], steps=2500, batch_size=16, lr=2e-3, ema=0.998)
 _LONG = replace(_BASE, batch_size=LONG * _BASE.batch_size)
-_MORE: dict[str, Any] = {"seeds": FIFTEEN, "planned": FIFTEEN[8:]}
 ABLATIONS = {
     "base": Ablation(_BASE, seeds=FIFTEEN),  # five slices, three views, v, linear: what the others differ from
     "single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1))),  # Table IV
@@ -64,8 +63,8 @@ ABLATIONS = {
     "regression-only-long": Ablation(replace(_LONG, regression=True), planned=SEEDS),
     "low-noise": Ablation(_BASE, sigma=0.02, seeds=(0,)),  # quieter and noisier acquisitions (IV-A)
     "high-noise": Ablation(_BASE, sigma=0.06, seeds=(0,)),
-    "fine": Ablation(_BASE, spacing=FINE, **_MORE),  # Table IV where neighbouring slices are alike
-    "fine-single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1)), spacing=FINE, **_MORE),
+    "fine": Ablation(_BASE, spacing=FINE, seeds=FIFTEEN),  # Table IV where neighbouring slices are alike
+    "fine-single-slice": Ablation(replace(_BASE, net=replace(_BASE.net, thickness=1)), spacing=FINE, seeds=FIFTEEN),
     "correlated": Ablation(_BASE, seeds=(0,), kspace=KSPACE),  # V: noise that white noise does not imitate
     "hidden": Ablation(_LONG, hidden=0.5, seeds=(0,), planned=(0,)),  # I and V: what the sources cannot tell
     "fine-long": Ablation(_LONG, spacing=FINE, seeds=(0,)),  # IV-A: lesions
