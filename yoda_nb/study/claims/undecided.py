@@ -11,10 +11,6 @@ _GAN = (
 )
 
 UNDECIDED: dict[str, str] = {
-    "Y13": "Seven more trainings of each design at 1.5 mm, the last, four hours of a core with their samples: yoda-nb "
-    "rebuild ablations --only fine,fine-single-slice --seeds 8,9,10,11,12,13,14, then rebuild evidence --only "
-    "fine_slabs --add. Eight refute a gain of 0.1 dB by five slices in three views where one look is counted (p 0.019 "
-    "over eight effects, of 0.025), not where three are (p 0.043). All else is decided but that gain in SSIM.",
     "Y17": "More subjects than the six whom fifteen trainings of each schedule translated: to the untrained feature "
     "nets diffusion's Fréchet distances do not differ (-0.0001, known to 0.001, nearly all of it what subjects "
     "differ), while the other two are sure, for the claim. Thirty subjects by all 30 models are ten hours of a core, "
