@@ -18,7 +18,7 @@ from yoda_nb.study.claims.yoda import (
 
 _TOPICS = (samplers, perception, averages, ambiguity, slices, ablations, lesions, benchmark)
 _UNJUDGED = (cost, floors, budgets, divergence, systematic)  # no claim rests on them
-PLANNED = (*ambiguity.TABLES, *budgets.PLANNED)  # their models have not been trained yet
+PLANNED = tuple(ambiguity.TABLES)  # their models have not been trained yet
 TABLES = {name: make for topic in (*_TOPICS, *_UNJUDGED) for name, make in topic.TABLES.items()}
 EFFECTS = {claim: effects for topic in _TOPICS for claim, effects in topic.EFFECTS.items()}
 NOTES = {claim: note for topic in _TOPICS for claim, note in topic.NOTES.items()}

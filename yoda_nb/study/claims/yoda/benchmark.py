@@ -216,5 +216,6 @@ NOTES = {
     "SelfRDB and of regression, whose lead in SSIM stayed open by a hair, then fifteen, stated as the last; each look "
     "is judged at the level that so many ask for (Pocock 1977). At equal operations regression is not ahead: those of "
     "its one budget give SynDiff 0.02 more SSIM (notebook 24). With either, all six are behind a regression U-Net of "
-    "axial slices. 'yoda-regression, long' is the shipped model, with more training, not in the verdict."
+    "axial slices. Rivals at the rates of their best trials change nothing of it. 'yoda-regression, long' is the "
+    "shipped model, with more training, not in the verdict."
 }

@@ -144,4 +144,3 @@ def rises(table: pd.DataFrame, metric: str = "ssim", over: str = "budget") -> pd
 
 
 TABLES = {"benchmark-budgets": scores, "benchmark-rates": rates, "benchmark-own-rates": own_rates}
-PLANNED = ("benchmark-own-rates",)
