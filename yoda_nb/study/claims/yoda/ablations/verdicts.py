@@ -154,8 +154,8 @@ EFFECTS = {
 }
 NOTES: dict[str, str] = {
     "Y13": "Each helps alone, and three views also help five slices. Both together are not the most: in three views "
-    "five slices gain less than 0.1 dB in PSNR, which is refuted, also corrected for eight effects; a small gain in "
-    "SSIM stays open. Looked at with three, six, eight and fifteen trainings of each design, stated as the last.",
+    "a gain of 0.1 dB by five slices is refuted, also corrected for eight effects; a small one in SSIM stays open. "
+    "Looked at with three, six, eight and fifteen trainings of each design, the last stated as such.",
     "Y14": "Five slices do not help: they cost 0.1 dB, and a gain of as much is refuted, also corrected for two "
     "effects. The same trainings and looks as of Y13.",
     "Y19": "v is ahead of eps in all three trainings, by 0.3 to 1.1 dB in a sample. The x0 model's samples carry no "
