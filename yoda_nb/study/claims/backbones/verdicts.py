@@ -192,9 +192,10 @@ EFFECTS: dict[str, Callable[[Study], Sequence[Effect]]] = {
     **convergence.EFFECTS,
 }
 NOTES = {
-    "K01": "Trained on 16,000 slices where the paper takes 2.4 million. All images are of 128 steps, intensities and "
-    "distances of sixteen subjects. No sample is closer to the noise-free truth either: what the first extractor "
-    "rewards is the acquisition's noise. To the untrained nets the U-Net's images are the nearer ones.",
+    "K01": "Each net was trained once, on 16,000 slices where the paper takes 2.4 million. All images are of 128 "
+    "steps, intensities and distances of sixteen subjects. No sample is closer to the noise-free truth either: what "
+    "the first extractor rewards is the acquisition's noise. To the untrained nets the U-Net's images are the nearer "
+    "ones.",
     "K02": "Distances are of 16 to 128 steps, of sixteen subjects for ADM and thirty for U-ViT, which after the shared "
     "budget is at its floor from 32 steps on and is judged after twelve budgets. All three feature nets are sure of "
     "ADM, as the paper says, and the two that were taught something of U-ViT too. To the untrained ones its samples of "

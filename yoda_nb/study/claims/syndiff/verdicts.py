@@ -187,12 +187,14 @@ NOTES: dict[str, str] = {
     "slabs took it from 0.54 to 0.31 dB behind the line, and it is ahead of a cycle GAN trained as long; the DDPM was "
     "not. UNIT, MUNIT, AttGAN, SAGAN and UNIT-DDPM, which the paper also beats, are rows of the benchmark at the "
     "shared budget (notebook 24).",
-    "S02": "In so short a training the discriminators hardly leave chance, and the extractors disagree.",
+    "S02": "One training of each projector, of the shared budget (1000 updates of 16 slabs). In so short a training "
+    "the discriminators hardly leave chance, and the extractors disagree.",
     "S03": "One training each, of the short budget (1000 updates of 16 slabs): after it four undecided discriminators "
     "would give the generators a loss of 4 ln 2 = 2.77, and SynDiff's ends near 2.9. It says what parts are worth "
     "there, not after a training of the paper's length.",
     "S04": "Both are the same net here, so the evaluations alone give a factor of 250.",
-    "S05": "Each number of steps needs a training of its own.",
-    "S06": "Of the short training, whose samples are the shipped ones. That samples agree does not say that they are "
-    "right: see S01 and S03 for their distance to the acquired image and to a straight line.",
+    "S05": "Judged after 200,000 slabs, where SynDiff of four steps, trained once, has not learned enough, and two and "
+    "eight steps have no training. After the shared budget, where each has one, they are 0.2 dB behind four steps.",
+    "S06": "Of one training of the shared budget, whose samples are the shipped ones. That samples agree does not say "
+    "that they are right: see S01 and S03 for their distance to the acquired image and to a straight line.",
 }
