@@ -15,6 +15,7 @@ from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.volumes import save_image
 
 shell = CliRunner()
+TRAIN = ("train", "--no-label-maps", "--spacing", 6, "--batch-size", 2, "--window", 32)
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +33,20 @@ def call(*words: object):
     return shell.invoke(app, [str(word) for word in words])
 
 
+def _sources(subject):
+    """The files of the phantom's sources and mask, as words."""
+    return ["--t1", subject / "t1.nii.gz", "--t2", subject / "t2.nii.gz", "--mask", subject / "mask.nii.gz"]
+
+
+def _kept(folder):
+    """Where a training keeps its run and its model, as words."""
+    return ["--out", folder / "run", "--save", folder / "mine.safetensors"]
+
+
 def test_translate_writes_the_grid_it_read_and_scores_against_a_target(subject, tmp_path):
     out = tmp_path / "made.nii.gz"
-    done = call(
-        "translate",
-        "--t1",
-        subject / "t1.nii.gz",
-        "--t2",
-        subject / "t2.nii.gz",
-        "--target",
-        subject / "flair.nii.gz",
-        "--mask",
-        subject / "mask.nii.gz",
-        "-o",
-        out,
-        "--json",
-    )
+    target = ["--target", subject / "flair.nii.gz"]
+    done = call("translate", *_sources(subject), *target, "-o", out, "--json")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["contrast"] == "FLAIR" and document["evaluations"] == 3
@@ -59,26 +58,9 @@ def test_translate_writes_the_grid_it_read_and_scores_against_a_target(subject, 
 
 
 def test_the_other_direction_and_other_samplers(subject, tmp_path):
-    done = call(
-        "translate",
-        "--flair",
-        subject / "flair.nii.gz",
-        "--t1",
-        subject / "t1.nii.gz",
-        "--system",
-        "yoda-expa",
-        "--n-ex",
-        2,
-        "--n-steps",
-        2,
-        "--jump-to",
-        -1,
-        "--mask",
-        subject / "mask.nii.gz",
-        "-o",
-        tmp_path / "t2.nii",
-        "--json",
-    )
+    files = ["--flair", subject / "flair.nii.gz", "--t1", subject / "t1.nii.gz", "--mask", subject / "mask.nii.gz"]
+    sampler = ["--system", "yoda-expa", "--n-ex", 2, "--n-steps", 2, "--jump-to", -1]
+    done = call("translate", *files, *sampler, "-o", tmp_path / "t2.nii", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["contrast"] == "T2w" and json.loads(done.stdout)["evaluations"] == 4
 
@@ -128,87 +110,22 @@ def test_a_flipped_bit_in_a_gzip_stream_is_refused(subject, tmp_path):
 
 
 def test_train_makes_a_model_that_translate_takes(subject, tmp_path):
-    words = [
-        "train",
-        "--no-label-maps",
-        "--phantoms",
-        1,
-        "--spacing",
-        6,
-        "--steps",
-        2,
-        "--batch-size",
-        2,
-        "--window",
-        32,
-        "--out",
-        tmp_path / "run",
-        "--save",
-        tmp_path / "mine.safetensors",
-        "--json",
-    ]
-    done = call(*words)
+    done = call(*TRAIN, "--phantoms", 1, "--steps", 2, *_kept(tmp_path), "--json")
     assert done.exit_code == 0, done.output
     card = json.loads((tmp_path / "mine.json").read_text())
     assert card["training"]["steps"] == 2 and card["spacing_mm"] == 6 and "MNI152" in card["training"]["data"]
-    done = call(
-        "translate",
-        "--t1",
-        subject / "t1.nii.gz",
-        "--t2",
-        subject / "t2.nii.gz",
-        "--mask",
-        subject / "mask.nii.gz",
-        "--model",
-        tmp_path / "mine.safetensors",
-        "-o",
-        tmp_path / "out.nii.gz",
-    )
+    model = ["--model", tmp_path / "mine.safetensors"]
+    done = call("translate", *_sources(subject), *model, "-o", tmp_path / "out.nii.gz")
     assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize("row", ["adm", "bbdm", "cyclegan", "selfrdb"])
 def test_a_row_of_the_table_is_trained_on_other_data_and_run_by_its_system(row, subject, tmp_path):
-    words = [
-        "train",
-        "--row",
-        row,
-        "--no-label-maps",
-        "--phantoms",
-        2,
-        "--spacing",
-        6,
-        "--steps",
-        1,
-        "--batch-size",
-        2,
-        "--window",
-        32,
-        "--out",
-        tmp_path / "run",
-        "--save",
-        tmp_path / "mine.safetensors",
-        "--json",
-    ]
-    done = call(*words)
+    done = call(*TRAIN, "--row", row, "--phantoms", 2, "--steps", 1, *_kept(tmp_path), "--json")
     assert done.exit_code == 0, done.output
+    system = ["--system", row, "--model", tmp_path / "mine.safetensors"]
     steps = [] if row == "cyclegan" else ["--n-steps", 2]
-    done = call(
-        "translate",
-        "--t1",
-        subject / "t1.nii.gz",
-        "--t2",
-        subject / "t2.nii.gz",
-        "--mask",
-        subject / "mask.nii.gz",
-        "--system",
-        row,
-        "--model",
-        tmp_path / "mine.safetensors",
-        *steps,
-        "-o",
-        tmp_path / "out.nii.gz",
-    )
+    done = call("translate", *_sources(subject), *system, *steps, "-o", tmp_path / "out.nii.gz")
     assert done.exit_code == 0, done.output
 
 
@@ -216,31 +133,15 @@ def test_a_row_of_the_table_is_trained_on_other_data_and_run_by_its_system(row, 
     ("words", "says"), [(("--row", "nonsense"), "nonsense"), (("--row", "cyclegan", "--phantoms", 1), "two volumes")]
 )
 def test_a_row_that_cannot_be_trained_says_why(words, says, tmp_path):
-    done = call(
-        "train",
-        "--no-label-maps",
-        "--spacing",
-        6,
-        "--window",
-        32,
-        "--steps",
-        1,
-        "--out",
-        tmp_path / "run",
-        "--save",
-        tmp_path / "mine.safetensors",
-        *words,
-    )
+    done = call(*TRAIN, "--steps", 1, *_kept(tmp_path), *words)
     assert done.exit_code == 2 and says in done.stderr.splitlines()[-1]
 
 
 def test_any_setting_can_be_given_as_a_word(subject, tmp_path):
-    files = ["--t1", subject / "t1.nii.gz", "--t2", subject / "t2.nii.gz", "--mask", subject / "mask.nii.gz"]
-    done = call(
-        "translate", *files, "--set", "views=2", "--set", "aggregate=false", "-o", tmp_path / "a.nii.gz", "--json"
-    )
+    words = ["translate", *_sources(subject), "--set"]
+    done = call(*words, "views=2", "--set", "aggregate=false", "-o", tmp_path / "a.nii.gz", "--json")
     assert done.exit_code == 0 and json.loads(done.stdout)["evaluations"] == 1
-    done = call("translate", *files, "--set", "wiews=2", "-o", tmp_path / "b.nii.gz")
+    done = call(*words, "wiews=2", "-o", tmp_path / "b.nii.gz")
     assert done.exit_code == 2 and "wiews" in done.stderr and not (tmp_path / "b.nii.gz").exists()
 
 
