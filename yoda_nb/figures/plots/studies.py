@@ -22,6 +22,7 @@ SERIES = tuple(
         strict=True,
     )
 )
+CROWD = 6  # so many series have their legend in the first panel; of more it would hide some
 TICKS = 10  # so many values of a logarithmic axis are each named; of more, round numbers
 
 
@@ -51,11 +52,13 @@ def curves(
 
     ``y`` maps columns to axis labels, ``by`` names the column of the series, ``lines`` maps a
     column to horizontal reference values by name. Intervals appear where an x has several rows.
+    The legend of more than ``CROWD`` series stands beside the panels.
     """
     names = list(dict.fromkeys(table[by]))
-    style = series_style(names)
+    style, beside = series_style(names), len(names) > CROWD
     with plt.rc_context(STYLE):
-        fig, axes = plt.subplots(1, len(y), figsize=(3.9 * len(y) + 0.4, 3.2), squeeze=False, layout="constrained")
+        size = (3.9 * len(y) + (1.8 if beside else 0.4), 3.2)
+        fig, axes = plt.subplots(1, len(y), figsize=size, squeeze=False, layout="constrained")
         for ax, (column, label) in zip(axes[0], y.items(), strict=True):
             for name in names:
                 colour, marker, dashes = style[name]
@@ -87,7 +90,10 @@ def curves(
                 )
             ax.set(xlabel=x_label, ylabel=label)
             _scales(ax, sorted(table[x].unique()), log_x, log_y)
-            ax.legend(frameon=False, fontsize=8) if ax is axes[0, 0] else ax.get_legend().remove()
+            handles = ax.get_legend_handles_labels()
+            ax.get_legend().remove()
+        legend = {"frameon": False, "fontsize": 8}
+        fig.legend(*handles, loc="outside right center", **legend) if beside else axes[0, 0].legend(**legend)
     return fig
 
 
