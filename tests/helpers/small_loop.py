@@ -1,4 +1,4 @@
-"""What tests of the training loop share: a small net and its run, two subjects, and checkpoints that are compared."""
+"""What tests of training share: a small net and its run, two subjects, and checkpoints that are compared."""
 
 from __future__ import annotations
 

@@ -6,37 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy import ndimage
+from small_loop import TINY, VOLUMES, subject
 
-from yoda_nb.images.volumes import Volume
-from yoda_nb.nets.monai_unet import MonaiUNetConfig
-from yoda_nb.training.batches import TrainConfig, make_pool
+from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
-
-NET = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
-
-
-TINY = TrainConfig(net=NET, steps=10, batch_size=3, window=8, warmup=2, margin_mm=(4, 2, 2))
-
-
-def subject(seed: int = 0, shape=(16, 14, 12), spacing: float = 2.0) -> Volume:
-    """Smooth random tissue in a box; the target is a function of the sources."""
-    rng = np.random.default_rng(seed)
-    smooth = ndimage.gaussian_filter(rng.standard_normal((2, *shape)), (0, 2, 2, 2))
-    source = torch.from_numpy(np.tanh(4 * smooth)).float()
-    mask = torch.zeros((1, *shape), dtype=torch.bool)
-    mask[:, 4:13, 3:11, 3:10] = True
-    return Volume(
-        source=torch.where(mask, source, -1.0),
-        target=torch.where(mask, (source[:1] - source[1:]) / 2, -1.0),
-        mask=mask,
-        affine=np.diag([spacing] * 3 + [1.0]),
-        sources=("T1w", "T2w"),
-        subject=f"s{seed}",
-    )
-
-
-VOLUMES = [subject(0), subject(1)]
 
 
 def test_a_batch_is_a_function_of_seed_step_and_stream():
