@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from yoda_nb.data.phantom import phantom_case
-from yoda_nb.papers.translations import SPACING, TRANSLATIONS
+from yoda_nb.papers import TRAININGS
+from yoda_nb.papers.translations import LONGER, SPACING, TRANSLATIONS
 from yoda_nb.study.claims import translations
 from yoda_nb.study.claims.evidence import Study
+from yoda_nb.study.claims.translations import tables
+from yoda_nb.study.claims.translations.verdicts import WORDS
 from yoda_nb.study.claims.verdicts import combined
 
 TINY = Study("tiny")
@@ -23,8 +26,8 @@ def test_subjects_are_phantoms_of_the_translation_that_no_training_saw(key):
     of = TRANSLATIONS[key]
     (v,) = translations.subjects(TINY, key, n=1)
     assert (v.sources, v.contrast, v.spacing[0]) == (of.sources, of.target, SPACING)
-    assert v.shape[2] == translations.THIN and v.clean is not None
-    assert v.subject == f"phantom-{translations.FIRST_SEED}"
+    assert v.shape[2] == tables.THIN and v.clean is not None
+    assert v.subject == f"phantom-{tables.FIRST_SEED}"
 
 
 def test_a_ct_is_scored_in_hu_and_a_cta_in_its_window_too():
@@ -42,11 +45,13 @@ def test_a_ct_is_scored_in_hu_and_a_cta_in_its_window_too():
 
 
 def test_the_table_has_every_set_and_own_files_have_none(monkeypatch):
-    monkeypatch.setattr(translations, "images", lambda study, v, key, only: {"regression": torch.zeros_like(v.target)})
-    monkeypatch.setattr(translations, "scored", lambda v, image, reference: {"ssim": float(image.mean())})
-    monkeypatch.setattr(translations, "SETS", (("t1w", "a"), ("t1w", "b")))
+    monkeypatch.setattr(
+        tables, "images", lambda study, v, key, only, longer: {"regression": torch.zeros_like(v.target)}
+    )
+    monkeypatch.setattr(tables, "scored", lambda v, image, reference: {"ssim": float(image.mean())})
+    monkeypatch.setattr(tables, "SETS", (("t1w", "a"), ("t1w", "b")))
     subjects = [phantom_case(1, sources=("FLAIR",), target="T1w", spacing=8.0, shape=(24, 24, 24))]
-    monkeypatch.setattr(translations, "subjects", lambda study, key, protocol: subjects)
+    monkeypatch.setattr(tables, "subjects", lambda study, key, protocol: subjects)
     table = translations.scores(TINY)
     assert list(table.groupby(["protocol", "sampler"]).reference.agg(tuple)) == [("truth",), ("acquired", "truth")] * 2
     assert translations.scores(replace(TINY, own=tuple(subjects))).empty
@@ -54,17 +59,15 @@ def test_the_table_has_every_set_and_own_files_have_none(monkeypatch):
 
 def test_further_subjects_follow_on_the_first_and_count_with_them(monkeypatch):
     asked = {}
-    monkeypatch.setattr(
-        translations, "subjects", lambda study, *of, n, first: asked.setdefault(of, range(first, n)) and []
-    )
-    assert translations.more(Study()).empty and translations.more(TINY).empty
-    assert asked == {of: range(Study().settings.evidence, translations.MANY) for of in translations.MORE}
+    monkeypatch.setattr(tables, "subjects", lambda study, *of, n, first: asked.setdefault(of, range(first, n)) and [])
+    assert tables.more(Study()).empty and tables.more(TINY).empty
+    assert asked == {of: range(Study().settings.evidence, tables.MANY) for of in tables.MORE}
     row = {"translation": "t2w", "protocol": "a", "reference": "acquired"}
     of_both = {"ssim": 0.9, "psnr": 30.0}
     first = [row | of_both | {"subject": "s1", "sampler": s} for s in ("regression", "diffusion", "SelfRDB", "SynDiff")]
     further = [row | of_both | {"subject": k, "sampler": s} for k in "ab" for s in ("regression", "SelfRDB")]
-    tables = {"translations": pd.DataFrame(first), "translations-more": pd.DataFrame(further)}
-    monkeypatch.setattr(Study, "table", lambda self, name: tables[name])
+    shipped = {"translations": pd.DataFrame(first), "translations-more": pd.DataFrame(further)}
+    monkeypatch.setattr(Study, "table", lambda self, name: shipped[name])
     assert {e.name.split("less ")[1]: e.n for e in translations.EFFECTS["Y34"](Study())} == {
         "diffusion": 1,
         "SelfRDB": 3,
@@ -83,18 +86,50 @@ def test_of_those_alone_that_are_asked_for_an_image_is_made(monkeypatch):
     assert list(translations.images(TINY, v, "t2w")) == ["regression", "diffusion", "SelfRDB", "SynDiff"]
 
 
+@pytest.mark.parametrize("key", LONGER)
+def test_longer_trainings_differ_in_length_alone_and_their_images_are_asked_of_them(monkeypatch, key):
+    for name in ("yoda", *TRANSLATIONS[key].rivals):
+        short, long = (TRAININGS[f"{name}-{key}{end}"] for end in ("", "-x12"))
+        assert long.config == replace(short.config, steps=3 * short.config.steps)
+        assert (long.phantoms, long.count, long.sources, long.target) == (
+            short.phantoms,
+            short.count,
+            short.sources,
+            short.target,
+        )
+        assert long.variant and not long.chosen
+    asked = []
+    monkeypatch.setattr(
+        Study, "samples", lambda self, v, system, model, **how: asked.append(model) or torch.zeros(1, 1, 2, 2, 2)
+    )
+    translations.images(TINY, SimpleNamespace(contrast="T2w"), key, longer=True)
+    made = [f"variants/{name}-{key}-x12" for name in ("yoda", "yoda", *LONGER[key])]
+    assert asked == made, "regression and diffusion share YODA's"
+
+
+def test_a_claim_is_judged_by_the_longer_trainings_where_they_are_shipped(monkeypatch):
+    row = {"translation": "ct", "protocol": "a", "reference": "acquired", "subject": "s"}
+    shipped = {name: pd.DataFrame([row | {"sampler": name}]) for name in ("translations", "translations-longer")}
+    monkeypatch.setattr(Study, "table", lambda self, name: shipped[name])
+    for ships in (True, False):
+        monkeypatch.setattr(Study, "ships", lambda self, name, ships=ships: ships)
+        name = "translations-longer" if ships else "translations"
+        assert list(translations.longest(Study(), "ct")["sampler"]) == [name]
+    assert translations.longest(Study(), "cta").empty, "which has none"
+
+
 @pytest.fixture
 def known(monkeypatch):
     """A table in which each sampler of each translation has one value of everything: the tests change it."""
     values = {
-        "ct": {"regression": 3.0, "ExpA 4": 2.5, "diffusion": 2.0, "SelfRDB": 1.0, "SynDiff": 1.5},
+        "ct": {"regression": 3.0, "ExpA 4": 2.5, "diffusion": 2.0, "SelfRDB": 1.0, "SynDiff": 1.5, "ResViT": 1.2},
         "t2w": {"regression": 3.0, "diffusion": 2.0, "SelfRDB": 1.0, "SynDiff": 1.5},
         "cta": {"U-Net": 3.0, "ADM": 2.0},
         "t1w": {"bridge": 3.0, "Palette": 2.0},
     }
     rows = [
         {"translation": key, "protocol": protocol, "subject": f"s{k}", "sampler": sampler, "reference": reference}
-        | {m: value + 0.001 * k for m in translations.WORDS}
+        | {m: value + 0.001 * k for m in WORDS}
         for key, of in values.items()
         for protocol in ("a", "b")
         for sampler, value in of.items()
@@ -102,7 +137,7 @@ def known(monkeypatch):
         for k in range(6)
     ]
     table = pd.DataFrame(rows)
-    monkeypatch.setattr(Study, "table", lambda self, name: table if name == "translations" else table.iloc[:0])
+    monkeypatch.setattr(Study, "table", lambda self, name: table.iloc[:0] if name.endswith("more") else table)
     return table
 
 

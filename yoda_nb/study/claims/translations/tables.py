@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,15 @@ from yoda_nb.images.units import VIEWED, hounsfield, in_window
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.hounsfield import grain
 from yoda_nb.metrics.images import evaluate, score
-from yoda_nb.papers.translations import SPACING, TRANSLATIONS, named
+from yoda_nb.papers.translations import LONGER, SPACING, TRANSLATIONS, named
 from yoda_nb.study.claims.draws import fewer
-from yoda_nb.study.claims.verdicts import MARGINS, Effect, paired_effect
 from yoda_nb.study.sampling import progress_bar
 from yoda_nb.study.subjects import FIRST_SEED
 from yoda_nb.study.tables import white_matter
 from yoda_nb.systems.run import averaged
 from yoda_nb.systems.table import get_system
 from yoda_nb.systems.train import model_name
+from yoda_nb.training.rows import CURVE, at_budget
 
 if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
@@ -38,8 +38,9 @@ MORE: dict[tuple[str, str], tuple[str, ...]] = {
     ("cta", HOME): ("U-Net", "ADM"),
 }
 MANY = 30
+MANY_LONGER = 12  # of those of longer trainings, a number stated before their table
 RIVALS = {"selfrdb": "SelfRDB", "syndiff-paired": "SynDiff", "unet": "U-Net", "adm": "ADM"}
-RIVALS |= {"bbdm": "bridge", "palette": "Palette"}
+RIVALS |= {"bbdm": "bridge", "palette": "Palette", "resvit": "ResViT"}
 
 
 def subjects(study: Study, key: str, protocol: str = HOME, n: int | None = None, first: int = 0) -> list[Volume]:
@@ -56,22 +57,27 @@ def subjects(study: Study, key: str, protocol: str = HOME, n: int | None = None,
     return [phantom_case(seed, protocol=protocol, **how) for seed in seeds]
 
 
-def images(study: Study, v: Volume, key: str, n_ex: int | None = None, only: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def images(
+    study: Study, v: Volume, key: str, n_ex: int | None = None, only: tuple[str, ...] = (), *, longer: bool = False
+) -> dict[str, Tensor]:
     """What YODA and its rivals, or these of them, make of a subject: label -> (1,D,H,W) in [-1,1].
 
-    ``n_ex`` samples of a CT are averaged too.
+    ``n_ex`` samples of a CT are averaged too. ``longer``: by the trainings of ``LONGER``, which are not shipped.
     """
-    model = model_name(named("yoda", key))
+
+    def model(name: str) -> str:
+        return model_name(at_budget(named(name, key), CURVE[-1]) if longer else named(name, key))
+
     n_ex = n_ex or (N_EX if v.contrast == "CT" else 1)
     draw = partial(study.samples, v)
     ways = {
-        "regression": partial(draw, "yoda-regression", model=model),
-        "diffusion": partial(draw, "yoda-diffusion", model=model, n_steps=fewer(study, YODA_STEPS), n_ex=n_ex),
+        "regression": partial(draw, "yoda-regression", model=model("yoda")),
+        "diffusion": partial(draw, "yoda-diffusion", model=model("yoda"), n_steps=fewer(study, YODA_STEPS), n_ex=n_ex),
     }
-    for rival in TRANSLATIONS[key].rivals:
-        row = get_system(named(rival, key))
+    for rival in LONGER[key] if longer else TRANSLATIONS[key].rivals:
+        row = get_system(rival if longer else named(rival, key))
         steps = {} if row.n_steps == 1 else {"n_steps": fewer(study, STEPS.get(rival, row.n_steps))}
-        ways[RIVALS[rival]] = partial(draw, row.name, **steps)
+        ways[RIVALS[rival]] = partial(draw, row.name, model=model(rival), **steps)
     drawn = {label: way() for label, way in ways.items() if not only or label in only}
     made = {label: each[0] for label, each in drawn.items()}
     if n_ex > 1 and "diffusion" in drawn:
@@ -95,14 +101,23 @@ def more(study: Study) -> pd.DataFrame:
     return _scores(study, [(*of, v, only) for of, only in MORE.items() for v in subjects(study, *of, n=n, first=first)])
 
 
-def _scores(study: Study, sets: list[tuple[str, str, Volume, tuple[str, ...]]]) -> pd.DataFrame:
+def longer(study: Study) -> pd.DataFrame:
+    """``scores`` after the trainings of ``LONGER``, at home."""
+    keys = [] if study.own else LONGER
+    n = study.count(MANY_LONGER)
+    return _scores(study, [(key, HOME, v, ()) for key in keys for v in subjects(study, key, n=n)], longer=True)
+
+
+def _scores(
+    study: Study, sets: list[tuple[str, str, Volume, tuple[str, ...]]], *, longer: bool = False
+) -> pd.DataFrame:
     """Each set: a translation, a protocol, a subject, and the only samplers wanted; () for all and the acquired one."""
     rows = [
         {"translation": key, "protocol": protocol, "subject": v.subject, "sampler": label, "reference": reference}
         | scored(v, image, reference)
         for key, protocol, v, only in progress_bar(iterable=sets, desc="translations")
         for label, image in (
-            images(study, v, key, only=only) | ({} if only else {"acquired": required(v, "target")})
+            images(study, v, key, only=only, longer=longer) | ({} if only else {"acquired": required(v, "target")})
         ).items()
         for reference in ("acquired", "truth")
         if label != reference
@@ -145,109 +160,21 @@ def _rows(t: pd.DataFrame, key: str, protocol: str, reference: str) -> pd.DataFr
     return t[(t.translation == key) & (t.protocol == protocol) & (t.reference == reference)]
 
 
-def _with_more(study: Study, key: str) -> pd.DataFrame:
+def with_more(study: Study, key: str) -> pd.DataFrame:
     """``of`` the acquired images, with the further subjects of those that have them."""
     parts = [study.table(name) for name in ("translations", "translations-more")]
     return _rows(pd.concat(parts, ignore_index=True), key, HOME, "acquired")
 
 
-def _better(t: pd.DataFrame, a: str, others: tuple[str, ...], metrics: Mapping[str, str]) -> list[Effect]:
-    """a over each of the others: metric -> unit, higher is better."""
-    return [
-        paired_effect(t, m, a, b, ">", unit=unit, name=_named(m, a, b)) for b in others for m, unit in metrics.items()
-    ]
+def longest(study: Study, key: str, reference: str = "acquired") -> pd.DataFrame:
+    """``of`` a translation after the most training that YODA and all of its rivals have."""
+    name = "translations-longer"
+    known = key in LONGER and (study.fresh or study.ships(name))
+    return _rows(study.table(name), key, HOME, reference) if known else of(study, key, reference=reference)
 
 
-WORDS = {"ssim": "SSIM", "psnr": "PSNR", "bone_dice": "Dice of bone", "grain": "grain", "mae_hu_bone": "error in bone"}
-WORDS |= {"ssim_angio": "SSIM", "psnr_angio": "PSNR", "mae_angio": "mean absolute error"}
-
-
-def _named(metric: str, a: str, b: str) -> str:
-    return f"{WORDS[metric]}, {a} less {b}"
-
-
-IMAGE = {"ssim": "", "psnr": "dB"}
-
-
-def ct_by_regression(study: Study) -> list[Effect]:
-    """Y31: SSIM and PSNR higher than diffusion's to the acquired CT; Dice of bone alike, within the metric's margin."""
-    t = of(study, "ct")
-    pair = ("regression", "diffusion")
-    bone = paired_effect(t, "bone_dice", *pair, "within", MARGINS["dice"], name=_named("bone_dice", *pair))
-    return [*_better(t, "regression", ("diffusion",), IMAGE), bone]
-
-
-def ct_over_rivals(study: Study) -> list[Effect]:
-    """Y32: SSIM, PSNR and Dice of bone higher than those of both rivals that are here."""
-    return _better(of(study, "ct"), "regression", ("SelfRDB", "SynDiff"), IMAGE | {"bone_dice": ""})
-
-
-def ct_texture(study: Study) -> list[Effect]:
-    """Y33: diffusion has grain that regression lacks, averaging takes it away, and it is farther from the truth.
-
-    Grain of soft tissue in HU; error in bone, whose density no MR image tells, to the noise-free CT.
-    """
-    t, mean = of(study, "ct", reference="truth"), f"ExpA {N_EX}"
-    judged = (
-        ("grain", "diffusion", "regression", ">"),
-        ("grain", mean, "diffusion", "<"),
-        ("mae_hu_bone", "diffusion", "regression", ">"),
-    )
-    return [paired_effect(t, m, a, b, rule, unit="HU", name=_named(m, a, b)) for m, a, b, rule in judged]
-
-
-def t2w_by_regression(study: Study) -> list[Effect]:
-    """Y34: SSIM and PSNR higher than those of diffusion and of both rivals that are here."""
-    return _better(_with_more(study, "t2w"), "regression", ("diffusion", "SelfRDB", "SynDiff"), IMAGE)
-
-
-def _angiograms(t: pd.DataFrame, a: str, b: str) -> list[Effect]:
-    """SSIM and PSNR of a higher than b's, its error lower, in the window of seed 001."""
-    higher = _better(t, a, (b,), {"ssim_angio": "", "psnr_angio": "dB"})
-    return [*higher, paired_effect(t, "mae_angio", a, b, "<", unit="HU", name=_named("mae_angio", a, b))]
-
-
-def cta_at_home(study: Study) -> list[Effect]:
-    """K09: the U-Net over ADM on phantoms of the scanner of training."""
-    return _angiograms(_with_more(study, "cta"), "U-Net", "ADM")
-
-
-def cta_elsewhere(study: Study) -> list[Effect]:
-    """K10: ADM over the U-Net on phantoms of another site's scanner."""
-    return _angiograms(of(study, "cta", ELSEWHERE), "ADM", "U-Net")
-
-
-def t1w_by_bridge(study: Study) -> list[Effect]:
-    """B06: the bridge with average key and ISTA over Palette; NRMSE is PSNR by another name."""
-    return _better(of(study, "t1w"), "bridge", ("Palette",), IMAGE)
-
-
-TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {"translations": scores, "translations-more": more}
-EFFECTS = {
-    "Y31": ct_by_regression,
-    "Y32": ct_over_rivals,
-    "Y33": ct_texture,
-    "Y34": t2w_by_regression,
-    "K09": cta_at_home,
-    "K10": cta_elsewhere,
-    "B06": t1w_by_bridge,
-}
-_AT_T = (
-    "YODA's net predicts v and has seen 64,000 slabs. At t = T, where regression takes its image, it then leaves of "
-    "the noise that it starts from a grain of 25 HU, 0.8 % of the CT's window; ten steps of a sample take it away. "
-    "Y19 and Y27 know it of FLAIR. So this says more of so short a training for v than of regression; one for "
-    "regression alone (yoda-nb train --regression) would tell."
-)
-NOTES = {
-    "Y31": f"{_AT_T} Bones are as well placed by both.",
-    "Y32": f"{_AT_T} Both rivals predict the image; in soft tissue they err by half as much. ResViT, which the paper "
-    "compares with too, is not trained here.",
-    "Y33": f"{_AT_T} That averaging takes grain away does reproduce.",
-    "Y34": "Decided by thirty subjects, where six left it open: regression is ahead of SelfRDB in SSIM and behind it "
-    "in PSNR, to the noise-free truth too. It is ahead of a sample and of SynDiff in both.",
-    "K09": "SSIM is decided by thirty subjects, where six left it open. No feature net knows CTAs, so no Fréchet "
-    "distance is measured. ADM's vessels are as good as the U-Net's.",
-    "K10": "The other site's scanner has another flip angle, echo time, inflow and contrast agent; nothing is badly "
-    "registered or cut off, which the paper names as what troubled its external set.",
-    "B06": "One training each of 64,000 slabs; Palette takes 25 steps where the paper takes 1000.",
+TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {
+    "translations": scores,
+    "translations-more": more,
+    "translations-longer": longer,
 }

@@ -1,0 +1,30 @@
+"""What the papers claim of their other translations: tables of evidence and verdicts."""
+
+from yoda_nb.study.claims.translations.tables import (
+    HOME,
+    N_EX,
+    STEPS,
+    TABLES,
+    images,
+    longest,
+    of,
+    scored,
+    scores,
+    subjects,
+)
+from yoda_nb.study.claims.translations.verdicts import EFFECTS, NOTES
+
+__all__ = [
+    "EFFECTS",
+    "HOME",
+    "NOTES",
+    "N_EX",
+    "STEPS",
+    "TABLES",
+    "images",
+    "longest",
+    "of",
+    "scored",
+    "scores",
+    "subjects",
+]
