@@ -45,9 +45,7 @@ def test_a_ct_is_scored_in_hu_and_a_cta_in_its_window_too():
 
 
 def test_the_table_has_every_set_and_own_files_have_none(monkeypatch):
-    monkeypatch.setattr(
-        tables, "images", lambda study, v, key, only, longer: {"regression": torch.zeros_like(v.target)}
-    )
+    monkeypatch.setattr(tables, "images", lambda study, v, key, only: {"regression": torch.zeros_like(v.target)})
     monkeypatch.setattr(tables, "scored", lambda v, image, reference: {"ssim": float(image.mean())})
     monkeypatch.setattr(tables, "SETS", (("t1w", "a"), ("t1w", "b")))
     subjects = [phantom_case(1, sources=("FLAIR",), target="T1w", spacing=8.0, shape=(24, 24, 24))]
@@ -62,6 +60,8 @@ def test_further_subjects_follow_on_the_first_and_count_with_them(monkeypatch):
     monkeypatch.setattr(tables, "subjects", lambda study, *of, n, first: asked.setdefault(of, range(first, n)) and [])
     assert tables.more(Study()).empty and tables.more(TINY).empty
     assert asked == {of: range(Study().settings.evidence, tables.MANY) for of in tables.MORE}
+    asked.clear()
+    assert tables.longer_more(Study()).empty and asked == {("ct",): range(tables.MANY_LONGER, tables.MANY)}
     row = {"translation": "t2w", "protocol": "a", "reference": "acquired"}
     of_both = {"ssim": 0.9, "psnr": 30.0}
     first = [row | of_both | {"subject": "s1", "sampler": s} for s in ("regression", "diffusion", "SelfRDB", "SynDiff")]
@@ -98,6 +98,7 @@ def test_longer_trainings_differ_in_length_alone_and_their_images_are_asked_of_t
             short.target,
         )
         assert long.variant and not long.chosen
+    assert {TRAININGS[f"{name}-{key}-x12"].config.steps for name in LONGER[key]} == {long.config.steps}
     asked = []
     monkeypatch.setattr(
         Study, "samples", lambda self, v, system, model, **how: asked.append(model) or torch.zeros(1, 1, 2, 2, 2)
@@ -109,12 +110,12 @@ def test_longer_trainings_differ_in_length_alone_and_their_images_are_asked_of_t
 
 def test_a_claim_is_judged_by_the_longer_trainings_where_they_are_shipped(monkeypatch):
     row = {"translation": "ct", "protocol": "a", "reference": "acquired", "subject": "s"}
-    shipped = {name: pd.DataFrame([row | {"sampler": name}]) for name in ("translations", "translations-longer")}
+    short, long = "translations", ["translations-longer", "translations-longer-more"]
+    shipped = {name: pd.DataFrame([row | {"sampler": name}]) for name in (short, *long)}
     monkeypatch.setattr(Study, "table", lambda self, name: shipped[name])
-    for ships in (True, False):
-        monkeypatch.setattr(Study, "ships", lambda self, name, ships=ships: ships)
-        name = "translations-longer" if ships else "translations"
-        assert list(translations.longest(Study(), "ct")["sampler"]) == [name]
+    for ships, rows in ((long, long), (long[:1], long[:1]), ([], [short])):
+        monkeypatch.setattr(Study, "ships", lambda self, name, ships=ships: name in ships)
+        assert list(translations.longest(Study(), "ct")["sampler"]) == rows
     assert translations.longest(Study(), "cta").empty, "which has none"
 
 
@@ -138,6 +139,7 @@ def known(monkeypatch):
     ]
     table = pd.DataFrame(rows)
     monkeypatch.setattr(Study, "table", lambda self, name: table.iloc[:0] if name.endswith("more") else table)
+    monkeypatch.setattr(Study, "ships", lambda self, name: False)
     return table
 
 

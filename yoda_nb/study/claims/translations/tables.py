@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ MORE: dict[tuple[str, str], tuple[str, ...]] = {
 }
 MANY = 30
 MANY_LONGER = 12  # of those of longer trainings, a number stated before their table
+MORE_LONGER = {"ct": ("regression", "diffusion")}  # what these leave open, among MANY
 RIVALS = {"selfrdb": "SelfRDB", "syndiff-paired": "SynDiff", "unet": "U-Net", "adm": "ADM"}
 RIVALS |= {"bbdm": "bridge", "palette": "Palette", "resvit": "ResViT"}
 
@@ -108,16 +109,22 @@ def longer(study: Study) -> pd.DataFrame:
     return _scores(study, [(key, HOME, v, ()) for key in keys for v in subjects(study, key, n=n)], longer=True)
 
 
-def _scores(
-    study: Study, sets: list[tuple[str, str, Volume, tuple[str, ...]]], *, longer: bool = False
-) -> pd.DataFrame:
+def longer_more(study: Study) -> pd.DataFrame:
+    """``longer`` of further subjects for those of ``MORE_LONGER`` alone, one sample of each."""
+    sets = [] if study.own else MORE_LONGER.items()
+    first, n = study.count(MANY_LONGER), study.count(MANY)
+    each = [(key, HOME, v, only) for key, only in sets for v in subjects(study, key, n=n, first=first)]
+    return _scores(study, each, longer=True, n_ex=1)
+
+
+def _scores(study: Study, sets: Sequence[tuple[str, str, Volume, tuple[str, ...]]], **how: Any) -> pd.DataFrame:
     """Each set: a translation, a protocol, a subject, and the only samplers wanted; () for all and the acquired one."""
     rows = [
         {"translation": key, "protocol": protocol, "subject": v.subject, "sampler": label, "reference": reference}
         | scored(v, image, reference)
         for key, protocol, v, only in progress_bar(iterable=sets, desc="translations")
         for label, image in (
-            images(study, v, key, only=only, longer=longer) | ({} if only else {"acquired": required(v, "target")})
+            images(study, v, key, only=only, **how) | ({} if only else {"acquired": required(v, "target")})
         ).items()
         for reference in ("acquired", "truth")
         if label != reference
@@ -167,14 +174,17 @@ def with_more(study: Study, key: str) -> pd.DataFrame:
 
 
 def longest(study: Study, key: str, reference: str = "acquired") -> pd.DataFrame:
-    """``of`` a translation after the most training that YODA and all of its rivals have."""
-    name = "translations-longer"
-    known = key in LONGER and (study.fresh or study.ships(name))
-    return _rows(study.table(name), key, HOME, reference) if known else of(study, key, reference=reference)
+    """``of`` a translation after the most training that YODA and all of its rivals have, of all subjects there are."""
+    names = ["translations-longer", "translations-longer-more"]
+    known = [name for name in names if key in LONGER and (study.fresh or study.ships(name))]
+    if not known:
+        return of(study, key, reference=reference)
+    return _rows(pd.concat([study.table(name) for name in known], ignore_index=True), key, HOME, reference)
 
 
 TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {
     "translations": scores,
     "translations-more": more,
     "translations-longer": longer,
+    "translations-longer-more": longer_more,
 }
