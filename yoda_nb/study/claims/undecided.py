@@ -15,6 +15,9 @@ UNDECIDED: dict[str, str] = {
     "nets diffusion's Fréchet distances do not differ (-0.0001, known to 0.001, nearly all of it what subjects "
     "differ), while the other two are sure, for the claim. Thirty subjects by all 30 models are ten hours of a core, "
     "or minutes of a GPU. All else is decided, for the claim.",
+    "Y31": "Further trainings of yoda-ct-x12 by other seeds (42 minutes of a core each), or longer ones: three times "
+    "the slabs took SSIM from 0.012 behind a sample to 0.0008 ahead, PSNR to 0.9 dB ahead. One for regression alone "
+    "(yoda-nb train --regression) would tell what predicting v costs.",
     "K01": _EYE.format(what="to the untrained nets the U-Net's images are nearer than those of ADM and U-ViT"),
     "K02": "A feature net that was never taught noise beside the three (claims --extractor): all are sure of ADM and "
     "two of U-ViT, for the claim; to the untrained ones U-ViT's samples are at their floor after twelve budgets, and "
