@@ -103,7 +103,8 @@ _AT_T = (
 )
 NOTES = {
     "Y31": f"{_AT_T} After that third regression was behind a sample (SSIM by 0.012). Twelve subjects, a number stated "
-    "beforehand, left SSIM and PSNR open; of PSNR and of bones thirty are sure, and SSIM differs by 0.0008 [-0.0007, 0.0022].",
+    "beforehand, left SSIM and PSNR open; of PSNR and of bones thirty are sure, and SSIM differs by 0.0008 "
+    "[-0.0007, 0.0022].",
     "Y32": f"{_AT_T} Regression is ahead of SynDiff and ResViT in all three, and of SelfRDB in PSNR and bones, not in "
     "SSIM; after a third of the training it was behind SelfRDB and SynDiff in SSIM. In soft tissue it errs by 31 HU, "
     "SelfRDB by 12. ResViT took the rate of its best trial (0.0007): at the shared one its images saturate.",
