@@ -1,6 +1,7 @@
 """What the papers claim of their other translations: tables of evidence and verdicts."""
 
 from yoda_nb.study.claims.translations.tables import (
+    ELSEWHERE,
     HOME,
     N_EX,
     STEPS,
@@ -16,6 +17,7 @@ from yoda_nb.study.claims.translations.verdicts import EFFECTS, NOTES
 
 __all__ = [
     "EFFECTS",
+    "ELSEWHERE",
     "HOME",
     "NOTES",
     "N_EX",
