@@ -110,22 +110,6 @@ NOTES = {
     "SelfRDB by 12. ResViT took the rate of its best trial (0.0007): at the shared one its images saturate.",
     "Y33": f"{_AT_T} An acquisition has 14 HU, a sample 10. That averaging takes grain away, and that a sample's bones "
     "are farther from the truth, does reproduce.",
-    "Y34": t2w_by_regression,
-    "K09": cta_at_home,
-    "K10": cta_elsewhere,
-    "B06": t1w_by_bridge,
-}
-_AT_T = (
-    "YODA's net predicts v and has seen 64,000 slabs. At t = T, where regression takes its image, it then leaves of "
-    "the noise that it starts from a grain of 25 HU, 0.8 % of the CT's window; ten steps of a sample take it away. "
-    "Y19 and Y27 know it of FLAIR. So this says more of so short a training for v than of regression; one for "
-    "regression alone (yoda-nb train --regression) would tell."
-)
-NOTES = {
-    "Y31": f"{_AT_T} Bones are as well placed by both.",
-    "Y32": f"{_AT_T} Both rivals predict the image; in soft tissue they err by half as much. ResViT, which the paper "
-    "compares with too, is not trained here.",
-    "Y33": f"{_AT_T} That averaging takes grain away does reproduce.",
     "Y34": "Decided by thirty subjects, where six left it open: regression is ahead of SelfRDB in SSIM and behind it "
     "in PSNR, to the noise-free truth too. It is ahead of a sample and of SynDiff in both.",
     "K09": "SSIM is decided by thirty subjects, where six left it open. No feature net knows CTAs, so no Fréchet "
