@@ -169,17 +169,18 @@ def _rows(t: pd.DataFrame, key: str, protocol: str, reference: str) -> pd.DataFr
 
 def with_more(study: Study, key: str) -> pd.DataFrame:
     """``of`` the acquired images, with the further subjects of those that have them."""
-    parts = [study.table(name) for name in ("translations", "translations-more")]
-    return _rows(pd.concat(parts, ignore_index=True), key, HOME, "acquired")
+    return _joined(study, ["translations", "translations-more"], key, "acquired")
 
 
 def longest(study: Study, key: str, reference: str = "acquired") -> pd.DataFrame:
     """``of`` a translation after the most training that YODA and all of its rivals have, of all subjects there are."""
     names = ["translations-longer", "translations-longer-more"]
     known = [name for name in names if key in LONGER and (study.fresh or study.ships(name))]
-    if not known:
-        return of(study, key, reference=reference)
-    return _rows(pd.concat([study.table(name) for name in known], ignore_index=True), key, HOME, reference)
+    return _joined(study, known or ["translations"], key, reference)
+
+
+def _joined(study: Study, names: list[str], key: str, reference: str) -> pd.DataFrame:
+    return _rows(pd.concat([study.table(name) for name in names], ignore_index=True), key, HOME, reference)
 
 
 TABLES: dict[str, Callable[[Study], pd.DataFrame]] = {
