@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from yoda_nb.metrics.images import psnr, ssim
 from yoda_nb.study import code
+from yoda_nb.study.claims import evidence
 
 FILES = {
     "__init__.py": "",
@@ -141,3 +147,52 @@ def test_what_can_change_a_result_counts(small, change):
 def test_functions_of_the_package_have_hashes_of_their_own():
     assert code.code_hash([psnr]) == code.code_hash([psnr]) != code.code_hash([ssim])
     assert code.code_hash([psnr, ssim]) == code.code_hash([ssim, psnr]) not in (code.code_hash([psnr]), "")
+
+
+HASHED = """
+import ast, importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("code_by_path", sys.argv[1])
+code = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(code)
+asked = json.load(sys.stdin)
+tables = {name: code.hash_of(map(tuple, places)) for name, places in asked["tables"].items()}
+odd = [code.text_of(code._bare(node)) for node in ast.parse(asked["odd"]).body]
+print(json.dumps({"version": sys.version_info[:2], "tables": tables, "odd": odd}))
+"""
+ODD = """
+f"a{x!r:>{w}.2f}" "b" f"{y=}" f"{z:}" f"" u"k"
+f'{a["k"]}' rf"\\d{x}" f"{x:%Y-%m}" f"{{}}" f"{f'{q}'}z"
+def f(x=None, *, y, z=1, **k) -> int: return {**x, "a": lambda: ...}
+async def g(x: int): "What it does."; await x
+class A(B, metaclass=C): a: int; b: int = 3
+match x:
+    case {"a": [1, *_], **rest}: pass
+"""
+
+
+def interpreters() -> list[str]:
+    """Python 3.11, 3.12 and 3.13, as far as they are on this machine."""
+    installed = sorted(Path.home().glob(".pyenv/versions/*/bin/python"))
+    pythons = []
+    for version in ("3.11", "3.12", "3.13"):
+        own = [str(path) for path in installed if path.parts[-3].startswith(f"{version}.")]
+        pythons += [shutil.which(f"python{version}") or "", *own]
+    return [sys.executable, *filter(None, pythons)]
+
+
+def test_every_version_of_python_gives_the_same_hashes():
+    """Those of the code behind every shipped table, and of syntax that versions parse differently."""
+    index = evidence.index()
+    places = {name: sorted(evidence.places_behind(name, about["weights"])) for name, about in index.items()}
+    asked, found = json.dumps({"tables": places, "odd": ODD}), {}
+    for python in interpreters():
+        done = subprocess.run([python, "-c", HASHED, code.__file__], input=asked, capture_output=True, text=True)
+        if done.returncode and python != sys.executable:
+            continue  # a launcher without its interpreter
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        found[tuple(answer.pop("version"))] = answer
+    one, *others = found.values()
+    assert len(one["tables"]) == len(index) and all(answer == one for answer in others)
+    if not others:
+        pytest.skip(f"only one version of Python is here: {next(iter(found))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 
 import numpy as np
 import pandas as pd
@@ -132,6 +133,35 @@ def test_the_code_behind_a_table_is_that_of_the_papers_whose_weights_it_uses():
 def test_a_notebook_of_the_profile_full_shows_its_own_study():
     assert Study.of_run("full", 3, "cpu") == Study("full", 3, "cpu")
     assert Study.of_run("quick", 3, "cpu") == Study.of_run("tiny", 1) == Study("quick", 0)
+
+
+@pytest.mark.parametrize("name", sorted(set(MAKERS) - PLANNED))
+def test_a_shipped_table_fits_the_code_and_the_weights(name):
+    assert evidence.outdated(name) == ()
+
+
+def test_a_stamp_needs_a_reason_and_leaves_tables_of_other_weights(empty_tables):
+    weights = {"systems/yoda": load_model("systems/yoda").sha256}
+    for name, used in (("rician", weights), ("samplers", {"systems/yoda": "another"})):
+        evidence.ship(name, FOUND, used, ABOUT)
+    entries = json.loads(evidence.INDEX.read_text())
+    evidence.INDEX.write_text(json.dumps({k: v | {"code": "old"} for k, v in entries.items()}))
+    for cached in (evidence.index, evidence.outdated):
+        cached.cache_clear()
+    with pytest.raises(InputError, match="reason"):
+        evidence.restamp(" ", "2026-01-03")
+    assert evidence.restamp("a name changed", "2026-01-03") == ["rician"]
+    assert evidence.outdated("rician") == () and evidence.outdated("samplers") == ("code", "systems/yoda")
+    assert evidence.index()["rician"]["restamped"] == {"date": "2026-01-03", "reason": "a name changed"}
+    assert [path.name for path in empty_tables.iterdir() if "lock" in path.name] == []
+
+
+def test_an_index_that_cannot_be_written_is_told_in_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "tables").write_text("no folder")
+    monkeypatch.setattr(evidence, "INDEX", tmp_path / "tables" / "index.json")
+    with pytest.raises(InputError, match="cannot be written") as error, evidence._index_lock():
+        pass
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", sorted(set(MAKERS) - PLANNED))

@@ -39,11 +39,19 @@ def evidence(
         bool, Option("--add", help="Keep the rows of trainings that a table knows; make the others.")
     ] = False,
     jobs: Jobs = 1,
+    restamp: Annotated[
+        str, Option(metavar="REASON", help="Compute nothing: declare that no number changes with the code, and why.")
+    ] = "",
 ) -> None:
     """Make the tables behind the verdicts that no longer fit the code or the weights."""
     from yoda_nb.study import rebuild
+    from yoda_nb.study.claims import evidence as shipped
     from yoda_nb.study.claims.evidence import MAKERS, PLANNED, index
 
+    if restamp:
+        names = shipped.restamp(restamp, rebuild.where_and_when()["date"])
+        say(f"{len(names)} stamped: {', '.join(names) or 'none'}")
+        return
     names = rebuild.known(listed(only) or set(MAKERS) - PLANNED, MAKERS, "table")
     todo = [name for name in names if force or add or not rebuild.fits(name)]
     last = [index().get(name, {}).get("seconds") for name in todo]

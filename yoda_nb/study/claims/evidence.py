@@ -22,13 +22,13 @@ from functools import cache
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import pandas as pd
 from filelock import FileLock
 from torch import Tensor
 
+from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import WEIGHTS, read_card
@@ -36,7 +36,7 @@ from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
 from yoda_nb.papers import PAPERS as MODULES
 from yoda_nb.study.bank import write_atomic
 from yoda_nb.study.claims.real import FETCHED
-from yoda_nb.study.code import code_hash
+from yoda_nb.study.code import Place, hash_of, place_of
 from yoda_nb.study.sampling import samples as draw
 from yoda_nb.study.subjects import Profile, get_profile, load_subjects
 from yoda_nb.systems.models import weights_path
@@ -177,12 +177,42 @@ def ship(name: str, table: pd.DataFrame, weights: Mapping[str, str], about: Mapp
 def stamp(name: str, weights: Mapping[str, str], about: Mapping[str, Any]) -> None:
     """Write what a shipped table rests on into the index: how it was made, by which weights and code."""
     rests_on = {"weights": dict(sorted(weights.items())), "code": code_behind(name, weights)}
-    with FileLock(Path(gettempdir()) / "yoda-nb-evidence.lock"):
+    with _index_lock():
         index.cache_clear()  # another process may have written since
         entries = index() | {name: {**index().get(name, {}), **about, **rests_on}}
         write_atomic(INDEX, (json.dumps(dict(sorted(entries.items())), indent=1) + "\n").encode())
     index.cache_clear()
     outdated.cache_clear()
+
+
+@contextmanager
+def _index_lock() -> Iterator[None]:
+    """The index for one process alone; InputError where its folder cannot be written."""
+    lock = FileLock(INDEX.with_name(f".{INDEX.name}.lock"))
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise InputError(
+            f"{INDEX.parent} cannot be written ({error.strerror or error}): use an installation of your own."
+        ) from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def restamp(reason: str, date: str) -> list[str]:
+    """Declare that tables fit today's code although it changed; returns their names.
+
+    No number is computed: the date and the reason are kept in the index. Tables whose weights have changed are left.
+    """
+    if not reason.strip():
+        raise InputError("Stamping a table again needs a reason: say why no number changes.")
+    names = [name for name in index() if outdated(name) == ("code",)]
+    for name in names:
+        stamp(name, index()[name]["weights"], {"restamped": {"date": date, "reason": reason}})
+    return names
 
 
 @cache
@@ -195,15 +225,24 @@ def outdated(name: str) -> tuple[str, ...]:
 
 def code_behind(name: str, weights: Mapping[str, str]) -> str:
     """A hash of the code that makes a table: its function, sampling, and the papers whose weights it uses."""
-    papers = {"yoda"} | {paper for model in weights if (paper := _paper_of(model))}
-    rows = [row for row in SYSTEMS.values() if row.paper in papers]
+    rows = sorted(repr(row) for row in _systems_behind(weights))
+    return hashlib.sha256((hash_of(places_behind(name, weights)) + "".join(rows)).encode()).hexdigest()
+
+
+def places_behind(name: str, weights: Mapping[str, str]) -> set[Place]:
+    """Where the code behind a table begins."""
     cards = [read_card(path) for model in weights if (path := WEIGHTS / f"{model}.json").exists()]
     kinds = {card.get("net", {}).get("kind") for card in cards}
     made = FETCHED[name] if name in FETCHED else MAKERS[name]
+    rows = _systems_behind(weights)
     roots: set[Callable[..., Any] | type] = {made, draw, load_subjects, *(type(row.sampling) for row in rows)}
-    roots |= {NETS[kind] for kind in kinds if kind in NETS}
-    text = code_hash(roots) + "".join(sorted(repr(row) for row in rows))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return set(map(place_of, roots | {NETS[kind] for kind in kinds if kind in NETS}))
+
+
+def _systems_behind(weights: Mapping[str, str]) -> list[System]:
+    """The systems of the papers whose weights are used."""
+    papers = {"yoda"} | {paper for model in weights if (paper := _paper_of(model))}
+    return [row for row in SYSTEMS.values() if row.paper in papers]
 
 
 def _paper_of(model: str) -> str | None:
