@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -157,18 +157,16 @@ def train_systems(
 ) -> list[Card]:
     """Train every row (or those named), ``jobs`` at a time; returns their cards.
 
-    A stopped run goes on where it was.
+    A stopped run goes on where it was. Each of several processes makes the phantoms of its rows itself.
     """
     names = list(names) or list(TRAININGS)
     todo = [(name, weights / f"{model_name(name)}.safetensors", out / name) for name in names]
-    for name in names if jobs > 1 else ():
-        _phantoms(*_look(name), jobs)  # before the processes part, which share them
-    return each_trained(partial(_train, device=device, jobs=jobs), todo, jobs)
+    return each_trained(partial(_train, device=device), todo, jobs)
 
 
-def _train(name: str, path: Path, out: Path, *, device: str | None, jobs: int) -> Card:
+def _train(name: str, path: Path, out: Path, *, device: str | None) -> Card:
     row = TRAININGS[name]
-    volumes, validation = _phantoms(*_look(name), jobs)
+    volumes, validation = _phantoms(*_look(name))
     options = "".join(f", {k} {v}" for k, v in sorted(row.phantoms.items()))
     return train_model(
         path,
@@ -190,10 +188,10 @@ def _look(name: str) -> tuple[int, tuple[str, ...], str, tuple[tuple[str, Any], 
     return row.count, row.sources, row.target, tuple(sorted(row.phantoms.items()))
 
 
-@cache
+@lru_cache(maxsize=2)  # rows of one data follow one another; a set takes up to a gigabyte
 def _phantoms(
-    n: int, sources: tuple[str, ...], target: str, options: tuple[tuple[str, Any], ...], workers: int
+    n: int, sources: tuple[str, ...], target: str, options: tuple[tuple[str, Any], ...]
 ) -> tuple[list[Volume], list[Volume]]:
     """What rows of the same data train on and are validated with."""
-    make: dict[str, Any] = {"sources": sources, "target": target, "workers": workers, **dict(options)}
+    make: dict[str, Any] = {"sources": sources, "target": target, **dict(options)}
     return training_phantoms(n, **make), training_phantoms(8, first_seed=VALIDATION_SEEDS, **make)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from yoda_nb.training.batches import Batch, Item, TrainConfig
+from yoda_nb.errors import InputError
+from yoda_nb.training.batches import NAMELESS, Batch, Item, TrainConfig
+from yoda_nb.training.processes import workers_context
+
+SILENT = 300.0  # s without a batch after which the processes that draw them count as hung
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,27 @@ def made(drawn: Drawn, config: TrainConfig, device: torch.device) -> Batch:
 def batches(
     pool: Sequence[Item], config: TrainConfig, steps: range, *, device: torch.device | str = "cpu", loaders: int = 0
 ) -> Iterator[Batch]:
-    """The batches of these steps in their order, drawn here or ahead of time by ``loaders`` processes."""
-    draws = _Draws(pool, config, steps)
-    each = iter(
-        DataLoader(draws, None, num_workers=loaders, prefetch_factor=4)
-        if loaders
-        else map(draws.__getitem__, range(len(draws)))
-    )
+    """The batches of these steps in their order, drawn here or ahead of time by ``loaders`` processes.
+
+    Loaders share the volumes in memory, three open files each.  Raises InputError where one cannot start or dies.
+    """
+    draws = _Draws(pool, replace(config, method=NAMELESS), steps)  # losses cannot be sent to a process
+    each = _ahead(draws, loaders) if loaders else map(draws.__getitem__, range(len(draws)))
     return (made(drawn, config, torch.device(device)) for drawn in each)
+
+
+def _ahead(draws: _Draws, loaders: int) -> Iterator[Drawn]:
+    try:
+        yield from DataLoader(
+            draws,
+            None,
+            num_workers=loaders,
+            prefetch_factor=4,
+            timeout=SILENT,
+            multiprocessing_context=workers_context(),
+        )
+    except (RuntimeError, OSError) as error:  # torch's own words for a loader that died or is silent, too many files
+        raise InputError(f"A process that draws batches ahead failed ({error}): set loaders to 0.") from error
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,14 @@ def only_net(config: TrainConfig) -> dict[str, nn.Module]:
     return {"net": config.net.build()}
 
 
+def no_noise(config: TrainConfig) -> int:
+    return 0
+
+
+def none_resting(config: TrainConfig, step: int) -> Collection[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Method:
     """How nets are trained: ``players`` move in turn on every batch, the last one's loss is logged.
@@ -41,8 +49,8 @@ class Method:
     players: tuple[Player, ...]
     build: Callable[[TrainConfig], dict[str, nn.Module]] = only_net
     validate: Loss | None = None
-    noise: Callable[[TrainConfig], int] = lambda config: 0  # normal numbers a slab needs beside ``eps``
-    resting: Callable[[TrainConfig, int], Collection[str]] = lambda config, step: ()
+    noise: Callable[[TrainConfig], int] = no_noise  # normal numbers a slab needs beside ``eps``
+    resting: Callable[[TrainConfig, int], Collection[str]] = none_resting
 
     @property
     def validation(self) -> Loss:

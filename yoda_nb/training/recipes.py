@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,12 @@ from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.checkpoints import LOG, read_log
 from yoda_nb.training.denoising import REGRESSION
 from yoda_nb.training.loop import fit
+from yoda_nb.training.processes import in_workers
 
 TRAIN_SEEDS = 100_000  # training seeds start here: the manifest's subjects are all below
 VALIDATION_SEEDS = 900_000
 ROOM = (176, 208, 176)  # mm, of a phantom of any scanner
+SILENT = 1800.0  # s without one more phantom, which takes seconds, after which workers count as hung
 
 
 def training_phantoms(
@@ -62,11 +62,7 @@ def training_phantoms(
     )
     # seeds of one anatomy follow one another, so that each worker reads few label maps
     seeds = sorted(range(first_seed, first_seed + n), key=lambda seed: _anatomy_of(seed, len(anatomies)))
-    progress = partial(tqdm, total=n, desc="phantoms", mininterval=5)
-    if workers == 1:
-        return list(progress(map(make, seeds)))
-    with ProcessPoolExecutor(workers) as pool:
-        return list(progress(pool.map(make, seeds, chunksize=max(1, n // (4 * workers)))))
+    return list(_phantoms_of(make, seeds, workers))
 
 
 def kept_phantoms(
@@ -85,11 +81,13 @@ def kept_phantoms(
     """
     make = partial(_kept_phantom, keep=keep, sources=sources, target=target, spacing=spacing)
     keep.mkdir(parents=True, exist_ok=True)
-    progress = partial(tqdm, total=len(cases), desc="phantoms", mininterval=5)
-    if workers == 1:
-        return open_packs(list(progress(map(make, cases))), mapped)
-    with ProcessPoolExecutor(workers) as pool:
-        return open_packs(list(progress(pool.map(make, cases))), mapped)
+    return open_packs(list(_phantoms_of(make, cases, workers)), mapped)
+
+
+def _phantoms_of(make: Callable[[Any], Any], cases: Sequence[Any], workers: int) -> Iterable[Any]:
+    """What ``make`` makes of each case, with a bar of progress."""
+    made = in_workers(make, cases, workers, silent=SILENT)
+    return tqdm(made, total=len(cases), desc="phantoms", mininterval=5)
 
 
 def _kept_phantom(case: tuple[int, Path | None], *, keep: Path, sources, target: str, spacing: float) -> Path:
@@ -106,14 +104,15 @@ def _kept_phantom(case: tuple[int, Path | None], *, keep: Path, sources, target:
 
 
 def each_trained(train: Callable[..., dict], todo: Sequence[tuple[Any, ...]], jobs: int = 1) -> list[dict]:
-    """The cards of ``train(*each)``: in turn, or ``jobs`` at a time in processes that share what this one holds.
+    """The cards of ``train(*each)``: in turn, or ``jobs`` at a time in processes of their own, which share nothing."""
+    return list(in_workers(partial(_called, train), todo, jobs, option="--jobs"))
 
-    A CUDA device must not have been used before.
-    """
-    if jobs == 1:
-        return [train(*each) for each in todo]
-    with get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
-        return pool.starmap(train, todo, chunksize=1)
+
+def _called(train: Callable[..., dict], each: tuple[Any, ...]) -> dict:
+    try:
+        return train(*each)
+    finally:  # the next training of this process, and those beside it, find the GPU's memory free
+        torch.cuda.empty_cache()
 
 
 def describe_phantoms(n: int, anatomies: Sequence[Path]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +104,12 @@ def train_ablations(
     not trained again. Raises InputError for a name that is not in the table.
     """
     todo = chosen(names, seeds)
-    for name, _ in todo if jobs > 1 else ():
-        _phantoms(ABLATIONS[name].look, jobs)  # before the processes part, which share them
-    return each_trained(partial(_train, out=out, weights=weights, device=device, jobs=jobs), todo, jobs)
+    return each_trained(partial(_train, out=out, weights=weights, device=device), todo, jobs)
 
 
-def _train(name: str, seed: int, *, out: Path, weights: Path, device: str | None, jobs: int) -> dict:
+def _train(name: str, seed: int, *, out: Path, weights: Path, device: str | None) -> dict:
     row = ABLATIONS[name]
-    volumes, validation = _phantoms(row.look, jobs)
+    volumes, validation = _phantoms(row.look)
     share = f", {row.kspace:g} of k-space" if row.kspace < 1 else ""
     either = f", {row.hidden:g} of lesions of opposite contrast" if row.hidden else ""
     data = f"{describe_phantoms(N_PHANTOMS, ())}, noise {row.sigma:g}{share}{either}"
@@ -127,8 +125,8 @@ def _train(name: str, seed: int, *, out: Path, weights: Path, device: str | None
     )
 
 
-@cache
-def _phantoms(look: tuple[tuple[str, Any], ...], workers: int) -> tuple[list[Volume], list[Volume]]:
-    """What all rows of one look train on and are validated with."""
-    how: dict[str, Any] = {"workers": workers, **dict(look)}
+@lru_cache(maxsize=2)
+def _phantoms(look: tuple[tuple[str, Any], ...]) -> tuple[list[Volume], list[Volume]]:
+    """What all rows of one look train on and are validated with; each of several processes makes its own."""
+    how = dict(look)
     return training_phantoms(N_PHANTOMS, **how), training_phantoms(8, first_seed=VALIDATION_SEEDS, **how)
