@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
+from yoda_nb.errors import InputError, printable
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.study.claims.evidence import MAKERS, Study, read_shipped
 from yoda_nb.systems.table import get_system
+from yoda_nb.training.processes import in_workers
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,24 @@ class Scout(Study):
         return required(volume, "target")[None].repeat(count, 1, 1, 1, 1)
 
 
-def draw_ahead(name: str, study: Study, workers: int) -> None:
-    """Fill the bank with the samples of a table, one share a process; whatever fails is left to who makes it."""
+def draw_ahead(name: str, study: Study, workers: int, say: Callable[[str], None] = print) -> None:
+    """Fill the bank with the samples of a table, one share a process.
+
+    What fails is told in a line and stops nothing: whoever makes the table meets it again, or draws what is missing.
+    """
     about = (study.profile, study.seed, study.device, study.fresh)
-    used = torch.cuda.is_available() and torch.cuda.is_initialized()
-    if not used:
-        print(f"{len(study.volumes)} subjects for {workers} processes", file=sys.stderr)  # loaded before these part
-    with get_context("spawn" if used else "fork").Pool(workers) as pool:
-        pool.starmap(_scouted, [(name, about, (k, workers)) for k in range(workers)], chunksize=1)
+    try:
+        for error in in_workers(partial(_scouted, name, about, workers), range(workers), workers, option="--jobs"):
+            if error:
+                say(error)
+    except InputError as error:
+        say(f"{name}, sampled ahead: {error}")
 
 
-def _scouted(name: str, about: tuple[str, int, str, bool], share: tuple[int, int]) -> None:
-    with suppress(Exception):  # made-up images may be too strange for what the table measures
-        MAKERS[name](Scout(*about, share=share))
+def _scouted(name: str, about: tuple[str, int, str, bool], n: int, k: int) -> str:
+    """Sample share k of n; returns what went wrong in a line, "" for nothing."""
+    try:
+        MAKERS[name](Scout(*about, share=(k, n)))
+    except Exception as error:  # made-up images may be too strange for what the table measures
+        return printable(f"{name}, sampled ahead by process {k + 1} of {n}: {type(error).__name__}: {error}")
+    return ""

@@ -141,7 +141,7 @@ def rebuild_evidence(
     study = _Rebuilt(*SHIPPED_STUDY, device=device or "", fresh=True, say=say, wanted=wanted, add=add)
     while todo := [name for name in names if study.lacks(name)]:
         if workers > 1:
-            draw_ahead(todo[0], study, workers)
+            draw_ahead(todo[0], study, workers, say)
         study.table(todo[0])
     return study.made
 
