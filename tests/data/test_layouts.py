@@ -61,6 +61,8 @@ FOLDERS = {  # as the data sets are published: path -> subject and contrast, Non
     "topcow": {
         "imagesTr/topcow_ct_001_0000.nii.gz": ("topcow-001", "CTA"),
         "imagesTr/topcow_mr_001_0000.nii.gz": ("topcow-001", "MRA"),
+        "imagesTr/topcow_ct_whole_017_0000.nii.gz": ("topcow-017", "CTA"),
+        "imagesTr/topcow_mr_whole_017_0000.nii.gz": ("topcow-017", "MRA"),
         "cow_seg_labelsTr/topcow_ct_001.nii.gz": None,
     },
     "kirby21": {

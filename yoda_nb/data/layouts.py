@@ -22,8 +22,9 @@ CONTRASTS = {  # what contrasts are called elsewhere, in lower case -> here
     **dict.fromkeys(("t2", "t2w"), "T2w"),
     **dict.fromkeys(("flair", "t2f"), "FLAIR"),
     **dict.fromkeys(("pd", "pdw"), "PDw"),
-    **dict.fromkeys(("mra", "angio"), "MRA"),
-    **{"ct": "CT", "ctdef": "CTdef", "mask": "mask", "seg": "lesions", "lesions": "lesions"},
+    **dict.fromkeys(("mra", "angio"), "MRA"),  # models know it as TOF: units.SAME
+    **{"tof": "TOF", "ct": "CT", "cta": "CTA", "ctdef": "CTdef"},
+    **{"mask": "mask", "seg": "lesions", "lesions": "lesions"},
 }
 IMAGE = r"\.nii(?:\.gz)?"
 
@@ -180,11 +181,14 @@ LAYOUTS = {
             "Yang et al., TopCoW challenge 2023 and 2024, arXiv 2312.17670",
             (
                 Files(
-                    _anywhere(r"topcow_mr_(?P<subject>\d{3})_0000"), "MRA", "topcow-", f"time of flight, {_OWN_GRIDS}"
+                    _anywhere(r"topcow_mr_(?:whole_)?(?P<subject>\d{3})_0000"),
+                    "MRA",
+                    "topcow-",
+                    f"time of flight, {_OWN_GRIDS}",
                 ),
-                Files(_anywhere(r"topcow_ct_(?P<subject>\d{3})_0000"), "CTA", "topcow-", _OWN_GRIDS),
+                Files(_anywhere(r"topcow_ct_(?:whole_)?(?P<subject>\d{3})_0000"), "CTA", "topcow-", _OWN_GRIDS),
             ),
-            "imagesTr/topcow_ct_001_0000.nii.gz",
+            "imagesTr/topcow_ct_001_0000.nii.gz, of 2023 imagesTr/topcow_ct_whole_001_0000.nii.gz",
         ),
         Layout(
             "kirby21",

@@ -20,7 +20,7 @@ from yoda_nb.data.patients import signs_of, white_lesions
 from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, TOF, rician, signal
 from yoda_nb.data.vessels import contrast_agent, inflow, with_arteries
 from yoda_nb.errors import InputError
-from yoda_nb.images.units import hounsfield, part_of, width
+from yoda_nb.images.units import canonical, hounsfield, part_of, width
 from yoda_nb.images.volumes import Volume, intensity_window
 
 # the codes of ``Volume.labels``; from 4 on of heads and angiograms
@@ -61,7 +61,7 @@ def phantom_case(
     (seed 000, eq. 1); the target "FF" is the fat share of the signal, a ratio of two such images
     in which all fields cancel (seed 003). With "CT" or "CTA" among the contrasts the phantom is a whole head, its
     mask too, and the CT in [-1,1] over its window in HU (``units``), with Gaussian noise of 300 ``sigma`` HU
-    (``head``). With "TOF" or "CTA" it has arteries, and its lesions are their aneurysms (``vessels``).
+    (``head``). With "TOF" (or "MRA") or "CTA" it has arteries, and its lesions are their aneurysms (``vessels``).
     ``spacing`` in mm; ``shape`` by default is 64 voxels a side, of a head what holds it (``field_of_view``).
     ``anatomy`` is the path of a
     FreeSurfer-coded label map, None the MNI152 maps. ``bias`` is the standard deviation of the
@@ -79,6 +79,8 @@ def phantom_case(
     Raises InputError for an unknown protocol, look, scanner or contrast, a spacing that is none, and a field
     of view without brain.
     """
+    names = (*sources, target)
+    sources, target = tuple(map(canonical, sources)), canonical(target)
     contrasts = (*sources, target)
     _check(protocol, sources, target, spacing)
     head = part_of(contrasts) == "head"
@@ -160,8 +162,8 @@ def phantom_case(
         source=torch.cat([_to_range(noisy[name], mask) for name in sources]),
         mask=torch.from_numpy(inside),
         affine=grid_affine(shape, spacing),
-        sources=tuple(sources),
-        contrast=target,
+        sources=names[:-1],
+        contrast=names[-1],
         subject=_name(seed, style, look, hidden, anatomy),
         target=_to_range(noisy[target], mask),
         clean=_to_range(clean[target], mask),
