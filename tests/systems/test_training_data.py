@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
-from yoda_nb.data.mapped import MappedPack
+from yoda_nb.data.mapped import MappedPack, open_packs
 from yoda_nb.data.packs import ENDING, pack, write_pack
 from yoda_nb.data.phantom import phantom_case
+from yoda_nb.data.rows import COLUMNS
 from yoda_nb.errors import InputError
 from yoda_nb.nets.unet import UNetConfig
-from yoda_nb.systems.training_data import TrainingData, mixed, packed_volumes, scanner_volumes
+from yoda_nb.systems import training_data
+from yoda_nb.systems.training_data import TrainingData, dataset_volumes, mixed, packed_volumes, scanner_volumes
+from yoda_nb.training import recipes
 from yoda_nb.training.batches import TrainConfig, data_hash, make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import fit
-from yoda_nb.training.recipes import TRAIN_SEEDS
+from yoda_nb.training.recipes import TRAIN_SEEDS, kept_phantoms
 
 SOURCES = ("T1w", "T2w")
 
@@ -42,7 +48,79 @@ def test_a_person_is_left_out_with_all_visits_and_rescans(folder):
     data = packed_volumes(folder, SOURCES, "FLAIR", without=["b"])
     assert [v.subject for v in data.volumes] == ["a", "a~1"]
     assert [v.subject for v in data.validation] == ["b_ses-1", "b_ses-2"], "validated as scanned"
-    assert data.described == "2 volumes of 1 people (a)"
+    assert data.described.startswith("2 volumes of 1 people (a); validated on 2 of 1 people (b)")
+    assert "no pack names a split" in data.described
+
+
+@pytest.fixture
+def split(tmp_path):
+    """A manifest's people packed with their splits: one to train, one to validate, two to test."""
+    for k, (name, of) in enumerate({"a_ses-1": "train", "b": "val", "c": "test", "d_ses-1": "test"}.items()):
+        v = replace(phantom_case(k, spacing=6.0, shape=(30, 34, 28)), subject=name)
+        pack(v, tmp_path, rescans=of != "test", split=of)
+    return tmp_path
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_packs_are_trained_on_as_their_splits_say_and_those_for_testing_stay_closed(split, mapped, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        training_data, "open_packs", lambda files, *how: opened.extend(files) or open_packs(files, *how)
+    )
+    data = packed_volumes(split, SOURCES, "FLAIR", mapped=mapped)
+    assert [v.subject for v in data.volumes] == ["a_ses-1", "a_ses-1~1"]
+    assert [v.subject for v in data.validation] == ["b"], "no rescan validates"
+    assert [f.name for f in opened] == [f"{name}{ENDING}" for name in ("a_ses-1", "a_ses-1~1", "b")]
+    assert data.described == (
+        "2 volumes of 1 people (a); validated on 1 of 1 people (b); not opened: packs of 2 people for testing"
+    )
+    with pytest.raises(InputError, match=r"2 people \(a, b\) validate and 2 people \(c, d\) are for testing"):
+        packed_volumes(split, SOURCES, "FLAIR", without=["a"])
+    for name in ("c", "d_ses-1"):
+        (split / f"{name}{ENDING}").rename(split / f"{name}.bak")
+    (split / f"c{ENDING}").write_bytes(b"")
+    with pytest.raises(InputError, match="is no pack"):
+        packed_volumes(split, SOURCES, "FLAIR")
+
+
+def test_people_without_a_split_train_and_a_person_has_one_split(split):
+    pack(replace(phantom_case(7, spacing=6.0, shape=(30, 34, 28)), subject="e"), split, split="n/a")
+    pack(replace(phantom_case(8, spacing=6.0, shape=(30, 34, 28)), subject="b_ses-2"), split)
+    data = packed_volumes(split, SOURCES, "FLAIR")
+    assert [v.subject for v in data.volumes] == ["a_ses-1", "a_ses-1~1", "e"]
+    assert [v.subject for v in data.validation] == ["b", "b_ses-2"], "a visit without a split goes with its person"
+    assert "although their packs name no split: 1 people (e)" in data.described
+    assert [v.subject for v in packed_volumes(split, SOURCES, "FLAIR", without=["e", "c"]).validation] == [
+        "b",
+        "b_ses-2",
+        "e",
+    ]
+    pack(replace(phantom_case(9, spacing=6.0, shape=(30, 34, 28)), subject="c_ses-2"), split, split="train")
+    with pytest.raises(InputError, match="packs of c of the splits test and train: pack this person again"):
+        packed_volumes(split, SOURCES, "FLAIR")
+
+
+def test_a_dataset_is_read_as_its_splits_say(tmp_path, monkeypatch):
+    names = {"a": "train", "b": "train", "c": "val", "d": "test", "e": "n/a"}
+    rows = [f"mine,{name},{of},any,phantom:{k},n/a,n/a,n/a,n/a" for k, (name, of) in enumerate(names.items())]
+    (tmp_path / "m.csv").write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    monkeypatch.setattr(training_data, "load_case", lambda case, **_: case.subject)
+    data = dataset_volumes("mine", SOURCES, "FLAIR", spacing=3.0, manifest=tmp_path / "m.csv")
+    assert (data.volumes, data.validation) == (["a", "b"], ["c"])
+    assert data.described == (
+        "dataset mine of m.csv, 2 subjects; validated on 1; not opened: 1 for testing; "
+        "left out, for they have no split: 1"
+    )
+    (tmp_path / "m.csv").write_text("\n".join([",".join(COLUMNS), *rows[3:]]) + "\n")
+    with pytest.raises(InputError, match="no subject of mine in the split train"):
+        dataset_volumes("mine", SOURCES, "FLAIR", spacing=3.0, manifest=tmp_path / "m.csv")
+
+
+def test_an_angiogram_is_one_contrast_by_either_name(tmp_path):
+    write_pack(
+        replace(phantom_case(0, spacing=6.0, shape=(30, 34, 28)), sources=("MRA", "T2w")), tmp_path / f"x{ENDING}"
+    )
+    assert packed_volumes(tmp_path, ("TOF", "T2w"), "FLAIR").volumes[0].sources == ("MRA", "T2w")
 
 
 def test_what_cannot_be_trained_on_is_refused(folder, tmp_path):
@@ -76,6 +154,27 @@ def test_phantoms_of_any_scanner_are_made_once_and_kept(tmp_path):
     again = scanner_volumes(2, **settings)
     assert one.stat().st_mtime_ns == before
     assert torch.equal(first.volumes[0].source, again.volumes[0].source) and not first.validation
+
+
+def test_a_phantom_is_made_again_where_what_it_is_made_of_has_changed(tmp_path, monkeypatch):
+    make = partial(kept_phantoms, keep=tmp_path / "kept", spacing=6.0)
+    codes = np.zeros((32, 36, 32), np.int32)
+    codes[8:24, 8:28, 8:24], codes[12:20, 12:24, 12:20] = 3, 2  # grey around white
+    file, images = tmp_path / "map.nii.gz", []
+    for wide in (12, 12, 10):
+        codes[12:20, wide:24, 12:20] = 2
+        nib.save(nib.Nifti1Image(codes, np.diag([6.0, 6, 6, 1])), file)
+        images.append(make([(1, file)])[0].target)
+    assert torch.equal(images[0], images[1]) and not torch.equal(images[0], images[2]), "the map's content counts"
+    (kept,) = (tmp_path / "kept").iterdir()
+    before = kept.stat().st_mtime_ns
+    make([(1, file)])
+    assert kept.stat().st_mtime_ns == before
+    monkeypatch.setattr(recipes, "simulator", lambda: "a later one")
+    make([(1, file)])
+    assert kept.stat().st_mtime_ns > before
+    kept.write_bytes(b"")
+    assert torch.equal(make([(1, file)])[0].target, images[2]), "one that is damaged is made again too"
 
 
 def test_packs_left_on_disk_train_to_the_same_bytes(folder, tmp_path):

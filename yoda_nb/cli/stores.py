@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from yoda_nb.cli.common import MANIFEST, Json, Manifest, Mirror, emit, guarded, listed, table
+from yoda_nb.cli.common import folder as writable_folder
 
 data_app = typer.Typer(no_args_is_help=True, help="The data manifest: list, check, fetch, scan.")
 bank_app = typer.Typer(no_args_is_help=True, help="Stored samples: list, clear.")
@@ -109,22 +110,33 @@ def data_pack(
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Keep registered volumes as packs of a few MB, for 'yoda-nb train --packs'."""
+    """Keep registered volumes as packs of a few MB, for 'yoda-nb train --packs'.
+
+    A pack carries its split of the manifest: train is trained on, val validates, test is never opened.
+    """
     from tqdm.auto import tqdm
 
     from yoda_nb.data.manifest import load_case, read_manifest
     from yoda_nb.data.packs import pack
+    from yoda_nb.data.rows import scheme
     from yoda_nb.errors import InputError
+    from yoda_nb.images.outputs import check_apart
 
     cases = read_manifest(manifest, dataset=named, trust_paths=trust)
     wanted = listed(subject)
     if unknown := sorted(set(wanted) - {case.subject for case in cases}):
         raise InputError(f"{named} has no subject {unknown[0]!r}: 'yoda-nb data list {named}' names them.")
+    if rescans < 0:
+        raise InputError(f"--rescans {rescans} is no number of copies: give 0 or more.")
+    files = [image.uri for case in cases for image in case.images.values() if not scheme(image.uri)]
+    check_apart(out, manifest.parent, files)
+    writable_folder(out)
     rows = []
     for case in tqdm([c for c in cases if not wanted or c.subject in wanted], desc="pack", disable=json):
         volume = load_case(case, sources=listed([sources]), target=target, mirror=mirror, spacing=spacing)
-        files = pack(volume, out, rescans=rescans)
-        rows += [{"subject": case.subject, "file": str(f), "MB": round(f.stat().st_size / 1e6, 1)} for f in files]
+        for file in pack(volume, out, rescans=rescans, split=case.split):
+            size = round(file.stat().st_size / 1e6, 1)
+            rows.append({"subject": case.subject, "split": case.split, "file": str(file), "MB": size})
     emit(rows, json, table(rows))
 
 
@@ -207,7 +219,11 @@ def data_dicom(
 ) -> None:
     """Convert a folder of DICOM files to NIfTI with dcm2niix, which has to be installed."""
     from yoda_nb.data.dicom import convert_dicom
+    from yoda_nb.errors import InputError
+    from yoda_nb.images.outputs import same_file
 
+    if same_file(folder, out):
+        raise InputError(f"{out} is the folder of the DICOM files itself: choose another for the NIfTI files.")
     made = [str(path) for path in convert_dicom(folder, out)]
     emit(made, json, "\n".join(made))
 

@@ -1,14 +1,17 @@
 """Packs: the voxels of a volume that training needs, in a file of a few MB.
 
-Only what lies inside the brain mask is kept, as float16: 7 MB for three contrasts at 1 mm. Outside it
-every image is -1 anyway. Lesions are kept where they are known.
+Only what lies inside the mask (of the brain; with a CT of the head or body) is kept, as float16: 7 MB for three
+contrasts of a brain at 1 mm. Outside it every image is -1 anyway. Lesions are kept where they are known, and so is
+the split of the person in a manifest.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from yoda_nb.data.rows import MISSING
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import MAX_VOXELS, atomic
 from yoda_nb.images.space import roi_box
@@ -25,6 +29,7 @@ from yoda_nb.images.volumes import Volume, crop_volume, required
 ENDING = ".pack.safetensors"
 Side = Annotated[int, Field(gt=0)]
 Row = tuple[float, float, float, float]
+Split = Literal["train", "val", "test"]
 
 
 class About(BaseModel):
@@ -36,35 +41,47 @@ class About(BaseModel):
     sources: Annotated[tuple[str, ...], Field(min_length=1)]
     contrast: str
     subject: str
+    split: Split | None = None  # of its person in the manifest; None: nobody said
+    made: str | None = None  # of a phantom: a hash of all that it was made of
 
 
-def write_pack(volume: Volume, path: str | Path) -> Path:
+def write_pack(volume: Volume, path: str | Path, *, split: str | None = None, made: str | None = None) -> Path:
     """Keep sources (C,D,H,W), target (1,D,H,W), mask and lesions of a volume in a ``.pack.safetensors`` file.
 
-    Values are rounded to float16 (5e-4 on [-1,1]). The file appears whole or not at all. Raises
-    InputError for a volume without target.
+    Values are rounded to float16 (5e-4 on [-1,1]). ``split`` (train, val, test) and ``made`` are kept as they are.
+    The file appears whole or not at all. Raises InputError for a volume without target.
     """
     inside = volume.mask[0]
     images = torch.cat([volume.source, required(volume, "target")])
     said = {name: getattr(volume, name) for name in ("shape", "contrast", "subject")}
     lists = {"affine": np.asarray(volume.affine).tolist(), "sources": tuple(volume.sources)}
-    about = About.model_validate(said | lists, strict=False)
+    more = {"split": None if split == MISSING else split, "made": made}
+    about = About.model_validate(said | lists | more, strict=False)
     tensors = {"values": images[:, inside].half().contiguous(), "mask": _bits(inside)}
     if volume.lesions is not None:
         tensors["lesions"] = _bits(volume.lesions[0][inside])
     with atomic(Path(path)) as part:
-        save_file(tensors, part, metadata={"volume": about.model_dump_json()})
+        save_file(tensors, part, metadata={"volume": about.model_dump_json(exclude_none=True)})
     return Path(path)
 
 
-def pack(volume: Volume, folder: Path, *, rescans: int = 0) -> list[Path]:
-    """Write a volume cut to its brain, and ``rescans`` more of it as other scanners would see its sources."""
+def pack(volume: Volume, folder: Path, *, rescans: int = 0, split: str | None = None) -> list[Path]:
+    """Write a volume cut to its mask, and ``rescans`` more of it as other scanners would see its sources.
+
+    All carry the ``split`` (train, val, test) of their person.
+    """
     from yoda_nb.data.scanner import rescanned
 
     cut = crop_volume(volume, roi_box(volume.mask, (4, 4, 4)))
     each = [cut, *(rescanned(cut, seed) for seed in range(1, rescans + 1))]
     folder.mkdir(parents=True, exist_ok=True)
-    return [write_pack(v, folder / f"{v.subject}{ENDING}") for v in each]
+    return [write_pack(v, folder / f"{v.subject}{ENDING}", split=split) for v in each]
+
+
+def read_about(path: str | Path) -> About:
+    """What a pack says of its volume; no image is read.  Raises InputError for a file that is no pack."""
+    with _opened(path) as (_, about):
+        return about
 
 
 def read_pack(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Volume:
@@ -72,11 +89,16 @@ def read_pack(path: str | Path, *, dtype: torch.dtype = torch.float32) -> Volume
 
     Raises InputError for a file that is no pack, is cut short, or does not hold what it says of itself.
     """
+    with _opened(path) as (file, about):
+        return _volume(about, {name: file.get_tensor(name) for name in file.keys()}, dtype)  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Any, About]]:
+    """A pack's file and what it says; InputError for what turns out to be no pack."""
     try:
         with safe_open(path, "pt") as file:
-            about = About.model_validate_json((file.metadata() or {})["volume"])
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return _volume(about, stored, dtype)
+            yield file, About.model_validate_json((file.metadata() or {})["volume"])
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is no pack of a volume: write it again with 'yoda-nb data pack'.") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import Any
 
 from yoda_nb.data.manifest import fetch, load_case, read_manifest
 from yoda_nb.data.mapped import MappedPack, open_packs
-from yoda_nb.data.packs import ENDING
+from yoda_nb.data.packs import ENDING, About, read_about
 from yoda_nb.data.phantom import field_of_view
 from yoda_nb.data.places import MANIFEST
-from yoda_nb.data.rows import person_of
+from yoda_nb.data.rows import MISSING, person_of
 from yoda_nb.errors import InputError
+from yoda_nb.images.units import canonical
 from yoda_nb.images.volumes import Volume
 from yoda_nb.training.recipes import TRAIN_SEEDS, VALIDATION_SEEDS, describe_phantoms, kept_phantoms, training_phantoms
 
@@ -90,32 +91,78 @@ def scanner_volumes(
 def packed_volumes(
     folder: Path, sources: tuple[str, ...], target: str, without: Collection[str] = (), *, mapped: bool | None = None
 ) -> TrainingData:
-    """The volumes of a folder of packs; those of people in ``without`` are for validation.
+    """The volumes of a folder of packs: people of the split train, and for validation those of val and in ``without``.
 
-    ``mapped`` ones stay on disk (``open_packs``).
+    Packs of the split test are not opened.  People whose packs name no split are trained on, unless they are in
+    ``without``; the description says so.  ``mapped`` volumes stay on disk (``open_packs``).  Raises InputError for a
+    folder without packs, packs of other contrasts, a person in two splits or unknown, and where nobody is left to
+    train on.
     """
-    files = sorted(folder.glob(f"*{ENDING}"))
+    files = {file: read_about(file) for file in sorted(folder.glob(f"*{ENDING}"))}
     if not files:
         raise InputError(f"{folder} holds no packs (*{ENDING}): write some with 'yoda-nb data pack'.")
-    volumes = dict(zip(files, open_packs(files, mapped), strict=True))
-    for file, v in volumes.items():
-        if (v.sources, v.contrast) != (sources, target):
-            raise InputError(
-                f"{file} holds {'+'.join(v.sources)} and {v.contrast}, but this training needs "
-                f"{'+'.join(sources)} and {target}: choose its sources and target."
-            )
-    who = {file: person_of(v.subject.split("~")[0]) for file, v in volumes.items()}
-    if unknown := sorted(set(without) - set(who.values())):
-        raise InputError(
-            f"{folder} holds no packs of {unknown[0]}: choose among {', '.join(sorted(set(who.values())))}."
-        )
-    # of who is held out the scans as they are, not as other scanners would see them
-    held_out = [v for file, v in volumes.items() if who[file] in without and "~" not in v.subject]
-    training = [v for file, v in volumes.items() if who[file] not in without]
+    for file, about in files.items():
+        _check_contrasts(file, about, sources, target)
+    splits = _splits_of_people(folder, files.values())
+    if unknown := sorted(set(without) - set(splits)):
+        raise InputError(f"{folder} holds no packs of {unknown[0]}: choose among {', '.join(sorted(splits))}.")
+    testing = {person for person, split in splits.items() if split == "test"}
+    validating = {person for person, split in splits.items() if split == "val" or person in without} - testing
+    training = set(splits) - testing - validating
     if not training:
-        raise InputError(f"{folder} holds packs of {', '.join(sorted(set(who.values())))} alone: leave somebody in.")
-    people = sorted({who[file] for file in volumes} - set(without))
-    return TrainingData(training, held_out, f"{len(training)} volumes of {len(people)} people ({', '.join(people)})")
+        raise InputError(
+            f"{folder} holds no packs to train on, for {_people(validating)} validate and {_people(testing)} are for "
+            "testing: leave somebody in."
+        )
+    # of who validates the scans as they are, not as other scanners would see them
+    opened = [
+        file
+        for file, about in files.items()
+        if _person(about) in training or (_person(about) in validating and "~" not in about.subject)
+    ]
+    volumes = list(zip(opened, open_packs(opened, mapped), strict=True))
+    train, held_out = ([v for file, v in volumes if _person(files[file]) in who] for who in (training, validating))
+    told = [f"{len(train)} volumes of {_people(training)}"]
+    told += [f"validated on {len(held_out)} of {_people(validating)}"] if validating else []
+    told += [f"not opened: packs of {len(testing)} people for testing"] if testing else []
+    if not any(splits.values()):
+        told += ["no pack names a split, so all others train" if validating else "no pack names a split, so all train"]
+    elif unsplit := {person for person in training if splits[person] is None}:
+        told += [f"trained on although their packs name no split: {_people(unsplit)}"]
+    return TrainingData(train, held_out, "; ".join(told))
+
+
+def _check_contrasts(file: Path, about: About, sources: tuple[str, ...], target: str) -> None:
+    if [canonical(name) for name in (*about.sources, about.contrast)] != [
+        canonical(name) for name in (*sources, target)
+    ]:
+        raise InputError(
+            f"{file} holds {'+'.join(about.sources)} and {about.contrast}, but this training needs "
+            f"{'+'.join(sources)} and {target}: choose its sources and target."
+        )
+
+
+def _person(about: About) -> str:
+    return person_of(about.subject.split("~")[0])
+
+
+def _splits_of_people(folder: Path, packs: Iterable[About]) -> dict[str, str | None]:
+    """Person -> split, None where no pack of theirs names one; InputError for a person in two."""
+    splits: dict[str, str | None] = {}
+    for about in packs:
+        person = _person(about)
+        known = splits.setdefault(person, about.split)
+        if known and about.split and known != about.split:
+            raise InputError(
+                f"{folder} holds packs of {person} of the splits {known} and {about.split}: pack this person again."
+            )
+        splits[person] = known or about.split
+    return splits
+
+
+def _people(names: Collection[str]) -> str:
+    """How many, and who."""
+    return f"{len(names)} people" + (f" ({', '.join(sorted(names))})" if names else "")
 
 
 def mixed(real: TrainingData, phantoms: TrainingData, share: float) -> TrainingData:
@@ -144,8 +191,15 @@ def dataset_volumes(
     manifest: Path = MANIFEST,
     mirror: str | Path | None = None,
 ) -> TrainingData:
-    """The training and validation subjects of a dataset of the manifest, at ``spacing`` mm."""
+    """The training and validation subjects of a dataset of the manifest, at ``spacing`` mm; others are not opened."""
     cases = read_manifest(manifest, dataset=dataset)
+    of = {split: [case for case in cases if case.split == split] for split in ("train", "val", "test", MISSING)}
+    if not of["train"]:
+        raise InputError(f"{manifest} has no subject of {dataset} in the split train: give some of them that split.")
     load = partial(load_case, sources=sources, target=target, mirror=mirror, spacing=spacing)
-    volumes, validation = ([load(case) for case in cases if case.split == split] for split in ("train", "val"))
-    return TrainingData([*volumes], [*validation], f"dataset {dataset} of {manifest.name}, {len(volumes)} subjects")
+    volumes, validation = ([load(case) for case in of[split]] for split in ("train", "val"))
+    told = [f"dataset {dataset} of {manifest.name}, {len(volumes)} subjects"]
+    told += [f"validated on {len(validation)}"] if validation else []
+    told += [f"not opened: {len(of['test'])} for testing"] if of["test"] else []
+    told += [f"left out, for they have no split: {len(of[MISSING])}"] if of[MISSING] else []
+    return TrainingData([*volumes], [*validation], "; ".join(told))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+import yoda_nb.data.phantom
 from yoda_nb.data.mapped import MappedPack, open_packs
-from yoda_nb.data.packs import ENDING, write_pack
+from yoda_nb.data.packs import ENDING, read_about, write_pack
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import sha256
 from yoda_nb.images.space import roi_box
 from yoda_nb.images.volumes import Volume, crop_volume
 from yoda_nb.nets.models import describe_machine, save_model
@@ -29,6 +32,7 @@ from yoda_nb.training.processes import in_workers
 TRAIN_SEEDS = 100_000  # training seeds start here: the manifest's subjects are all below
 VALIDATION_SEEDS = 900_000
 ROOM = (176, 208, 176)  # mm, of a phantom of any scanner
+SIMULATOR = ("anatomy", "head", "looks", "patients", "phantom", "physics", "scanner", "vessels")  # modules of data
 SILENT = 1800.0  # s without one more phantom, which takes seconds, after which workers count as hung
 
 
@@ -77,7 +81,8 @@ def kept_phantoms(
 ) -> list[Volume | MappedPack]:
     """Phantoms of any scanner for each (seed, anatomy), cut to the brain, made once and kept as packs.
 
-    ``mapped`` ones stay on disk (``open_packs``).
+    A kept one is made again where its label map or the simulator has changed. ``mapped`` ones stay on disk
+    (``open_packs``).
     """
     make = partial(_kept_phantom, keep=keep, sources=sources, target=target, spacing=spacing)
     keep.mkdir(parents=True, exist_ok=True)
@@ -94,13 +99,36 @@ def _kept_phantom(case: tuple[int, Path | None], *, keep: Path, sources, target:
     seed, anatomy = case
     name = f"{seed}-{'MNI152' if anatomy is None else anatomy.name.split('.')[0]}"
     path = keep / f"{name}-{'-'.join(sources)}-{target}-{spacing:g}mm{ENDING}"
-    if not path.is_file():
+    made = _recipe(seed, None if anatomy is None else sha256(anatomy), sources, target, spacing)
+    if not _made_so(path, made):
         d, h, w = (round(mm / spacing) for mm in ROOM)
         v = phantom_case(
             seed, anatomy=anatomy, scanner="any", sources=sources, target=target, spacing=spacing, shape=(d, h, w)
         )
-        write_pack(crop_volume(v, roi_box(v.mask, (4, 4, 4))), path)
+        write_pack(crop_volume(v, roi_box(v.mask, (4, 4, 4))), path, made=made)
     return path
+
+
+def _recipe(*shaping: object) -> str:
+    """A hash of what shapes a phantom, the source of the simulator included."""
+    return hashlib.sha256(f"{simulator()} {ROOM} {shaping}".encode()).hexdigest()
+
+
+def _made_so(path: Path, made: str) -> bool:
+    """Whether a phantom is there and was made of just this; one that nothing can be told of was not."""
+    try:
+        return path.is_file() and read_about(path).made == made
+    except InputError:
+        return False
+
+
+@cache
+def simulator() -> str:
+    """A hash of the source that phantoms are made by: what changes there makes kept phantoms again."""
+    folder = Path(yoda_nb.data.phantom.__file__).parent
+    files = [folder / f"{name}.py" for name in SIMULATOR]
+    files += [folder.parent / "images" / f"{name}.py" for name in ("masks", "space", "units", "volumes")]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def each_trained(train: Callable[..., dict], todo: Sequence[tuple[Any, ...]], jobs: int = 1) -> list[dict]:
