@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,10 +22,12 @@ from typer.testing import CliRunner
 
 from yoda_nb.cli import app
 from yoda_nb.data.manifest import load_case
+from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import save_image
 from yoda_nb.metrics.images import evaluate
 from yoda_nb.nets.models import save_model
-from yoda_nb.study.sweep import make_plan, read_plan, read_table, sweep, trials
+from yoda_nb.study.sweep import cohort, make_plan, read_plan, read_table, read_trials, sweep, trials
 from yoda_nb.study.sweep.record import DONE, Entry, append, journal, read_journal, table_of
 from yoda_nb.study.sweep.trial import image_of
 from yoda_nb.study.sweep.workers import HERE, TRIES, client_of, done_by
@@ -109,6 +112,80 @@ def test_a_key_changes_with_all_that_decides_an_image(folder, tmp_path):
     before = replace(first, case=case).key
     file.write_bytes(b"12")
     assert replace(first, case=case).key != before, "the file has changed"
+    before, told = replace(first, case=case).key, file.stat()
+    file.write_bytes(b"34")
+    os.utime(file, ns=(told.st_atime_ns, told.st_mtime_ns))
+    assert replace(first, case=case).key != before, "another content of the same size and date"
+
+
+def test_a_device_is_part_of_a_key_and_is_checked_before_anything_is_read(folder, tmp_path, monkeypatch):
+    (first, *_) = trials(plan(folder))
+    cpu, gpu, other = (replace(first, device=name).key for name in ("cpu", "cuda", "cuda:1"))
+    assert first.key == cpu != gpu == other, "here is no GPU, so without a name it is the CPU"
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert replace(first).key == gpu
+    monkeypatch.undo()
+    monkeypatch.setattr("yoda_nb.study.sweep.cases_of", lambda *_: pytest.fail("subjects are read"))
+    for name in ("gpu", "cuda:7", "mps"):
+        with pytest.raises(InputError, match=f"no device '{name}' here"):
+            sweep(plan(folder, device=name), tmp_path / "out", workers=0)
+    with pytest.raises(InputError, match="'gpu'"):  # what another machine has is not known, but this is no device
+        sweep(plan(folder, device="gpu"), tmp_path / "out", scheduler="tcp://127.0.0.1:9")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_another_kind_of_device_did_is_done_again_here(folder, tmp_path):
+    todo = trials(plan(folder))
+    with journal(tmp_path) as lines:
+        for trial, device in zip(todo, ("cuda", "cpu", ""), strict=True):
+            append(lines, Entry(trial.key, DONE, [{"reference": "truth", "ssim": 0.5}], device=device))
+    table = sweep(plan(folder), tmp_path, workers=0)
+    assert list(table.subject) == ["p1", "p1", "p2", "p3"] and (table.ssim == 0.5).tolist() == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_every_score_is_kept_and_none_is_taken_for_a_setting(folder):
+    todo = trials(plan(folder, {"name": "yoda-noised", "noise": ["0.02", "0.04"]}))
+    row = {"reference": "truth", "ssim": 0.5, "noise": 0.03, "bone_dice": 0.9, "new": None}
+    table = table_of(todo, {t.key: Entry(t.key, DONE, [row]) for t in todo})
+    assert table.columns[-2:].tolist() == ["bone_dice", "new"] and table.new.isna().all() and table.columns.is_unique
+    assert set(table.bone_dice) == {0.9} and set(table.noise) == {0.03} and set(table.setting_noise) == {0.02, 0.04}
+    assert cohort.ways(table)[:2] == ["yoda-noised, setting_noise 0.02", "yoda-noised, setting_noise 0.04"]
+
+
+def test_results_stay_out_of_the_study_that_is_read(folder, tmp_path):
+    volume = phantom_case(1, spacing=6.0, shape=(32, 32, 32))
+    (tmp_path / "scans").mkdir()
+    rows = ""
+    for k, name in enumerate(volume.sources):
+        save_image(volume.source[k : k + 1], volume, tmp_path / "scans" / f"{name}.nii.gz")
+        rows += f"mine,a,test,{name},scans/{name}.nii.gz,n/a,n/a,n/a,n/a\n"
+    (tmp_path / "study.csv").write_text(HEAD + rows)
+    before = sorted(tmp_path.rglob("*"))
+    for out in ("scans", "."):
+        with pytest.raises(InputError, match="lies in the study"):
+            sweep(plan(folder, study=str(tmp_path / "study.csv")), tmp_path / out, workers=0)
+    assert sorted(tmp_path.rglob("*")) == before
+    shutil.copy(tmp_path / "study.csv", tmp_path / "plan.json")
+    with pytest.raises(InputError):
+        sweep(plan(folder, study=str(tmp_path / "plan.json")), tmp_path, workers=0)
+    given = ["sweep", str(tmp_path / "plan.json"), "-o", str(tmp_path), "--workers", "0"]
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code == 2 and "the plan itself" in done.stderr
+
+
+def test_names_that_are_no_utf8_do_not_break_a_sweep(folder, tmp_path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(folder, odd)
+    fields = {"study": str(odd / "cohort.csv"), "subjects": 2, "mirror": str(odd)}
+    table = sweep(plan(folder, **fields), odd / "out", workers=0)
+    assert set(table.state) == {DONE}
+    pd.testing.assert_frame_equal(read_table(odd / "out"), table)
+    assert [t.key for t in read_trials(odd / "out")] == list(read_journal(odd / "out"))
 
 
 def test_rows_are_what_translate_and_evaluate_give(folder, tmp_path):
@@ -137,7 +214,7 @@ def test_what_is_done_is_not_done_again_and_more_is_added(folder, tmp_path, monk
     assert len(more) == 12 and len(read_journal(tmp_path)) == 6
 
 
-def test_a_subject_that_fails_is_tried_twice_listed_and_tried_again_next_time(folder, tmp_path):
+def test_a_subject_that_fails_is_listed_and_tried_again_next_time(folder, tmp_path):
     (tmp_path / "bad.csv").write_text(HEAD + "mine,bad,test,T1w,lost.nii.gz,n/a,n/a,n/a,n/a\n"
                                       "mine,p1,test,any,phantom:1?spacing=6,n/a,n/a,n/a,n/a\n")  # fmt: skip
     given = ["--study", tmp_path / "bad.csv", "--model", folder / "tiny.safetensors", "--system", "yoda-regression"]
@@ -206,7 +283,7 @@ def test_here_one_bad_item_stops_no_other(tmp_path):
     found = {o.key: o for o in done_by(partial(wrong, log=tmp_path / "log"), ((str(k), k) for k in range(6)), None)}
     assert [o.result for o in found.values()] == [0, 1, 2, None, None, 5] and found["0"].worker == HERE
     assert found["3"].error == "three is refused." and found["4"].error == "ZeroDivisionError: four"
-    assert (tmp_path / "log").read_text().split() == list("01233445") and TRIES == 2
+    assert (tmp_path / "log").read_text().split() == list("0123445") and TRIES == 2
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +295,7 @@ def two():
 def test_workers_do_what_this_process_does(two, tmp_path):
     found = {o.key: o for o in done_by(partial(wrong, log=tmp_path / "log"), ((str(k), k) for k in range(6)), two)}
     assert sorted(found) == list("012345") and found["3"].error == "three is refused."
-    assert sorted((tmp_path / "log").read_text().split()) == sorted("01233445")
+    assert sorted((tmp_path / "log").read_text().split()) == sorted("0123445")
 
 
 def test_a_killed_worker_costs_nothing(two, tmp_path):
@@ -246,12 +323,31 @@ def test_few_items_are_under_way_however_many_there_are(two):
     [
         ({"workers": -1}, "-1"),
         ({"scheduler": "tcp://127.0.0.1:9", "queue": "slurm"}, "choose one"),
-        ({"queue": "post"}, "'post' is unknown"),
+        ({"queue": "post"}, "^The queue 'post' is unknown"),
+        ({"queue": "slurm"}, "dask-jobqueue|sbatch"),
+        ({"scheduler": "tcp://127.0.0.1:9"}, "No workers at the scheduler tcp://127.0.0.1:9 .*give the address"),
+        ({"scheduler": "nonsense://x"}, "No workers at the scheduler nonsense://x"),
     ],
 )
-def test_workers_that_cannot_be_had(options, says):
+def test_workers_that_cannot_start_are_told_in_a_sentence(options, says, monkeypatch):
+    monkeypatch.setattr("yoda_nb.study.sweep.workers.CONNECT", 1)
     with pytest.raises(InputError, match=says), client_of(**options):
         pass
+
+
+@pytest.mark.parametrize("error", [OSError(98, "Address already in use"), TimeoutError(), RuntimeError("no nanny")])
+def test_processes_that_cannot_start_are_told_in_a_sentence(error, monkeypatch):
+    def failing(count):
+        raise error
+
+    monkeypatch.setattr("yoda_nb.study.sweep.workers._processes", failing)
+    with pytest.raises(InputError, match="could not start .*give fewer --workers, or 0"), client_of(2):
+        pass
+
+
+def test_an_error_of_the_work_is_not_one_of_its_workers():
+    with pytest.raises(ZeroDivisionError), client_of(1):
+        raise ZeroDivisionError
 
 
 def test_a_killed_sweep_goes_on_to_the_same_table(folder, tmp_path):

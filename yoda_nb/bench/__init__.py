@@ -27,6 +27,7 @@ from yoda_nb.bench.memory import memory_use
 from yoda_nb.bench.table import format_bench
 from yoda_nb.diffusion.process import gaussian
 from yoda_nb.nets.base import autocast_dtype, config_to_dict, n_parameters, placed
+from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import describe_machine
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.systems.models import load_model
@@ -74,7 +75,7 @@ def run_bench(
     Memory: see ``memory_use``; batches of a training: ``batch_speed``; with ``growth`` exponents:
     ``growth.growth``. ``floor_seconds`` of ours: ``floor.floors``.
     """
-    device, threads_before = torch.device(device), torch.get_num_threads()
+    device, threads_before = find_device(device), torch.get_num_threads()
     torch.set_num_threads(threads or threads_before)
     try:
         loaded = None if model is None else load_model(model)

@@ -79,11 +79,16 @@ def bench(
     """Measure speed and memory against a straightforward baseline, as ratios in one run."""
     from yoda_nb.bench import format_bench, run_bench
     from yoda_nb.errors import InputError
+    from yoda_nb.images.outputs import check_outputs
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.papers.yoda import PRESETS
+    from yoda_nb.systems.models import weights_path
 
+    find_device(device)
     if figure and not growth:
         raise InputError("--figure draws what --growth finds: give both.")
     writable(*([figure] if figure else []))
+    check_outputs({"--figure": figure}, {"the model": None if preset else weights_path(model)})
     sides = roi.split("x")
     if len(sides) != 3 or not all(side.isdigit() and int(side) > 0 for side in sides):
         raise InputError(f"--roi {roi!r} is no size: give three numbers of voxels, such as 61x54x51.")

@@ -37,9 +37,10 @@ def claims(
     if extractor and not (fresh or profile != "quick"):
         raise InputError("Shipped distances know the shipped feature nets alone: add --fresh to use --extractor.")
     eyes = tuple(named(extractor or [], "--extractor").items())
+    study = Study(profile, seed, device or "", fresh=fresh, eyes=eyes)  # its device is here, or this says so at once
     if eyes:
         load_eyes(eyes)  # what is wrong with a weights file is said at once
-    findings = find(ids or (), study=Study(profile, seed, device or "", fresh=fresh, eyes=eyes))
+    findings = find(ids or (), study=study)
     lines = []
     for f in findings:
         lines.append(f"{f.claim.id}  {f.verdict.upper()}{' (STALE)' if f.stale else ''}  {f.claim.claim}")

@@ -44,6 +44,7 @@ def evidence(
     ] = "",
 ) -> None:
     """Make the tables behind the verdicts that no longer fit the code or the weights."""
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.study import rebuild
     from yoda_nb.study.claims import evidence as shipped
     from yoda_nb.study.claims.evidence import MAKERS, PLANNED, index
@@ -52,6 +53,7 @@ def evidence(
         names = shipped.restamp(restamp, rebuild.where_and_when()["date"])
         say(f"{len(names)} stamped: {', '.join(names) or 'none'}")
         return
+    find_device(device)
     names = rebuild.known(listed(only) or set(MAKERS) - PLANNED, MAKERS, "table")
     todo = [name for name in names if force or add or not rebuild.fits(name)]
     last = [index().get(name, {}).get("seconds") for name in todo]
@@ -74,10 +76,12 @@ def real(
     device: Device = None,
 ) -> None:
     """Train models without some of the patients, score them on those, and ship: --only a group of tables."""
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.study import rebuild, rebuild_real
     from yoda_nb.study.claims.evidence import index
     from yoda_nb.study.claims.real import PREFIX, beside_goals
 
+    find_device(device)
     groups = {"translation": "real", "normalisation": "normalisation"}
     groups |= {"samplers": f"{PREFIX}perception", "systems": f"{PREFIX}systems"}
     names = rebuild.known(listed(only), groups, "group of tables")
@@ -107,8 +111,10 @@ def samples(
     force: Force = False,
 ) -> None:
     """Draw the samples that the notebooks show first: --only lessons or benchmark."""
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.study import rebuild
 
+    find_device(device)
     plan = rebuild.shipped_samples(listed(only))
     todo = [sample for sample in plan if force or not sample.fits]
     seconds = sum(sample.spec.evaluations for sample in todo) * EVALUATION
@@ -143,6 +149,9 @@ def rules() -> None:
 @guarded
 def figure(docs: Docs = DOCS, threads: Threads = None, device: Device = None) -> None:
     """Draw the README's figure, docs/figure1.png."""
+    from yoda_nb.nets.devices import find_device
+
+    find_device(device)
     _check(docs)
     expect("Figure: at once where the samples are shipped, else", [FIGURE * EVALUATION], {"two CPU cores"})
     from yoda_nb.figures.plots.base import save_page_figure
@@ -165,11 +174,13 @@ def numbers(
     device: Device = None,
 ) -> None:
     """Measure the numbers of the documents, and write the pages that hold them."""
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.study.bank import write_atomic
     from yoda_nb.study.documents import real_table, write_documents
     from yoda_nb.study.measure import measure
     from yoda_nb.systems.table import get_system
 
+    find_device(device)
     _check(docs)
     sampled = subjects * (1 if offline else 2) * get_system("yoda-diffusion", n_ex=10).evaluations
     what = f"Numbers: regression of every test subject, ten samples of {subjects} of each dataset, the ledger"

@@ -18,9 +18,11 @@ def systems(
     only: Only = None, out: Runs = Path("runs/systems"), threads: OneThread = 1, device: Device = None, jobs: Jobs = 1
 ) -> None:
     """Train the models of the table of systems."""
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.papers import TRAININGS
     from yoda_nb.systems.train import model_name, train_systems
 
+    find_device(device)
     names = listed(only) or list(TRAININGS)
     _expect_trainings(model_name(name) for name in names)
     use_threads(threads)
@@ -39,8 +41,10 @@ def ablations(
 ) -> None:
     """Train the models of the ablation studies."""
     from yoda_nb.errors import InputError
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.papers.yoda.ablations import chosen, model_name, train_ablations
 
+    find_device(device)
     words = listed(seeds)
     if bad := [word for word in words if not word.isdigit()]:
         raise InputError(f"--seeds {bad[0]!r} is no seed: give numbers with commas between.")
@@ -61,8 +65,10 @@ def segmenter(
     from yoda_nb.errors import InputError
     from yoda_nb.metrics.segmentation.net import SEGMENTERS
     from yoda_nb.metrics.segmentation.training import SegmenterConfig, train_segmenter
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.nets.models import WEIGHTS
 
+    find_device(device)
     if spacing not in SEGMENTERS:
         raise InputError(f"There is no segmenter of {spacing:g} mm: choose 3 or 1.5.")
     _expect_trainings([SEGMENTERS[spacing]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
@@ -23,6 +23,9 @@ from yoda_nb.cli.common import (
     place,
     table,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @guarded
@@ -61,9 +64,11 @@ def sweep(
 
     Example: yoda-nb sweep --subjects 4 --system yoda-regression,unet,yoda-ddim --set n_steps=8 --set n_steps=16 -o out
     """
-    from yoda_nb.study.sweep import FAILED, crossed, make_plan, read_plan
+    from yoda_nb.images.outputs import check_outputs
+    from yoda_nb.study.sweep import FAILED, FILES, crossed, make_plan, read_plan
     from yoda_nb.study.sweep import sweep as run
 
+    check_outputs({f"-o's {name}": out / name for name in FILES}, {"the plan": plan})
     fields: dict[str, Any] = read_plan(plan) if plan else {}
     given = {
         "study": study,
@@ -81,7 +86,8 @@ def sweep(
     extra: dict[str, Any] = dict(crossed(pairs)) | ({"model": listed(model)} if model else {})
     if names := listed(system):
         fields["systems"] = [{"name": name} for name in names]
-    fields["systems"] = [{**row, **extra} for row in fields.get("systems", [])]
+    if isinstance(rows := fields.get("systems", []), list):
+        fields["systems"] = [{**row, **extra} if isinstance(row, dict) else row for row in rows]
     found = run(
         make_plan(fields),
         out,
@@ -92,15 +98,28 @@ def sweep(
     bad = found[found.state == FAILED]
     for row in bad.itertuples():
         note(f"{row.subject}, {row.system}: {row.error}")
-    by = ["system", "reference"]
-    means = found.groupby(by, sort=False)[["ssim", "psnr"]].mean().round(4).reset_index()
-    means["images"] = [int(n) for n in found.groupby(by, sort=False).size()]
     document = {"table": str(out / "table.parquet"), "rows": len(found), "failed": len(bad)}
-    emit(document | {"means": means.to_dict("records")}, json, table(means.to_dict("records")))
+    means = _means(found)
+    emit(document | {"means": means}, json, table(means))
     if len(bad):
         from yoda_nb.errors import InputError
 
         raise InputError(f"{len(bad)} of {len(found)} rows of {out / 'table.parquet'} failed: start again to retry.")
+
+
+def _means(found: pd.DataFrame) -> list[dict[str, Any]]:
+    """Mean SSIM and PSNR, and of every further score that images have, for each system and reference; None for none."""
+    from math import isfinite
+
+    from yoda_nb.study.sweep import COLUMNS, is_setting
+
+    further = [name for name in found if name not in COLUMNS and not is_setting(name)]
+    groups = found.groupby(["system", "reference"], sort=False)
+    means = groups[["ssim", "psnr", *further]].mean().round(4).assign(images=groups.size()).reset_index()
+    return [
+        {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in row.items()}
+        for row in means.to_dict("records")
+    ]
 
 
 def _subjects(word: str | None) -> int | list[str] | None:

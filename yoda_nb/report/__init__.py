@@ -78,7 +78,8 @@ def run_report(
         jobs = min(cores(), MOST_JOBS)
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; give 1 or more.")
-    values = resolve_parameters(notebooks, parameters or {}, profile=profile)
+    elsewhere = bool(place and (place.get("scheduler") or place.get("queue")))
+    values = resolve_parameters(notebooks, parameters or {}, profile=profile, elsewhere=elsewhere)
     tasks = plan(values, subjects, manifest=manifest)
     with _locked(out), PeakMemory() as memory:
         runs = run_notebooks(tasks, out / "notebooks", jobs=min(jobs, len(tasks)), place=place, progress=progress)

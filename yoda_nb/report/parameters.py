@@ -22,6 +22,7 @@ import nbformat
 from pydantic import ConfigDict, TypeAdapter
 
 from yoda_nb.errors import InputError
+from yoda_nb.study.sweep.plan import check_place
 
 PROFILES = ("tiny", "quick", "full")  # seconds for tests, minutes on two cores, the paper's setting
 
@@ -104,12 +105,13 @@ def read_parameters(notebook: Path) -> tuple[Parameter, ...]:
 
 
 def resolve_parameters(
-    notebooks: Sequence[Path], given: Mapping[str, Any], *, profile: str = "quick"
+    notebooks: Sequence[Path], given: Mapping[str, Any], *, profile: str = "quick", elsewhere: bool = False
 ) -> dict[Path, dict[str, Any]]:
     """The value of every parameter of every notebook: its default, or what was given.
 
     Text is read as a literal where the parameter is not text, so values may come from a shell.
-    Raises InputError for a name that no notebook knows and for a value of the wrong type.
+    Raises InputError for a name that no notebook knows, for a value of the wrong type, and for a device that is not
+    here; those of workers ``elsewhere`` are not known.
     """
     declared = {notebook: read_parameters(notebook) for notebook in notebooks}
     known = {parameter.name for parameters in declared.values() for parameter in parameters}
@@ -125,7 +127,7 @@ def resolve_parameters(
                 + f"Known are: {', '.join(sorted(known)) or 'none'}."
             )
     given = {"profile": profile, **given}
-    return {
+    values = {
         notebook: {
             parameter.name: _checked(parameter, given[parameter.name], notebook.name)
             if parameter.name in given
@@ -134,6 +136,9 @@ def resolve_parameters(
         }
         for notebook, parameters in declared.items()
     }
+    for name in {value["device"] for value in values.values() if value.get("device")}:
+        check_place(str(name), elsewhere=elsewhere)
+    return values
 
 
 def _read_cell(source: str, notebook: str) -> Iterable[Parameter]:

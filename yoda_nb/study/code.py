@@ -104,7 +104,7 @@ def _pieces(string: ast.JoinedStr) -> list[ast.expr]:
     for value in string.values:
         for piece in _pieces(value) if isinstance(value, ast.JoinedStr) else [value]:
             if isinstance(piece, ast.Constant) and found and isinstance(last := found[-1], ast.Constant):
-                found[-1] = ast.Constant(last.value + piece.value)
+                found[-1] = ast.Constant(str(last.value) + str(piece.value))
             elif not isinstance(piece, ast.Constant) or piece.value:
                 found.append(piece)
     return found

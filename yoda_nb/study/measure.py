@@ -12,6 +12,7 @@ from yoda_nb.diffusion.process import expected
 from yoda_nb.images.volumes import Volume
 from yoda_nb.metrics.images import evaluate
 from yoda_nb.metrics.noise import white_matter_noise
+from yoda_nb.nets.devices import find_device
 from yoda_nb.study.rebuild import Say, where_and_when
 from yoda_nb.study.sampling import samples
 from yoda_nb.study.subjects import load_subjects
@@ -36,6 +37,7 @@ def measure(
     the acquired image, a diffusion sample and regression, and the SSIM of ExpA 10 to regression.
     ``offline`` leaves out the phantoms of label maps, which are downloaded or found below ``mirror``.
     """
+    find_device(device)
     smooth_rows, sampled = [], []
     for dataset in ("phantom",) if offline else ("phantom", "phantom-labels"):
         for sources, target in DIRECTIONS:

@@ -21,15 +21,16 @@ from yoda_nb.data.places import commit
 from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import describe_machine, processor, recording
 from yoda_nb.study.ahead import draw_ahead
 from yoda_nb.study.claims import evidence
 from yoda_nb.study.claims.evidence import MAKERS, PLANNED, SHIPPED_STUDY, Study
 from yoda_nb.study.claims.yoda import benchmark
-from yoda_nb.study.sampling import samples
+from yoda_nb.study.sampling import model_for, samples
 from yoda_nb.study.shipping import find_shipped, keep_shipped, ship, shipped_path
 from yoda_nb.study.subjects import get_profile, load_subjects
-from yoda_nb.systems.models import find_model, load_model
+from yoda_nb.systems.models import load_model
 from yoda_nb.systems.table import get_system
 
 SAMPLES = ("lessons", "benchmark")  # those of the notebooks' subjects, and of the table of systems
@@ -85,7 +86,7 @@ def _lessons() -> Iterator[Sample]:
     """What the notebooks show of the quick profile's subjects, and the first one's sweep."""
     settings = get_profile(SHIPPED_STUDY[0])
     for k, v in enumerate(load_subjects(settings.subjects)):
-        model = find_model(v.sources, None, min(v.spacing))
+        model = model_for(v, get_system("yoda-diffusion"))
         yield Sample(v, "yoda-regression", model, {})
         yield Sample(v, "yoda-diffusion", model, {"n_ex": max(settings.n_ex), "n_steps": settings.n_steps})
         yield from (Sample(v, "yoda-ddim", model, {"n_steps": n}) for n in settings.ddim)
@@ -106,6 +107,7 @@ def _benchmark() -> Iterator[Sample]:
 
 def rebuild_samples(todo: Iterable[Sample], *, device: str | None = "cpu", say: Say = print) -> list[Path]:
     """Draw and ship samples, from the bank where it has them; returns the files."""
+    find_device(device)
     todo, written = list(todo), []
     for k, sample in enumerate(todo, 1):
         options: dict[str, Any] = {"seed": SHIPPED_STUDY[1], "device": device, "model": sample.model}

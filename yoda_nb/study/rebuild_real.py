@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import WEIGHTS, read_card, recording
 from yoda_nb.study.bank import write_atomic
 from yoda_nb.study.claims import evidence, real
@@ -27,6 +28,7 @@ def rebuild_real(
     ``out`` holds packs, runs and weights, and goes on where it stopped; ``changes`` are of the recipe. The cards of
     the models are shipped, their weights are not. Raises InputError where the patients are not on this machine.
     """
+    find_device(device)
     volumes = real.patients(mirror)
     models = real.leave_one_out(volumes, out, mirror=mirror, device=device, say=say, **changes)
     begun = time.monotonic()
@@ -42,6 +44,7 @@ def rebuild_normalisation(
     *, mirror: str | Path | None = None, device: str | None = None, say: Say = print
 ) -> pd.DataFrame:
     """Translate a slab of each patient with its sources scaled in two ways, and ship the scores; returns them."""
+    find_device(device)
     volumes = real.patients(mirror)
     say(f"normalisation of {len(volumes)} scans: computing")
     begun = time.monotonic()
@@ -58,6 +61,7 @@ def rebuild_scans(
 
     As ``rebuild_real``; name -> table. Samples are drawn once, through the bank.
     """
+    find_device(device)
     volumes = real.patients(mirror)
     models = real.leave_half_out(volumes, out, mirror=mirror, device=device, say=say, **changes)
     study = on_scans(volumes, models, device or "")
@@ -75,6 +79,7 @@ def rebuild_systems(
 ) -> pd.DataFrame:
     """Train each deciding system without each half of the patients, and ship what they make of the other half."""
     study, spacing = evidence.Study(*SHIPPED_STUDY, device=device or ""), systems_on_scans.SPACING
+    find_device(device)
     volumes = real.patients(mirror, spacing=spacing)
     options = {"mirror": mirror, "device": device, "say": say, **changes}
     models = {

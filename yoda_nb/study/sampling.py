@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.system import OnStep, System
 from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.devices import find_device
 from yoda_nb.study.bank import Bank, default_bank, recall
 from yoda_nb.study.shipping import find_shipped
 from yoda_nb.study.subjects import Profile
@@ -30,7 +31,7 @@ def samples(
     system: str,
     *,
     seed: int = 0,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     model: str | None = None,
     bank: Bank | None = None,
     progress: bool = False,
@@ -41,14 +42,13 @@ def samples(
     """All trajectories of a system: (n_ex,1,D,H,W) in [-1,1]; shipped, from the bank, or sampled now.
 
     ``expected`` of the first k is what ``translate`` gives with ``n_ex=k``. Without ``shipped`` no sample
-    that came with the package is taken.
+    that came with the package is taken. Raises InputError for a device that is not here.
     """
-    spec = get_system(system, **overrides)
-    name = model or spec.weights or find_model(volume.sources, None, min(volume.spacing), steps=spec.n_steps)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    spec, place = get_system(system, **overrides), find_device(device)
+    name = model_for(volume, spec, model)
     loaded = load_model(name)
     depends = spec.sampling.depends_on(volume, loaded)
-    if shipped and torch.device(device).type == "cpu" and not depends:
+    if shipped and place.type == "cpu" and not depends:
         found = find_shipped(volume, spec, seed, loaded.sha256)
         if found is not None:
             return found
@@ -62,7 +62,7 @@ def samples(
         "system": settings(spec),
         "seed": seed,
         "model": loaded.sha256,
-        "device": torch.device(device).type,
+        "device": place.type,
         **depends,
     }
     draw = partial(
@@ -70,13 +70,23 @@ def samples(
         volume,
         system,
         seed=seed,
-        device=device,
+        device=place,
         model=name,
         progress=progress,
         on_step=on_step,
         **overrides,
     )
     return recall(bank or default_bank(), key, lambda: {"x": torch.stack(list(draw()))})["x"]
+
+
+def model_for(volume: Volume, spec: System, named: str | None = None, contrast: str | None = None) -> str:
+    """The model that a system uses on a volume: the one named, its own, or the shipped one that fits best.
+
+    That one makes ``contrast``, by default the contrast that the volume's target has; without a target any will do.
+    Raises InputError where no model fits.
+    """
+    wanted = contrast or (None if volume.target is None else volume.contrast)
+    return named or spec.weights or find_model(volume.sources, wanted, min(volume.spacing), steps=spec.n_steps)
 
 
 def settings(spec: System) -> System:
@@ -102,6 +112,7 @@ def all_samplers(
     ``extra`` names one more system, run with its defaults; ``models`` the model of a subject, else the one that
     fits best.
     """
+    find_device(device)
     volumes = list(volumes)
     images: dict[str, list[Tensor]] = {}
     todo = [(v, label, system, settings) for v in volumes for label, system, settings in _plan(v, profile, extra)]

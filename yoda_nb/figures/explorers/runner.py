@@ -20,6 +20,7 @@ from yoda_nb.figures.explorers.pictures import tradeoff
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import score
 from yoda_nb.metrics.noise import white_matter_noise
+from yoda_nb.nets.devices import find_device
 from yoda_nb.papers import SYSTEMS
 from yoda_nb.study.tables import perceptual_table, white_matter
 from yoda_nb.systems.run import averaged
@@ -57,8 +58,9 @@ def live(
     as a mean over subjects would not compare. ``images`` (sampler -> (1,D,H,W) in [-1,1]) are
     there from the start, beside the acquired image and, where known, the truth; of ``table`` (a
     row a sampler) only the cost is taken, columns evaluations and seconds. Raises InputError for a
-    subject without acquired target.
+    subject without acquired target and a device that is not here.
     """
+    find_device(device)
     if volume.target is None:
         raise InputError(f"{volume.subject} has no acquired target to compare with: the live explorer needs one.")
     shown = {**(images or {}), "acquired": volume.target}

@@ -14,6 +14,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.space import resample_like
 from yoda_nb.images.volumes import Volume, conform, required
 from yoda_nb.metrics.segmentation.net import SHIPPED, Segmenter, load_segmenter
+from yoda_nb.nets.devices import find_device
 
 VIEWS = (0, 1, 2)
 BATCH = 32  # slabs at once
@@ -33,6 +34,7 @@ def segment(
     target segmented. ``threshold`` is a probability, None the card's. A Volume of another voxel
     size is segmented at the segmenter's and brought back; a bare image is taken to be at it.
     """
+    find_device(device)
     segmenter = segmenter if isinstance(segmenter, Segmenter) else load_segmenter(segmenter)
     found = lesion_probability(image, where, segmenter=segmenter, device=device)
     return found > (segmenter.threshold if threshold is None else threshold)
@@ -48,14 +50,15 @@ def lesion_probability(
     """Probability of lesion, (1,D,H,W) in [0,1], 0 outside the brain; arguments as ``segment``'s.
 
     The mean over the three views. Raises InputError for an image without brain mask, of another
-    shape than it, or not finite.
+    shape than it, or not finite, and for a device that is not here.
     """
+    place = find_device(device)
     segmenter = segmenter if isinstance(segmenter, Segmenter) else load_segmenter(segmenter)
     image, mask, volume = _arguments(image, where)
     if volume is None:
-        return _probability(image, mask, segmenter, device)
+        return _probability(image, mask, segmenter, place)
     small = conform(replace(volume, target=image), segmenter.spacing)
-    found = _probability(required(small, "target"), small.mask, segmenter, device)
+    found = _probability(required(small, "target"), small.mask, segmenter, place)
     found = resample_like(found, small.affine, volume.affine, volume.shape, order=1, fill=0.0)
     return torch.where(mask, found, 0.0)
 
@@ -74,14 +77,13 @@ def _arguments(image, where) -> tuple[Tensor, Tensor, Volume | None]:
             "must share one shape (1, D, H, W): give the mask, or the Volume, that the image belongs to."
         )
     if not torch.isfinite(image).all():
-        raise InputError("The image to segment holds NaN or infinity: mend it before.")
+        raise InputError("The image to segment holds NaN or infinity: fix it before.")
     return image.float(), mask.bool(), volume
 
 
 @torch.inference_mode()
-def _probability(image: Tensor, mask: Tensor, segmenter: Segmenter, device: str | None) -> Tensor:
+def _probability(image: Tensor, mask: Tensor, segmenter: Segmenter, where: torch.device) -> Tensor:
     """(1,D,H,W), (1,D,H,W) -> mean over views of the slices that hold brain, 0 elsewhere."""
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     net = segmenter.net.to(where)
     total = torch.zeros_like(image)
     for axis in VIEWS:

@@ -20,6 +20,7 @@ from yoda_nb.metrics.downstream import dice
 from yoda_nb.metrics.segmentation.inference import lesion_probability
 from yoda_nb.metrics.segmentation.net import CHANNELS, THICKNESS, Segmenter, build_segmenter, save_segmenter
 from yoda_nb.nets.base import autocast_dtype, n_parameters
+from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import Card, describe_machine
 from yoda_nb.training.recipes import TRAIN_SEEDS, VALIDATION_SEEDS
 
@@ -85,7 +86,7 @@ def fit_segmenter(volumes: Sequence[Volume], config: SegmenterConfig, *, device:
     """
     if not volumes or any(v.target is None or v.lesions is None for v in volumes):
         raise InputError("A segmenter learns from volumes with target and lesions: give some, and phantoms have both.")
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = find_device(device)
     torch.manual_seed(config.seed)
     net = build_segmenter(config.channels, config.thickness).to(place).train()
     optimiser = torch.optim.AdamW(net.parameters(), lr=config.lr, weight_decay=1e-4)
@@ -121,8 +122,10 @@ def choose_threshold(segmenter: Segmenter, volumes: Sequence[Volume]) -> tuple[f
 def train_segmenter(path: Path, config: SegmenterConfig, *, device: str | None = None, command: str = "") -> dict:
     """Train, choose the threshold on validation phantoms, test; write weights and card to ``path``.
 
-    Returns the card. The test images are those of the manifest's test phantoms, as acquired.
+    Returns the card. The test images are those of the manifest's test phantoms, as acquired. Raises InputError for a
+    device that is not here.
     """
+    find_device(device)
     first, last = TRAIN_SEEDS, TRAIN_SEEDS + config.phantoms - 1
     seeds = tqdm(range(first, last + 1), desc="phantoms", mininterval=5)
     volumes = [acquired_phantom(seed, config.spacing) for seed in seeds]

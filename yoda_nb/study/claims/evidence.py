@@ -31,6 +31,7 @@ from torch import Tensor
 from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import WEIGHTS, read_card
 from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
 from yoda_nb.papers import PAPERS as MODULES
@@ -57,7 +58,7 @@ _used: ContextVar[set[str] | None] = ContextVar("used", default=None)
 
 @dataclass(frozen=True)
 class Study:
-    """Which evidence: a profile, a seed of sampling, where to compute."""
+    """Which evidence: a profile, a seed of sampling, where to compute. InputError for a device that is not here."""
 
     profile: str = "quick"
     seed: int = 0
@@ -68,10 +69,14 @@ class Study:
     models: tuple[tuple[str, str], ...] = ()  # subject, the model of seed 000 to use; others: the one that fits best
     kept: frozenset[str] = frozenset()  # trainings whose rows a table has already: who makes it leaves them out
 
+    def __post_init__(self) -> None:
+        find_device(self.device)
+
     @classmethod
     def of_run(cls, profile: str, seed: int = 0, device: str = "") -> Study:
         """The study whose verdicts a notebook shows: the run's own in the profile full, else the shipped
         one, whatever the run's seed and device, for another takes hours."""
+        find_device(device)
         return cls(profile, seed, device) if profile == "full" else cls(*SHIPPED_STUDY)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,29 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from yoda_nb.data.manifest import Case
 from yoda_nb.errors import InputError
-from yoda_nb.study.sweep.plan import Plan, Trial, crossed, make_plan, read_plan, trials
+from yoda_nb.images.outputs import check_apart, check_outputs
+from yoda_nb.study.sweep.plan import (
+    Plan,
+    Trial,
+    cases_of,
+    check_place,
+    crossed,
+    kind_of,
+    local_files,
+    make_plan,
+    read_plan,
+    trials,
+)
 from yoda_nb.study.sweep.record import (
+    COLUMNS,
     DONE,
     FAILED,
+    FILES,
     Entry,
     append,
+    is_setting,
     journal,
     read_journal,
     read_table,
@@ -30,7 +46,9 @@ from yoda_nb.study.sweep.trial import device_here, image_of, open_trial, run_tri
 from yoda_nb.study.sweep.workers import QUEUES, Outcome, client_of, done_by
 
 __all__ = [
+    "COLUMNS",
     "FAILED",
+    "FILES",
     "QUEUES",
     "Plan",
     "Trial",
@@ -38,6 +56,7 @@ __all__ = [
     "crossed",
     "done_by",
     "image_of",
+    "is_setting",
     "make_plan",
     "open_trial",
     "read_plan",
@@ -63,11 +82,17 @@ def sweep(
 ) -> pd.DataFrame:
     """Do every trial of a plan that ``out`` does not hold yet; returns the table, which is ``out/table.parquet`` too.
 
-    Where the workers are: ``workers.client_of``. What was done is not done again unless its files, its weights or the
-    code have changed; what failed before is. A trial that fails twice is a row of state "failed" with its error.
-    Raises InputError for a plan that cannot be done at all, and while another sweep writes into ``out``.
+    Where the workers are: ``workers.client_of``. What was done is not done again unless its files, its weights, the
+    code or the kind of device have changed; what failed before is. A trial that fails, twice unless its input cannot be
+    used, is a row of state "failed" with its error. Raises InputError for a plan that cannot be done at all, for an
+    ``out`` in the study that is read, and while another sweep writes into ``out``.
     """
-    todo, out = trials(plan, trust_paths=trust_paths), Path(out)
+    out = Path(out)
+    check_place(plan.device, elsewhere=bool(scheduler or queue))
+    cases = cases_of(plan, trust_paths)
+    _check_out(out, plan, cases)
+    todo = trials(plan, cases)
+    wanted = "" if scheduler or queue else kind_of(plan.device)  # other machines choose by themselves
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,7 +100,7 @@ def sweep(
     with journal(out) as lines:
         write_plan(out, plan)
         entries = read_journal(out)
-        left = [trial for trial in todo if (entry := entries.get(trial.key)) is None or entry.state != DONE]
+        left = [trial for trial in todo if not _answers(entries.get(trial.key), wanted)]
         place = client_of(workers, scheduler=scheduler, queue=queue, options=options) if left else nullcontext()
         refresh = _now_and_then(lambda: write_table(out, table_of(todo, entries)))
         with place as client, tqdm(total=len(todo), initial=len(todo) - len(left), disable=not progress) as bar:
@@ -92,13 +117,28 @@ def sweep(
     return table
 
 
-def _run(trial: Trial, worker: Any) -> list[dict[str, Any]]:
-    return run_trial(trial, device_here(worker))
+def _check_out(out: Path, plan: Plan, cases: Sequence[Case]) -> None:
+    """InputError for results that would lie in the study that is read, or over its manifest."""
+    for root in {case.root for case in cases}:
+        files = [file for case in cases if case.root == root for file in local_files(case)]
+        check_apart(out, root, files)
+    check_outputs({f"-o's {name}": out / name for name in FILES}, {"the study": plan.study or None})
+
+
+def _answers(entry: Entry | None, wanted: str) -> bool:
+    """Whether a trial is done, and on a device of the wanted kind; "" takes any."""
+    return entry is not None and entry.state == DONE and (not wanted or entry.device in ("", wanted))
+
+
+def _run(trial: Trial, worker: Any) -> tuple[str, list[dict[str, Any]]]:
+    device = device_here(worker)
+    return kind_of(trial.device or device or "cpu"), run_trial(trial, device)
 
 
 def _entry(outcome: Outcome) -> Entry:
+    device, rows = outcome.result or ("", [])
     state = FAILED if outcome.error else DONE
-    return Entry(outcome.key, state, outcome.result or [], outcome.error, outcome.seconds, outcome.worker)
+    return Entry(outcome.key, state, rows, outcome.error, outcome.seconds, outcome.worker, device)
 
 
 def _now_and_then(write: Callable[[], None]) -> Callable[[], None]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from yoda_nb.errors import InputError
-from yoda_nb.study.sweep.record import COLUMNS, FAILED
+from yoda_nb.study.sweep.record import FAILED, is_setting
 
 CONSISTENT = 1.4826  # median absolute deviation -> standard deviation, where values are normal
 FAR = 3.5  # deviations from the median that stand out (Iglewicz and Hoaglin 1993)
@@ -27,7 +27,7 @@ def done(table: pd.DataFrame, reference: str = "") -> pd.DataFrame:
 
 def ways(table: pd.DataFrame) -> list[str]:
     """What made each row in words: the system, and of its settings, models and seeds those that differ."""
-    settings = [name for name in table if name not in COLUMNS]
+    settings = [name for name in table if is_setting(name)]
     told = [name for name in (*settings, "model", "seed") if _varies(table, name)]
     return [
         ", ".join([row["system"], *(f"{name} {row[name]}" for name in told if pd.notna(row[name]))])

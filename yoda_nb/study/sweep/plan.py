@@ -1,20 +1,23 @@
-"""What a sweep does: subjects x systems x settings x seeds, told by a small TOML file or by options."""
+"""What a sweep does: subjects x systems x settings x seeds, given by a small TOML file or by options."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from yoda_nb.data.manifest import Case
 from yoda_nb.data.places import MANIFEST
+from yoda_nb.data.rows import scheme
 from yoda_nb.errors import InputError
+from yoda_nb.images.nifti import sha256
+from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import WEIGHTS, read_card
 from yoda_nb.study.bank import code_version, key_of
 from yoda_nb.systems.models import load_model, shipped_models
@@ -24,12 +27,22 @@ from yoda_nb.systems.table import get_system, parse_settings
 PHANTOMS = {"dataset": "phantom", "split": "test"}  # of the manifest that comes with the package
 
 
+def _text(value: Any) -> str:
+    """Text, which may be a path with bytes that are no UTF-8: pydantic's own check refuses those."""
+    if not isinstance(value, str):
+        raise ValueError("give text")
+    return value
+
+
+Text = Annotated[str, PlainValidator(_text)]
+
+
 class Chosen(BaseModel):
     """A system with its settings; a list of values is a dimension of the sweep."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
-    model: str | list[str] = ""  # a shipped model or a file; "": the system's own, or by contrasts
+    model: Text | list[Text] = ""  # a shipped model or a file; "": the system's own, or by contrasts
 
     @property
     def settings(self) -> dict[str, list[Any]]:
@@ -42,14 +55,14 @@ class Plan(BaseModel):
     """Fields of the TOML file; all but ``systems`` have defaults. See ``docs/guide.md``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    study: str = ""  # a manifest (.csv) or a BIDS folder; "": the phantoms of the package's manifest
+    study: Text = ""  # a manifest (.csv) or a BIDS folder; "": the phantoms of the package's manifest
     dataset: str | None = None
     split: str | None = None
     subjects: int | list[str] = Field(0, union_mode="left_to_right")  # the first so many or these; 0: all
     sources: list[str] = ["T1w", "T2w"]
     target: str = "FLAIR"
     seeds: list[int] = [0]
-    mirror: str = ""  # folder with copies of what a manifest names
+    mirror: Text = ""  # folder with copies of what a manifest names
     device: str = ""  # "": the worker's GPU if it has one
     systems: list[Chosen] = Field(min_length=1)
 
@@ -70,13 +83,13 @@ class Trial:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of everything that decides the result: files, system, weights, seed and code."""
-        anatomy = {} if self.case.anatomy is None else {"anatomy": self.case.anatomy}
-        files = {name: _content(image, self.case.root) for name, image in {**self.case.images, **anatomy}.items()}
-        given = {"contrasts": [*self.sources, self.target], "settings": dict(self.settings), "seed": self.seed}
-        weights = _weights(self.model or get_system(self.system, **dict(self.settings)).weights or "")
-        who = {"dataset": self.case.dataset, "subject": self.case.subject, "files": files}
-        return key_of({"code": code_version(), **who, "system": self.system, **given, "weights": weights})
+        """SHA-256 of everything that decides the result: content of files, system, weights, seed, device and code."""
+        return _key(self, sha256, _weights)
+
+    def known(self, digest: Callable[[Path], str], weights: Callable[[str], list[str]]) -> Trial:
+        """This trial, its key made with these ways to read files and weights."""
+        vars(self)["key"] = _key(self, digest, weights)  # as cached_property keeps it
+        return self
 
 
 def read_plan(path: str | Path) -> dict[str, Any]:
@@ -103,22 +116,39 @@ def make_plan(fields: Mapping[str, Any]) -> Plan:
     return plan.model_copy(update=PHANTOMS)
 
 
-def trials(plan: Plan, *, trust_paths: bool = False) -> list[Trial]:
-    """All images of a plan, one subject's after the other. Raises InputError for unknown names and values."""
+def trials(plan: Plan, cases: Iterable[Case] | None = None, *, trust_paths: bool = False) -> list[Trial]:
+    """All images of a plan, one subject's after the other; ``cases`` are its subjects where they are known.
+
+    Raises InputError for unknown names and values.
+    """
     common: dict[str, Any] = {"sources": tuple(plan.sources), "target": plan.target}
     common |= {"mirror": plan.mirror, "device": plan.device}
     ways = [way for chosen in plan.systems for way in _ways(chosen)]
     found = [
         Trial(case, name, settings, seed, model, **common)
-        for case in _cases(plan, trust_paths)
+        for case in (cases_of(plan, trust_paths) if cases is None else cases)
         for (name, model, settings), seed in product(ways, plan.seeds)
     ]
     if not found:
         raise InputError("The sweep's plan asks for no image: give at least one subject, seed and value.")
-    return list({trial.key: trial for trial in found}.values())  # what was asked for twice is done once
+    digest, weights = cache(sha256), cache(_weights)  # many trials share a file: each is read once
+    return list({trial.known(digest, weights).key: trial for trial in found}.values())  # each once
 
 
-def _cases(plan: Plan, trust_paths: bool) -> list[Case]:
+def check_place(device: str, *, elsewhere: bool = False) -> None:
+    """InputError for a device that is not here, or, where the work is done elsewhere, that is none."""
+    if not elsewhere or kind_of(device) not in ("cpu", "cuda"):
+        find_device(device)
+
+
+def local_files(case: Case) -> list[Path]:
+    """The files of a case that lie on this machine."""
+    images = [*case.images.values(), *([] if case.anatomy is None else [case.anatomy])]
+    return [case.root / image.uri for image in images if _is_path(image.uri)]
+
+
+def cases_of(plan: Plan, trust_paths: bool = False) -> list[Case]:
+    """The subjects of a plan; InputError where there are none or not these."""
     cases = cases_in(plan.study or MANIFEST, dataset=plan.dataset, split=plan.split, trust_paths=trust_paths)
     if isinstance(plan.subjects, int):
         if plan.subjects < 0:
@@ -150,15 +180,42 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _content(image: Any, root: Path) -> list[Any]:
-    """What identifies a file of a case without reading it: its checksum where one is stated, else size and date."""
+def _key(trial: Trial, digest: Callable[[Path], str], weights: Callable[[str], list[str]]) -> str:
+    case = trial.case
+    images = {**case.images, **({} if case.anatomy is None else {"anatomy": case.anatomy})}
+    description = {
+        "code": code_version(),
+        "dataset": case.dataset,
+        "subject": case.subject,
+        "files": {name: _content(image, case.root, digest) for name, image in images.items()},
+        "system": trial.system,
+        "contrasts": [*trial.sources, trial.target],
+        "settings": dict(trial.settings),
+        "seed": trial.seed,
+        "weights": weights(trial.model or get_system(trial.system, **dict(trial.settings)).weights or ""),
+        "device": kind_of(trial.device),
+    }
+    return key_of(description)
+
+
+def kind_of(device: str = "") -> str:
+    """ "cpu" or "cuda": where a device of this name computes; without one, what this machine would take."""
+    return device.partition(":")[0] or find_device().type
+
+
+def _content(image: Any, root: Path, digest: Callable[[Path], str]) -> list[Any]:
+    """What identifies a file of a case: its content where it is here, else the checksum that is stated."""
     path = root / image.uri
-    if image.sha256 is None and "://" not in image.uri and path.is_file():
-        return [image.uri, path.stat().st_size, path.stat().st_mtime_ns]
-    return [image.uri, image.sha256]
+    try:
+        return [image.uri, digest(path) if _is_path(image.uri) and path.is_file() else image.sha256]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
 
 
-@cache
+def _is_path(uri: str) -> bool:
+    return not scheme(uri)
+
+
 def _weights(name: str) -> list[str]:
     """Hashes of the weights that may be used: of the named model, or of all that are chosen among by contrasts."""
     if name:

@@ -18,16 +18,19 @@ from typing import IO, Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from yoda_nb.errors import InputError
+from yoda_nb.errors import InputError, printable
 from yoda_nb.images.nifti import atomic
 from yoda_nb.study.sweep.plan import Plan, Trial, make_plan
 from yoda_nb.study.sweep.plan import trials as trials_of
+from yoda_nb.systems.table import SYSTEMS, settings_of
 
 JOURNAL, TABLE, PLAN = "journal.jsonl", "table.parquet", "plan.json"
+FILES = (JOURNAL, TABLE, PLAN)
 DONE, FAILED = "done", "failed"
 FIRST = ("trial", "dataset", "subject", "split", "system", "model", "seed")  # columns; then the settings
-SCORES = ("ssim", "psnr", "mae", "mse", "data_range", "noise")
-COLUMNS = (*FIRST, "state", "error", "reference", *SCORES)  # all but the settings
+SCORES = ("ssim", "psnr", "mae", "mse", "data_range", "noise")  # of every image; others follow
+COLUMNS = (*FIRST, "state", "error", "reference", *SCORES)  # of every table
+SETTINGS = frozenset(name for row in SYSTEMS.values() for name in settings_of(row))
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Entry:
     error: str = ""
     seconds: float = 0.0
     worker: str = ""
+    device: str = ""  # "cpu" or "cuda", "" where no image was made
 
 
 def read_journal(folder: str | Path) -> dict[str, Entry]:
@@ -113,28 +117,41 @@ def table_of(trials: Sequence[Trial], entries: Mapping[str, Entry]) -> pd.DataFr
     """A row for every ended trial and reference, in the order of the trials.
 
     Columns trial (its place in the plan), dataset, subject, split, system, model, seed, the settings, state ("done" |
-    "failed"), error, reference, and scores on the [0,1] scale; a trial that failed has no scores.
+    "failed"), error, reference, ``SCORES`` and every other score that an image has, on the [0,1] scale or as its name
+    says. A trial that failed has no scores; what is no UTF-8 in a name is escaped.
     """
-    names = list(dict.fromkeys(name for trial in trials for name, _ in trial.settings))
+    names = {name: column_of(name) for trial in trials for name, _ in trial.settings}
+    ended = [(place, trial, entry) for place, trial in enumerate(trials) if (entry := entries.get(trial.key))]
     rows = [
         {
             "trial": place,
             **{k: getattr(trial.case, k) for k in ("dataset", "subject", "split")},
             **{"system": trial.system, "model": trial.model or None, "seed": trial.seed},
-            **{name: _cell(dict(trial.settings).get(name)) for name in names},
+            **{column: _cell(dict(trial.settings).get(name)) for name, column in names.items()},
             **{"state": entry.state, "error": entry.error or None},
             **row,
         }
-        for place, trial in enumerate(trials)
-        if (entry := entries.get(trial.key))
+        for place, trial, entry in ended
         for row in entry.rows or [{"reference": None}]
     ]
-    columns = [*FIRST, *names, "state", "error", "reference", *SCORES]
-    table = pd.DataFrame(rows, columns=columns)
-    kinds = dict.fromkeys(SCORES, "float64") | {"trial": "int64", "seed": "int64"}
-    words = {name: "string" for name in columns if name not in kinds and name not in names}
-    settings = {name: table[name].convert_dtypes() for name in names}
-    return table.astype(kinds | words).assign(**settings)
+    first = [*FIRST, *names.values(), "state", "error", "reference"]
+    scores = list(dict.fromkeys([*SCORES, *(name for row in rows for name in row if name not in first)]))
+    table = pd.DataFrame(rows, columns=[*first, *scores])
+    kinds = dict.fromkeys(scores, "float64") | {"trial": "int64", "seed": "int64"}
+    words = {name: "string" for name in first if name not in kinds and name not in names.values()}
+    settings = {column: table[column].convert_dtypes() for column in names.values()}
+    table = table.astype(kinds | words).assign(**settings)
+    return table.assign(**{name: table[name].map(printable, na_action="ignore").astype("string") for name in words})
+
+
+def column_of(setting: str) -> str:
+    """The column of a setting: its name, or ``setting_NAME`` where a score or another column is called so."""
+    return f"setting_{setting}" if setting in COLUMNS else setting
+
+
+def is_setting(column: str) -> bool:
+    """Whether a column of a table holds a setting of some system."""
+    return column not in COLUMNS and column.removeprefix("setting_") in SETTINGS
 
 
 def _cell(value: Any) -> Any:
@@ -144,7 +161,7 @@ def _cell(value: Any) -> Any:
 def write_plan(folder: Path, plan: Plan) -> None:
     """Keep a plan beside its table, so that a row's image can be found again."""
     with atomic(folder / PLAN) as part:
-        part.write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(plan.model_dump(), indent=1) + "\n", encoding="utf-8")
 
 
 def read_trials(folder: str | Path) -> list[Trial]:
@@ -159,8 +176,8 @@ def read_trials(folder: str | Path) -> list[Trial]:
 
 def write_table(folder: Path, table: pd.DataFrame) -> None:
     """The table as one Parquet file, which readers find whole at any time."""
-    with atomic(folder / TABLE) as part:
-        table.to_parquet(part, index=False)
+    with atomic(folder / TABLE) as part, part.open("wb") as file:  # pyarrow takes no path that is not UTF-8
+        table.to_parquet(file, index=False)
 
 
 def read_table(folder: str | Path) -> pd.DataFrame:
@@ -168,6 +185,7 @@ def read_table(folder: str | Path) -> pd.DataFrame:
     path = Path(folder)
     path = path / TABLE if path.is_dir() else path
     try:
-        return pd.read_parquet(path)
+        with path.open("rb") as file:
+            return pd.read_parquet(file)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is no table of a sweep ({error}): make one with 'yoda-nb sweep'.") from None

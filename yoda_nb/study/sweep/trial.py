@@ -12,10 +12,10 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.metrics.images import evaluate
 from yoda_nb.metrics.noise import white_matter_noise
-from yoda_nb.study.sampling import samples
+from yoda_nb.study.sampling import model_for, samples
 from yoda_nb.study.sweep.plan import Trial
 from yoda_nb.study.tables import white_matter
-from yoda_nb.systems.models import find_model, load_model
+from yoda_nb.systems.models import load_model
 from yoda_nb.systems.run import averaged
 from yoda_nb.systems.table import get_system
 
@@ -52,8 +52,7 @@ def open_trial(trial: Trial) -> Volume:
 def image_of(trial: Trial, volume: Volume, device: str | None = None) -> tuple[str, Tensor]:
     """The name of the model, and the image (1,D,H,W) in [-1,1]: from the bank, or sampled now."""
     spec = get_system(trial.system, **dict(trial.settings))
-    named = trial.model or spec.weights
-    model = named or find_model(volume.sources, trial.target, min(volume.spacing), steps=spec.n_steps)
+    model = model_for(volume, spec, trial.model, trial.target)
     if (makes := load_model(model).contrast) != trial.target:
         raise InputError(f"Model {model} makes {makes}, not {trial.target}: choose another model.")
     where = trial.device or device

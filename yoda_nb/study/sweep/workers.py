@@ -1,14 +1,17 @@
 """Where the work is done: processes of this machine, a Dask scheduler, or jobs of a queue.
 
 ``done_by`` gives items to workers a window at a time, so that neither the scheduler nor the client ever holds more
-than a few, however many there are; one that fails is tried once more, elsewhere if there is elsewhere.
+than a few, however many there are. One that fails is tried once more, elsewhere if there is elsewhere, unless its
+input cannot be used, which another try does not change.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,12 +21,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from yoda_nb.errors import InputError
+from yoda_nb.errors import InputError, printable
 
 if TYPE_CHECKING:
     from distributed import Client
 
 QUEUES = {"slurm": "SLURM", "pbs": "PBS", "sge": "SGE", "lsf": "LSF", "oar": "OAR", "htcondor": "HTCondor"}
+SUBMITS = {"slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub", "oar": "oarsub", "htcondor": "condor_submit"}
+CONNECT = 60  # s, until a scheduler answers and has a worker
 WINDOW = 4  # items a thread of the workers that are under way at once
 TRIES = 2
 HERE = "here"  # the name of no worker: this process
@@ -40,6 +45,7 @@ class Outcome:
     error: str = ""
     seconds: float = 0.0
     worker: str = ""
+    final: bool = True  # another try would end the same
 
 
 @contextmanager
@@ -50,7 +56,7 @@ def client_of(
 
     By default they are processes of this machine, as many as it has GPUs, else cores. ``scheduler`` is the address of
     one that runs; ``queue`` one of ``QUEUES``, whose jobs take ``options`` of dask-jobqueue (cores, memory, walltime,
-    and what is in Dask's own configuration). Raises InputError where none can be had.
+    and what is in Dask's own configuration). Raises InputError where there are none.
     """
     if workers is not None and workers < 0:
         raise InputError(f"workers is {workers}: give 0 for this process alone, or how many.")
@@ -63,23 +69,44 @@ def client_of(
 
     with ExitStack() as open_:
         try:
+            cluster = None if scheduler else _jobs(queue, workers, options or {}) if queue else _processes(workers)
+            if cluster is not None:
+                open_.callback(_close, cluster)
+            client = distributed.Client(scheduler if cluster is None else cluster, timeout=CONNECT)
+            open_.callback(_close, client)
             if scheduler:
-                client = open_.enter_context(distributed.Client(scheduler, timeout="20s"))
-            else:
-                cluster = _jobs(queue, workers, options or {}) if queue else _processes(workers)
-                client = open_.enter_context(distributed.Client(open_.enter_context(cluster)))
-        except (OSError, ValueError, TimeoutError) as error:
-            raise InputError(f"No workers could be had{_at(scheduler or queue)}: {error}.") from error
+                client.wait_for_workers(1, timeout=CONNECT)
+        except InputError:
+            raise
+        except Exception as error:  # of many kinds, by sockets, processes, Dask and queues
+            raise InputError(_not_started(scheduler, queue, error)) from error
         yield client
+
+
+def _close(opened: Any) -> None:
+    """Close a client or a cluster; what fails then costs no result."""
+    try:
+        opened.close()
+    except Exception as error:
+        warnings.warn(f"the workers did not end as they should ({_say(error)})", stacklevel=2)
+
+
+def _not_started(scheduler: str, queue: str, error: Exception) -> str:
+    """Why there are no workers, and what to do, in one sentence."""
+    why = _say(error).rstrip(".") or type(error).__name__
+    if scheduler:
+        return (
+            f"No workers at the scheduler {scheduler} ({why}): give the address of a scheduler that runs, such as "
+            f"tcp://10.0.0.1:8786, with at least one 'dask worker ADDRESS'."
+        )
+    if queue:
+        return f"The queue {queue} takes no jobs ({why}): start on a machine that can submit to it, or give --workers."
+    return f"The worker processes could not start ({why}): give fewer --workers, or 0 to work in this process alone."
 
 
 def cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _at(place: str) -> str:
-    return f" at {place}" if place else ""
 
 
 def _processes(count: int | None) -> Any:
@@ -102,6 +129,8 @@ def _jobs(queue: str, count: int | None, options: Mapping[str, Any]) -> Any:
         jobqueue = import_module("dask_jobqueue")  # an extra
     except ImportError:
         raise InputError("Queues need dask-jobqueue: pip install 'yoda-nb[cluster]'.") from None
+    if not shutil.which(SUBMITS[queue]):
+        raise InputError(f"The queue {queue} needs the command {SUBMITS[queue]}, which is not here: start where it is.")
     given = {"cores": 1, "memory": "8GB", "processes": 1} | dict(options)
     cluster = getattr(jobqueue, f"{QUEUES[queue]}Cluster")(**given)
     cluster.scale(jobs=count or 1)
@@ -113,12 +142,13 @@ def done_by(
 ) -> Iterator[Outcome]:
     """Outcomes of ``function(item, name of the worker)``, as they come; ``items`` are (key, item), keys unique.
 
-    An item whose function raises, or whose worker dies time and again, is tried once more and then given up:
-    nothing that one item does stops the others.
+    An item whose function raises, or whose worker dies time and again, is tried once more and then given up; one whose
+    function raises InputError is given up at once. Nothing that one item does stops the others. Raises InputError
+    where the connection to the workers is lost.
     """
     if client is None:
         for key, item in items:
-            yield next(o for k in range(TRIES) if not (o := _attempt(key, function, item)).error or k == TRIES - 1)
+            yield next(o for k in range(TRIES) if (o := _attempt(key, function, item)).final or k == TRIES - 1)
         return
     from distributed import as_completed
 
@@ -140,7 +170,7 @@ def done_by(
         key, item, n = under_way.pop(future)
         outcome = _outcome(key, future)
         future.release()
-        if outcome.error and n < TRIES:
+        if not outcome.final and n < TRIES:
             give(key, item, n + 1)
         else:
             yield outcome
@@ -148,12 +178,14 @@ def done_by(
 
 
 def _outcome(key: str, future: Any) -> Outcome:
+    if future.status in ("cancelled", "lost"):
+        raise InputError("The connection to the workers was lost: start again, what is done is kept.")
     error = future.exception()
     if error is None:
         return future.result()
     if type(error).__name__ == "KilledWorker":
-        return Outcome(key, error="Several workers died over it: it may need more memory than they have.")
-    return Outcome(key, error=_say(error))
+        return Outcome(key, error="Several workers died over it: it may need more memory than they have.", final=False)
+    return Outcome(key, error=_say(error), final=False)
 
 
 def _attempt(key: str, function: Callable[[Any, Any], Any], item: Any) -> Outcome:
@@ -162,7 +194,7 @@ def _attempt(key: str, function: Callable[[Any, Any], Any], item: Any) -> Outcom
     try:
         found = Outcome(key, function(item, name))
     except Exception as error:  # one bad item must not stop a night's work
-        found = Outcome(key, error=_say(error))
+        found = Outcome(key, error=_say(error), final=isinstance(error, InputError))
     return replace(found, seconds=round(time.monotonic() - begun, 3), worker=str(name))
 
 
@@ -176,5 +208,5 @@ def _worker() -> Any:
 
 
 def _say(error: BaseException) -> str:
-    text = str(error)
+    text = printable(str(error))
     return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}".rstrip(": ")

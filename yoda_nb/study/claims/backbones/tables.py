@@ -12,6 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from yoda_nb.nets.base import Config, autocast_dtype, n_parameters
+from yoda_nb.nets.devices import find_device
 from yoda_nb.papers import TRAININGS
 from yoda_nb.papers.backbones import PAPER
 from yoda_nb.study.claims.backbones import convergence, patches, sweep
@@ -63,7 +64,7 @@ def _rates(
     study: Study, configs: Mapping[str, Config], size: str, batch: int, repeats: int
 ) -> Iterator[tuple[str, int, float]]:
     """Batches a second, the backbones in turn so that a busy machine slows all alike."""
-    device = torch.device(study.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = find_device(study.device)
     dtype = autocast_dtype(device)
     nets = {name: config.build().to(device).eval() for name, config in configs.items()}
     side, passes = SIDE[size], 5 if size == "here" else 1
