@@ -89,9 +89,7 @@ def _await(result: Future, results: list[Future], silent: float | None, option: 
     while not result.done():
         open_ = [r for r in results if not r.done()]
         if not wait(open_, timeout=silent, return_when=FIRST_COMPLETED).done:
-            raise InputError(
-                f"No worker process gave a result for {silent:g} s: set {option} to 1 to work without."
-            )
+            raise InputError(f"No worker process gave a result for {silent:g} s: set {option} to 1 to work without.")
 
 
 def _end(processes: Iterable[BaseProcess]) -> None:
