@@ -11,7 +11,6 @@ from typing import Any
 from yoda_nb.data.manifest import fetch, load_case, read_manifest
 from yoda_nb.data.mapped import MappedPack, open_packs
 from yoda_nb.data.packs import ENDING, About, read_about
-from yoda_nb.data.phantom import field_of_view
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.data.rows import MISSING, person_of
 from yoda_nb.errors import InputError
@@ -33,16 +32,23 @@ class TrainingData:
 
 
 def phantom_volumes(
-    n: int, sources: tuple[str, ...], target: str, *, spacing: float, anatomies: list[Path], workers: int = 1
+    n: int,
+    sources: tuple[str, ...],
+    target: str,
+    *,
+    spacing: float,
+    anatomies: list[Path],
+    workers: int = 1,
+    **options: Any,
 ) -> TrainingData:
-    """Phantoms of training and validation seeds over the manifest's field of view."""
+    """Phantoms of training and validation seeds; ``options`` are further arguments of ``phantom_case``."""
     make: dict[str, Any] = {
         "anatomies": anatomies,
         "sources": sources,
         "target": target,
         "spacing": spacing,
-        "shape": field_of_view((*sources, target), spacing),
         "workers": workers,
+        **options,
     }
     volumes = training_phantoms(n, **make)
     validation = training_phantoms(VALIDATION, first_seed=VALIDATION_SEEDS, **make)
@@ -167,13 +173,18 @@ def _people(names: Collection[str]) -> str:
 
 def mixed(real: TrainingData, phantoms: TrainingData, share: float) -> TrainingData:
     """Real volumes with phantoms beside them: ``share`` of the slabs are real."""
-    if not 0 < share < 1:
-        raise InputError(f"share {share} is no share of real slabs: give a number between 0 and 1.")
+    check_share(share)
     weights = (share / len(real.volumes),) * len(real.volumes)
     weights += ((1 - share) / len(phantoms.volumes),) * len(phantoms.volumes)
     described = f"{real.described} ({share:.0%} of the slabs); {phantoms.described}"
     validation = real.validation or phantoms.validation
     return TrainingData([*real.volumes, *phantoms.volumes], validation, described, weights)
+
+
+def check_share(share: float) -> None:
+    """InputError for what is no share of real slabs."""
+    if not 0 < share < 1:
+        raise InputError(f"share {share} is no share of real slabs: give a number between 0 and 1.")
 
 
 def label_map_files(manifest: Path = MANIFEST, mirror: str | Path | None = None) -> list[Path]:

@@ -46,6 +46,7 @@ class TrainConfig:
     clip: float = 1.0  # largest gradient norm
     outside: float = 0.01  # weight of voxels outside the mask
     augment: float = 0.05  # spread of the random gain and gamma of each source
+    flip: bool = True  # left and right are exchanged in half of the coronal and axial slabs
     margin_mm: tuple[float, float, float] = ROI_MARGIN_MM  # region of interest around the mask
     seed: int = 0
     half: bool = True
@@ -59,8 +60,12 @@ class TrainConfig:
         return dict(self.options).get(name, default)
 
     def document(self) -> dict[str, object]:
-        """As plain values, the method by its name: two configurations that train alike are equal here."""
-        return {**asdict(replace(self, method=NAMELESS)), "method": self.method.name}
+        """As plain values, the method by its name: two configurations that train alike are equal here.
+
+        ``flip`` is named only where it is off: runs that were begun before it could be go on.
+        """
+        values = {**asdict(replace(self, method=NAMELESS)), "method": self.method.name}
+        return {name: value for name, value in values.items() if name != "flip" or not value}
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,8 @@ def _draw_slab(pool: Sequence[Item], config: TrainConfig, rng: np.random.Generat
     slab = slab.movedim(1 + axis, 1)
     cut[1 + axis] = slice(centre, centre + 1)
     inside = item.mask[tuple(cut)].select(1 + axis, 0)
-    if axis != 0 and rng.random() < 0.5:  # left-right mirror: D is the first in-slice axis
+    mirrored = axis != 0 and rng.random() < 0.5  # drawn in any case: what else is drawn stays the same
+    if mirrored and config.flip:  # left and right: D is the first in-slice axis
         slab, inside = slab.flip(-2), inside.flip(-2)
     return slab, inside, item.key
 

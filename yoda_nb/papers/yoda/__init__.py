@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from yoda_nb.diffusion.system import System
 from yoda_nb.diffusion.vp import VP
@@ -18,8 +20,23 @@ PRESETS = {
     "tiny": MonaiUNetConfig(),
     # one GPU, 1 mm
     "small": MonaiUNetConfig((48, 96, 128, 192), (False, False, False, True), 1, 32, 16),
-    # seed 000, III-D: 128/128/256/256/512 channels, 0/0/1/1/2 heads
-    "paper": MonaiUNetConfig((128, 128, 256, 256, 512), (False, False, True, True, True), 2, 256, 32),
+    # seed 000, III-D: 128/128/256/256/512 channels, 0/0/1/1/2 heads, one block a level as in the authors' code: 53.5 M
+    "paper": MonaiUNetConfig((128, 128, 256, 256, 512), (False, False, True, True, True), 1, 256, 32),
+    # that of Table I, twice as wide: 213.9 M
+    "paper-large": MonaiUNetConfig((256, 256, 512, 512, 1024), (False, False, True, True, True), 1, 512, 32),
+}
+# what the paper says of its training (seed 000, III-D), and how to say it; None: nothing that a number could be
+PAPER: Mapping[str, tuple[Any, str]] = {
+    "batch_size": (96, "96, and 24 for Gold Atlas"),
+    "lr": (1e-4, "0.0001"),
+    "lr_end": (1e-4, "0.0001, constant"),
+    "warmup": (0, "none is named"),
+    "ema": (0.999, "0.999"),
+    "window": (None, "whole slices of the region of interest"),
+    "flip": (False, "no mirror images"),
+    "augment": (0.0, "no random gain or gamma"),
+    "structure": (0.0, "squared error alone"),
+    "lesions": (0.0, "lesions count as all else"),
 }
 TRAININGS = {"yoda": Training("YODA", base(PRESETS["micro"], views=(0, 1, 2)))}
 TRAININGS |= deciding(TRAININGS, "yoda", MORE_SEEDS, best=6e-3)
