@@ -12,8 +12,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from yoda_nb.data.phantom import phantom_case
+from yoda_nb.images.volumes import save_image
 from yoda_nb.report import read_parameters, run_report
 from yoda_nb.report.pages import NO_ALT
+from yoda_nb.study.checks import STRICT
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 LONGEST_CELL = 20  # lines; about 15 is the aim
@@ -81,7 +84,7 @@ def test_a_notebook_checks_what_it_says_in_its_smallest_setting_too(path):
     cells = read(path).cells
     between = cells[headings(cells)["Check"] : headings(cells)["Try"]]
     trees = [ast.parse(cell.source) for cell in between if cell.cell_type == "code"]
-    assert any(asserts(tree.body) for tree in trees), "an assert outside of 'if profile != \"tiny\"'"
+    assert any(asserts(tree.body) for tree in trees), "an assert or study.check outside of 'if profile != \"tiny\"'"
     whole = "".join(cell.source for cell in cells)
     assert "all(f.effects" not in whole, "that claims have effects says nothing of the effects"
     assert whole.count("claims.check_findings(") == whole.count("claims.find("), "findings are checked"
@@ -97,9 +100,9 @@ def test_a_notebook_says_from_where_its_tables_are(path):
 
 
 def asserts(body: list[ast.stmt]) -> bool:
-    """Whether statements hold an assert that also runs in the profile "tiny"."""
+    """Whether statements hold an assert or a ``study.check`` that also runs in the profile "tiny"."""
     for node in body:
-        if isinstance(node, ast.Assert):
+        if isinstance(node, ast.Assert) or (isinstance(node, ast.Expr) and "study.check(" in ast.unparse(node)):
             return True
         large = isinstance(node, ast.If) and "profile != 'tiny'" in ast.unparse(node.test)
         inner = [] if large else getattr(node, "body", [])
@@ -115,6 +118,8 @@ def asserts(body: list[ast.stmt]) -> bool:
         ('if known and profile != "tiny":\n    assert x', False),
         ('if profile != "tiny":\n    y\nelse:\n    assert x', True),
         ("for x in y:\n    if known:\n        assert x", True),
+        ("if known:\n    study.check(x, 'so')", True),
+        ("study.samples(x)", False),
         ('"assert x"', False),
     ],
 )
@@ -143,7 +148,9 @@ class Images(HTMLParser):
 
 
 @each_notebook
-def test_a_notebook_runs_in_its_smallest_setting(path, tmp_path):
+def test_a_notebook_runs_in_its_smallest_setting(path, tmp_path, monkeypatch):
+    """And what it expects to find is found: these are the project's own phantoms."""
+    monkeypatch.setenv(STRICT, "1")
     result = run_report([path], tmp_path / "report", profile="tiny")
     (run,) = result.runs
     assert run.status == "done", run.error
@@ -157,7 +164,21 @@ def test_a_notebook_runs_in_its_smallest_setting(path, tmp_path):
     assert "<math" in page or "$" not in "".join(cell.source for cell in read(path).cells)
 
 
-@pytest.mark.parametrize("setting", ["sead=1", "seed=one"])
+def test_own_scans_that_disagree_show_a_cross_and_fail_no_page(tmp_path, monkeypatch):
+    """An own FLAIR without noise: noise brings nothing nearer to it, and a claim about noisy scans finds no support."""
+    v = phantom_case(5, sigma=0.0)
+    for k, contrast in enumerate(v.sources):
+        save_image(v.source[k : k + 1], v, tmp_path / f"{contrast}.nii.gz")
+    save_image(v.clean, v, tmp_path / "FLAIR.nii.gz")
+    own = ",".join(f"{contrast}={tmp_path / contrast}.nii.gz" for contrast in (*v.sources, "FLAIR"))
+    (path,) = (path for path in NOTEBOOKS if path.stem == "03_perception_distortion")
+    monkeypatch.delenv(STRICT, raising=False)
+    (run,) = run_report([path], tmp_path / "out", profile="tiny", parameters={"own_files": own}).runs
+    assert run.status == "done", run.error
+    assert "✗ Not found in this run: " in (tmp_path / "out" / f"{path.stem}.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("setting", ["sead=1", "seed=one", "device=gpu"])
 def test_a_wrong_parameter_ends_the_command_before_a_kernel_starts(setting, tmp_path):
     command = [sys.executable, "-c", "from yoda_nb.cli import app; app()", "report"]
     command += ["--notebooks", str(NOTEBOOKS[0]), "--set", setting, "-o", str(tmp_path / "out")]

@@ -31,6 +31,7 @@ SUBMITS = {"slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub", "oar"
 CONNECT = 60  # s, until a scheduler answers and has a worker
 WINDOW = 4  # items a thread of the workers that are under way at once
 TRIES = 2
+LOST = "The connection to the workers was lost: start again, what is done is kept."
 HERE = "here"  # the name of no worker: this process
 
 Item = TypeVar("Item")
@@ -161,7 +162,7 @@ def done_by(
         finished.add(future)
 
     def fill() -> None:
-        room = WINDOW * max(1, sum(client.nthreads().values())) - len(under_way)
+        room = WINDOW * max(1, _threads(client)) - len(under_way)
         for key, item in islice(waiting, max(0, room)):
             give(key, item, 1)
 
@@ -177,9 +178,16 @@ def done_by(
         fill()
 
 
+def _threads(client: Client) -> int:
+    try:
+        return sum(client.nthreads().values())
+    except (OSError, TimeoutError) as error:
+        raise InputError(LOST) from error
+
+
 def _outcome(key: str, future: Any) -> Outcome:
     if future.status in ("cancelled", "lost"):
-        raise InputError("The connection to the workers was lost: start again, what is done is kept.")
+        raise InputError(LOST)
     error = future.exception()
     if error is None:
         return future.result()
