@@ -72,6 +72,21 @@ def test_neighbours_and_mirrors_keep_target_sources_and_mask_together():
     assert torch.equal(batch.weight == 1, batch.target[:, 1:2] != -1)
 
 
+def test_mirror_images_can_be_left_out_and_nothing_else_changes():
+    v = replace(subject(), target=(torch.arange(16) / 16.0).view(1, 16, 1, 1).expand(1, 16, 14, 12))
+    as_it_is, never = (
+        draw_batch(make_pool([v], config), config, 0)
+        for config in (replace(TINY, views=(1, 2), batch_size=32, flip=flip) for flip in (True, False))
+    )
+    to_the_right = [(batch.target[:, 1].diff(dim=1) > 0).all((1, 2)) for batch in (as_it_is, never)]
+    assert 0 < to_the_right[0].sum() < 32 and to_the_right[1].all()
+    kept = to_the_right[0]
+    assert torch.equal(as_it_is.target[kept], never.target[kept]) and torch.equal(as_it_is.eps, never.eps)
+    assert torch.equal(as_it_is.target[~kept].flip(-2), never.target[~kept])
+    assert "flip" not in TINY.document(), "runs that were begun before there was a choice go on"
+    assert replace(TINY, flip=False).document()["flip"] is False
+
+
 def test_views_can_be_restricted():
     v = replace(subject(), target=(torch.arange(12) / 12.0).expand(1, 16, 14, 12))
     config = replace(TINY, views=(2,), batch_size=32)

@@ -290,6 +290,8 @@ def training_config(
     for name, least in AT_LEAST.items():
         if not least <= getattr(config, name) < inf:
             raise InputError(f"{name} {getattr(config, name)} is no setting: give a number from {least:g} on.")
+    if config.window % config.net.divisor:
+        raise InputError(f"The window {config.window} must be a multiple of {config.net.divisor} for this net.")
     if config.ema >= 1:
         raise InputError(f"ema {config.ema} would keep the first weights: give a number below 1.")
     if config.method is DIFFUSION and (config.schedule not in SCHEDULES or config.prediction not in PREDICTIONS):
