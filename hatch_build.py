@@ -10,11 +10,18 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-BESIDE = ("claims.csv", "data_manifest.csv", "notebooks")
+BESIDE = ("claims.csv", "data_manifest.csv")
+PACKED = "yoda_nb/data/packed"
+
+
+def packed(root: Path) -> dict[str, str]:
+    """File of a checkout -> where it lies in a wheel; hidden files and Jupyter's checkpoints are left out."""
+    notebooks = [path for path in (root / "notebooks").glob("*.ipynb") if not path.name.startswith(".")]
+    files = [*(root / name for name in BESIDE), *sorted(notebooks)]
+    return {str(path): f"{PACKED}/{path.relative_to(root).as_posix()}" for path in files}
 
 
 class Packed(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "standard":
-            packed = {str(Path(self.root) / name): f"yoda_nb/data/packed/{name}" for name in BESIDE}
-            build_data["force_include"] |= packed
+            build_data["force_include"] |= packed(Path(self.root))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
@@ -71,6 +74,38 @@ def test_the_wheel_holds_the_package_and_what_lies_beside_it_in_a_checkout(wheel
     metadata = {name for name in files if name.split("/")[0].endswith(".dist-info")}
     assert files - metadata == package | packed
     assert wheel.stat().st_size <= LARGEST, f"{wheel.stat().st_size / 1e6:.1f} MB"
+
+
+def test_what_programs_leave_in_a_checkout_is_not_packed(tmp_path):
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    names = ["claims.csv", "data_manifest.csv", "notebooks/01.ipynb"]
+    stray = ["notebooks/.ipynb_checkpoints/01-checkpoint.ipynb", "notebooks/.hidden.ipynb", "notebooks/note.txt"]
+    for name in [*names, *stray]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    assert build.packed(tmp_path) == {str(tmp_path / name): f"{PACKED}/{name}" for name in names}
+
+
+@pytest.mark.parametrize("target", ["wheel", "sdist"])
+def test_a_built_archive_holds_no_stray_file(target, tmp_path):
+    """A small checkout with the same build files, as Jupyter and Python leave it."""
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "claims.csv", "data_manifest.csv"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    good = ["yoda_nb/__init__.py", "yoda_nb/errors.py", "notebooks/01.ipynb"]
+    stray = ["yoda_nb/__pycache__/a.pyc", "yoda_nb/.a.lock", "yoda_nb/.ipynb_checkpoints/a.py"]
+    stray += ["notebooks/.ipynb_checkpoints/01-checkpoint.ipynb", "notebooks/.01.ipynb"]
+    for name in [*good, *stray]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('__version__ = "1"')
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(tmp_path / "dist")]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    (built,) = (tmp_path / "dist").iterdir()
+    with zipfile.ZipFile(built) if target == "wheel" else tarfile.open(built) as archive:
+        names = archive.namelist() if target == "wheel" else archive.getnames()
+    assert any(name.endswith("01.ipynb") for name in names) and any(name.endswith("errors.py") for name in names)
+    assert not [name for name in names for part in stray if name.endswith(part.partition("/")[2])]
 
 
 def test_an_editable_install_has_no_copies():

@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from yoda_nb.data.places import NOTEBOOKS
 from yoda_nb.errors import InputError
 from yoda_nb.report import run_report
+from yoda_nb.report.classroom import class_command
 from yoda_nb.report.lessons import LEFT_OUT, copy_lessons, without_answers
 
 NAMES = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
@@ -94,3 +95,25 @@ def test_a_folder_that_cannot_be_is_one_sentence(tmp_path):
         copy_lessons(tmp_path / "file")
     with pytest.raises(InputError, match="holds no notebook"):
         copy_lessons(tmp_path / "out", folder=tmp_path)
+
+
+def test_the_lessons_themselves_are_not_written_over(tmp_path):
+    folder = tmp_path / "lessons"
+    copy_lessons(folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / "link").symlink_to(folder)
+    for out in (folder, tmp_path / "link", folder / ".." / "lessons"):
+        with pytest.raises(InputError, match="lessons themselves"):
+            copy_lessons(out, student=True, force=True, folder=folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_jupyter_leaves_is_no_lesson(tmp_path):
+    for name in (".ipynb_checkpoints/a-checkpoint.ipynb", ".b.ipynb", "c.ipynb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((NOTEBOOKS / NAMES[0]).read_bytes())
+    (tmp_path / "d.ipynb").mkdir()
+    assert [path.name for path in copy_lessons(tmp_path / "out", folder=tmp_path)] == ["c.ipynb"]
+    (tmp_path / "c.ipynb").unlink()
+    with pytest.raises(InputError, match="holds no notebook"):
+        class_command(tmp_path)

@@ -31,15 +31,22 @@ def test_a_fingerprint_covers_what_decides_a_result(declared, tmp_path, monkeypa
     marks = {provenance.fingerprint(declared, values)}
     assert provenance.fingerprint(declared, dict(reversed(values.items()))) in marks
     marks.add(provenance.fingerprint(declared, {**values, "seed": 1}))
-    data.write_bytes(b"other")
+    told = data.stat()
+    data.write_bytes(b"two")
+    os.utime(data, ns=(told.st_atime_ns, told.st_mtime_ns))
     marks.add(provenance.fingerprint(declared, values))
+    values = {"seed": 0, "own_files": f"FLAIR={data}, T1w={data}", "sweep": str(tmp_path)}
+    for path in (data, tmp_path / "table.parquet"):
+        for content in (b"one", b"two"):
+            path.write_bytes(content)
+            marks.add(provenance.fingerprint(declared, values))
     declared.write_bytes(declared.read_bytes() + b"\n")
     marks.add(provenance.fingerprint(declared, values))
     monkeypatch.setattr(provenance, "versions", lambda: {"torch": "0"})
     marks.add(provenance.fingerprint(declared, values))
     monkeypatch.setattr(provenance, "package_hash", lambda: "changed")
     marks.add(provenance.fingerprint(declared, values))
-    assert len(marks) == 6
+    assert len(marks) == 6 + 4, "content alone tells files apart, of a list and of a folder of a sweep too"
 
 
 def test_workers_of_a_sweep_run_a_report(tmp_path):
@@ -234,6 +241,51 @@ def test_a_dead_kernel_is_a_failure_with_a_reason(tmp_path):
     notebook = write(tmp_path, "dies", code("1"), code("import os, signal\nos.kill(os.getpid(), 9)"))
     (run,) = run_report([notebook], tmp_path / "out").runs
     assert run.status == "failed" and re.match("cell [12]: the kernel died", run.error)
+
+
+def test_an_error_of_running_is_not_told_as_one_of_writing(tmp_path, monkeypatch):
+    """Space is to be freed where writing fails, and nowhere else."""
+    notebook = write(tmp_path, "one", code("1"))
+
+    def failing(*_, **__):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("yoda_nb.report.run_notebooks", failing)
+        with pytest.raises(ConnectionRefusedError):
+            run_report([notebook], tmp_path / "out")
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", failing)
+        (run,) = run_report([notebook], tmp_path / "out").runs
+        assert run.status == "failed" and run.error == "start: the notebook's process cannot start (Connection refused)"
+    with monkeypatch.context() as patched:
+        patched.setattr("yoda_nb.study.sweep.workers._processes", failing)
+        with pytest.raises(InputError, match=r"worker processes could not start .*Connection refused"):
+            run_report([notebook], tmp_path / "out", place={"workers": 2})
+    assert not run_report([notebook], tmp_path / "out").failed, "and the folder is free again"
+
+
+def test_a_report_does_not_write_over_what_it_reads(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    notebook = write(tmp_path / "notebooks", "one", code('file = ""  # a file', "parameters"))
+    before = notebook.read_bytes()
+    with pytest.raises(InputError, match=r"only read: choose another folder"):
+        run_report([notebook], tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "index.html").write_text("mine")
+    with pytest.raises(InputError, match="would be lost"):
+        run_report([notebook], tmp_path / "out", parameters={"file": str(tmp_path / "out" / "index.html")})
+    assert notebook.read_bytes() == before and (tmp_path / "out" / "index.html").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notebooks", "out"]
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    assert not run_report([write(odd, "one", code("1"))], odd / "out").failed
+    bad = (odd / "one.ipynb").rename(odd / os.fsdecode(b"\xe9.ipynb"))
+    with pytest.raises(InputError, match="rename it"):
+        run_report([bad], tmp_path / "out")
 
 
 def test_a_folder_that_cannot_hold_a_report(tmp_path):

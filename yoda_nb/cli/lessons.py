@@ -33,12 +33,13 @@ def report(
 
     Example: yoda-nb report --notebooks 01_data_and_noise,02_sampling_methods -o site
     """
-    from yoda_nb.errors import InputError
+    from yoda_nb.errors import InputError, printable
     from yoda_nb.report import run_report
+    from yoda_nb.report.lessons import notebooks_in
 
     folder = NOTEBOOKS
     paths = [p if (p := Path(n)).suffix == ".ipynb" else folder / f"{n}.ipynb" for n in listed(notebooks)]
-    paths = paths or sorted(folder.glob("*.ipynb"))
+    paths = paths or notebooks_in(folder)
     if lacking := [p for p in paths if not p.is_file()]:
         raise InputError(f"Notebook {lacking[0]} does not exist: look in {folder}.")
     done = run_report(
@@ -51,7 +52,10 @@ def report(
         place=place(workers, scheduler, slurm, queue, queue_option),
     )
     peak = done.peak_bytes
-    typer.echo(f"{done.index} in {done.seconds:.0f} s" + (f", peak memory {peak / 2**30:.1f} GiB" if peak else ""))
+    typer.echo(
+        f"{printable(str(done.index))} in {done.seconds:.0f} s"
+        + (f", peak memory {peak / 2**30:.1f} GiB" if peak else "")
+    )
     if done.failed:
         raise typer.Exit(1)
 
@@ -66,10 +70,11 @@ def notebooks(
 
     Example: yoda-nb notebooks lessons --student
     """
+    from yoda_nb.errors import printable
     from yoda_nb.report.lessons import copy_lessons
 
     for path in copy_lessons(out, student=student, force=force):
-        typer.echo(str(path))
+        typer.echo(printable(str(path)))
 
 
 @guarded

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from yoda_nb.data.places import NOTEBOOKS
 from yoda_nb.errors import InputError
+from yoda_nb.report.lessons import notebooks_in
 
 PORT = 8866
 EVERYBODY = "0.0.0.0"  # the class comes from other machines
@@ -59,7 +60,7 @@ def class_command(
     So many visits may take place at a time, each for so many minutes and with so many GiB to write to. Leaving
     a page ends its visit; ``idle`` minutes are for the laptops that are just shut.
     """
-    if not any(folder.glob("*.ipynb")):
+    if not notebooks_in(folder):
         raise InputError(
             f"{folder} holds no notebook: name a folder that does, such as one of 'yoda-nb notebooks DIR'."
         )

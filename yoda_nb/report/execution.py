@@ -14,9 +14,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,22 @@ if TYPE_CHECKING:
 
 QUIET_SECONDS = 10.0  # a long notebook reports its cells no more often than this
 TITLE = re.compile(r"^# +.+?(?=[ #]*$)", re.MULTILINE)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Tell an error of writing into a report's folder in one sentence, as InputError."""
+    try:
+        yield
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"{folder}: the report cannot be written there ({error.strerror}); choose another folder."
+        ) from error
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(
+            f"{folder}: writing the report failed ({why}); free some space or choose another folder."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -157,7 +173,7 @@ def _run(
     error = _execute(task, output, environment, workers, tell)
     seconds = round(time.monotonic() - started, 2)
 
-    notebook = read_notebook(output, strict=False) if output.exists() else read_notebook(task.source)
+    notebook = _executed(output) or read_notebook(task.source)
     notebook.cells = [
         cell for cell in notebook.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
     ]
@@ -165,7 +181,8 @@ def _run(
         _entitle(notebook, task.subject)
     if not error:  # without a record, a failed notebook runs again next time
         notebook.metadata["yoda_nb"] = {"fingerprint": mark, "seconds": seconds, "sha256": _content(notebook)}
-    write_atomic(stored, nbformat.writes(notebook).encode())
+    with writing(folder.parent):
+        write_atomic(stored, nbformat.writes(notebook).encode())
     ended = run("failed" if error else "done", seconds, task.parameters, notebook, error)
     tell(_ended(ended), last=True)
     return ended
@@ -183,8 +200,10 @@ def _execute(
     task: Task, output: Path, environment: Mapping[str, str], workers: list[subprocess.Popen], tell: Callable[..., None]
 ) -> str | None:
     """Run the worker; None if all cells passed, else where and how it failed."""
+    source = output.with_suffix(".source.ipynb")  # papermill notes its path, which the user's need not be UTF-8
+    source.write_bytes(task.source.read_bytes())
     job = {
-        "source": str(task.source.resolve()),
+        "source": str(source),
         "output": str(output),
         "parameters": dict(task.parameters),
         "kernel": KERNEL,
@@ -194,10 +213,12 @@ def _execute(
     command = [sys.executable, "-P", str(Path(__file__).with_name("worker.py")), json.dumps(job)]
     pipe = subprocess.PIPE
     log_path = output.with_suffix(".log")
-    with (
-        open(log_path, "wb") as log,
-        subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=log) as worker,
-    ):
+    try:
+        with open(log_path, "wb") as log:
+            started_worker = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=log)
+    except OSError as error:
+        return f"start: the notebook's process cannot start ({error.strerror or error})"
+    with started_worker as worker:
         workers.append(worker)
         total = len(read_notebook(task.source).cells)
         outcome = None
@@ -222,15 +243,22 @@ def _execute(
 
 def _where(output: Path, failed: int | None) -> str:
     """The failing cell, counted from 1 in the notebook as its author sees it."""
-    if failed is None:
-        done = read_notebook(output).cells if output.exists() else []
-        started = [i for i, cell in enumerate(done) if cell.get("execution_count")]
+    done = _executed(output)
+    cells = done.cells if done else []
+    if failed is None or not cells:
+        started = [i for i, cell in enumerate(cells) if cell.get("execution_count")]
         return f"cell {max(started) + 1}" if started else "the first cell"
-    cells = [
-        cell for cell in read_notebook(output).cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())
-    ]
+    cells = [cell for cell in cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", ())]
     injected = sum("injected-parameters" in c.metadata.get("tags", ()) for c in cells[:failed])
     return f"cell {failed + 1 - injected}"
+
+
+def _executed(output: Path) -> nbformat.NotebookNode | None:
+    """The notebook as far as it was executed; None where nothing whole was written."""
+    try:
+        return read_notebook(output, strict=False)
+    except InputError:
+        return None
 
 
 def _kept(stored: Path, mark: str) -> nbformat.NotebookNode | None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from yoda_nb.errors import InputError
 from yoda_nb.report.provenance import commit
 from yoda_nb.study.sweep.workers import cores
 
@@ -30,10 +31,8 @@ def kernel_environment(folder: Path, jobs: int) -> Iterator[dict[str, str]]:
     scratch = _scratch(folder)
     try:
         spec = scratch / "kernels" / KERNEL
-        spec.mkdir(parents=True)
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "yoda-nb", "language": "python"}))
-        (scratch / "run").mkdir()
         environment = {
             **os.environ,
             "JUPYTER_PATH": str(scratch),
@@ -76,8 +75,15 @@ def _scratch(folder: Path) -> Path:
     """
     base = Path("/tmp") if os.name == "posix" else Path(tempfile.gettempdir())
     user = os.getuid() if hasattr(os, "getuid") else 0
-    mark = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:10]
+    mark = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:10]
     scratch = base / f"ynb-{user}-{mark}"
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(mode=0o700)
+    try:
+        for part in (scratch, scratch / "run", scratch / "kernels", scratch / "kernels" / KERNEL):
+            part.mkdir(mode=0o700)
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(
+            f"{scratch}: notebooks need a temporary folder there ({why}); free some space in {base}."
+        ) from error
     return scratch

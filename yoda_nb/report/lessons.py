@@ -9,6 +9,7 @@ import nbformat
 
 from yoda_nb.data.places import NOTEBOOKS
 from yoda_nb.errors import InputError
+from yoda_nb.images.outputs import same_file
 from yoda_nb.report.parameters import parse_notebook
 from yoda_nb.study.bank import write_atomic
 from yoda_nb.study.exercises import MARK
@@ -20,13 +21,20 @@ LEFT_OUT = (
 )
 
 
+def notebooks_in(folder: Path) -> list[Path]:
+    """The notebooks of a folder, by name; hidden files and what lies below, such as Jupyter's checkpoints, are none."""
+    return sorted(path for path in folder.glob("*.ipynb") if path.is_file() and not path.name.startswith("."))
+
+
 def copy_lessons(out: Path, *, student: bool = False, force: bool = False, folder: Path = NOTEBOOKS) -> list[Path]:
     """Copy the notebooks of a folder to ``out``, for students without the answers; returns the files.
 
     Each is written whole or not at all. InputError, before any is written, where one is there and
-    differs, unless ``force`` is given.
+    differs, unless ``force`` is given, and where ``out`` is the folder that they are copied from.
     """
-    sources = sorted(folder.glob("*.ipynb"))
+    sources = notebooks_in(folder)
+    if same_file(out, folder):
+        raise InputError(f"{out} is the folder of the lessons themselves, which are only read: choose another folder.")
     if not sources:
         raise InputError(f"{folder} holds no notebook: install yoda-nb again.")
     copies = {

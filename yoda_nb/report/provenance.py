@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import platform
 from collections.abc import Mapping
 from functools import cache
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from yoda_nb.data.places import commit as commit
+from yoda_nb.images.nifti import sha256
 from yoda_nb.study.bank import key_of
+from yoda_nb.study.sweep.record import FILES
 from yoda_nb.study.sweep.workers import cores
 
 VERSIONED = ("yoda-nb", "torch", "monai", "numpy", "scipy", "nibabel", "matplotlib", "papermill")
@@ -31,11 +32,7 @@ def versions() -> dict[str, str]:
 
 def fingerprint(source: Path, parameters: Mapping[str, Any]) -> str:
     """A hash of all that determines a run: notebook, values, named files, package, versions."""
-    files = {
-        value: [os.stat(value).st_size, os.stat(value).st_mtime_ns]
-        for value in parameters.values()
-        if isinstance(value, str) and os.path.isfile(value)
-    }
+    files = {str(path): sha256(path) for path in named_files(parameters)}
     return key_of(
         {
             "notebook": hashlib.sha256(source.read_bytes()).hexdigest(),
@@ -45,6 +42,21 @@ def fingerprint(source: Path, parameters: Mapping[str, Any]) -> str:
             "versions": versions(),
         }
     )
+
+
+def named_files(parameters: Mapping[str, Any]) -> list[Path]:
+    """The files that parameters name: paths, those of "T1w=a.nii.gz,T2w=b.nii.gz", and a sweep's folder."""
+    words = [value for value in parameters.values() if isinstance(value, str)]
+    parts = [part.split("=", 1)[-1].strip() for word in words for part in (word, *word.split(","))]
+    paths = [Path(part).expanduser() for part in dict.fromkeys(parts) if part and "\0" not in part]
+    return [path for named in paths for path in (named, *(named / name for name in FILES)) if _is_file(path)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long to be a name
+        return False
 
 
 @cache

@@ -20,6 +20,8 @@ from yoda_nb.report.provenance import commit, machine, versions
 from yoda_nb.report.story import sentences
 from yoda_nb.study.bank import write_atomic
 
+PAGES = ("index.html", "claims.html", "claims.json", "reproduces.html", "made.html")  # beside those of notebooks
+
 
 def write_site(runs: Sequence[Run], out: Path, started: float, peak: int | None = None) -> None:
     """All files, the index last: when it is there, everything it links to is. ``peak`` is the memory so far."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yoda_nb.data.manifest import load_case, read_manifest
 from yoda_nb.data.places import MANIFEST
-from yoda_nb.errors import InputError
+from yoda_nb.errors import InputError, printable
 from yoda_nb.images.units import part_of
 from yoda_nb.images.volumes import Volume, load_volume
 
@@ -96,6 +96,6 @@ def _own(own_files: str, sources: tuple[str, ...], target: str) -> Volume:
     if lacking := [name for name in sources if name not in files]:
         raise InputError(f"own_files lacks {', '.join(lacking)}: add {lacking[0]}=FILE.")
     acquired = (target, files[target]) if target in files else None
-    subject = files[sources[0]].name.split(".")[0]
+    subject = printable(files[sources[0]].name.split(".")[0])
     images, part = {name: files[name] for name in sources}, part_of((*sources, target))
     return load_volume(images, target=acquired, mask=files.get("mask"), subject=subject, part=part)
