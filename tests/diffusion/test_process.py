@@ -13,6 +13,7 @@ from yoda_nb.diffusion.process import (
     SIGMAS,
     add_noise,
     expected,
+    gaussian,
     prediction_target,
     sample,
     step_sigma,
@@ -21,6 +22,7 @@ from yoda_nb.diffusion.process import (
     vp_step,
 )
 from yoda_nb.diffusion.schedules import schedule
+from yoda_nb.diffusion.vp import VP
 
 LINEAR = schedule("linear", 1000)
 
@@ -209,6 +211,23 @@ def test_the_same_generator_gives_the_same_sample():
     )
     assert torch.equal(run(generator=rng(1)), run(generator=rng(1)))
     assert not torch.equal(run(generator=rng(1)), run(generator=rng(2)))
+
+
+def test_nothing_is_drawn_for_a_step_without_noise():
+    """And DDIM gives what it gives with draws; a step that is re-noised draws still."""
+    drawn = []
+    for quiet in (None, VP(sigma="zero").noiseless):
+        generator = torch.Generator().manual_seed(3)
+        x = gaussian((1, 4, 4, 4), generator)
+        step = partial(vp_step, schedule=LINEAR, sigma="zero")
+        made = sample(lambda x, t, i: 0.5 * x, x, time_pairs(1000, 5), step, generator=generator, noiseless=quiet)
+        drawn.append((made, torch.rand(1, generator=generator)))
+    assert torch.equal(drawn[0][0], drawn[1][0]) and not torch.equal(drawn[0][1], drawn[1][1])
+    fresh = torch.Generator().manual_seed(3)
+    gaussian((1, 4, 4, 4), fresh)
+    assert torch.equal(drawn[1][1], torch.rand(1, generator=fresh)), "nothing but the start was drawn"
+    assert not VP(sigma="posterior").noiseless(9, 5) and not VP(sigma="zero", jump_to=5).noiseless(9, 5)
+    assert VP(sigma="zero", jump_to=5).noiseless(5, 3)
 
 
 def test_rms_and_mean_by_hand():

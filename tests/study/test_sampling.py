@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
+from small_models import CARD, CONFIG, net  # noqa: F401 - net is a fixture
 
 from yoda_nb import study
+from yoda_nb.bench import run_bench
+from yoda_nb.data.manifest import Case
 from yoda_nb.data.phantom import phantom_case
+from yoda_nb.errors import InputError
+from yoda_nb.figures.explorers.runner import live
+from yoda_nb.figures.readme import readme_figure
+from yoda_nb.metrics.segmentation import segment
+from yoda_nb.nets.models import recording, save_model
+from yoda_nb.study.claims.evidence import Study
+from yoda_nb.study.measure import measure
+from yoda_nb.study.rebuild_real import rebuild_normalisation
+from yoda_nb.study.sweep.plan import Trial
+from yoda_nb.study.sweep.trial import image_of
+from yoda_nb.systems.run import prepare
+from yoda_nb.systems.table import get_system
 
 
 @pytest.mark.parametrize(
@@ -17,6 +35,44 @@ def test_an_answer_is_told_right_or_wrong_and_never_given_away(answer, said, cap
     shown = capsys.readouterr().out
     assert said in shown
     assert ("3" in shown.replace("3.2", "")) == (said == "Right")
+
+
+def test_two_models_of_the_same_sources_are_told_apart_by_the_target_alike(net, tmp_path, monkeypatch):
+    """A sample, a translation and a trial of a sweep ask the same question and get the same answer."""
+    monkeypatch.setattr("yoda_nb.systems.models.WEIGHTS", tmp_path)
+    for target in ("FLAIR", "PDw"):
+        card = CARD | {"target": target, "contrast": target, "spacing_mm": 6.0}
+        save_model(net, tmp_path / f"{target.lower()}.safetensors", config=CONFIG, card=card)
+    v = phantom_case(3, spacing=6.0, shape=(32, 32, 32))
+    case = Case("d", "s", "test", {}, tmp_path)
+    for volume, makes in ((v, "FLAIR"), (replace(v, contrast="PDw"), "PDw"), (replace(v, target=None), "FLAIR")):
+        with recording() as used:
+            study.samples(volume, "yoda-regression", shipped=False)
+        assert [Path(name).stem for name in used] == [makes.lower()]
+        assert prepare(volume, get_system("yoda-regression")).model.contrast == makes
+        trial = Trial(case, "yoda-regression", sources=v.sources, target=makes)
+        assert image_of(trial, volume)[0] == makes.lower()
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:9", "mps"])
+def test_a_device_that_is_not_here_is_refused_before_anything_slow(name, monkeypatch):
+    v = phantom_case(3, spacing=6.0, shape=(32, 32, 32))
+    monkeypatch.setattr("yoda_nb.study.sampling.load_model", lambda _: pytest.fail("a model is read"))
+    monkeypatch.setattr("yoda_nb.figures.explorers.runner.plane_rows", lambda *_: pytest.fail("something is computed"))
+    for ask in (
+        lambda: study.samples(v, "yoda-regression", device=name),
+        lambda: study.all_samplers([v], study.get_profile("tiny"), device=name),
+        lambda: live(v, device=name),
+        lambda: Study("tiny", device=name),
+        lambda: Study.of_run("quick", 0, name),
+        lambda: segment(v, device=name),
+        lambda: readme_figure(name),
+        lambda: run_bench(device=name),
+        lambda: measure("nowhere", device=name),
+        lambda: rebuild_normalisation(device=name),
+    ):
+        with pytest.raises(InputError, match=f"There is no device '{name}' here: choose cpu"):
+            ask()
 
 
 def test_views_are_part_of_what_the_bank_remembers():

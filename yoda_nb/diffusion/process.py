@@ -122,14 +122,21 @@ def sample(
     *,
     generator: torch.Generator,
     on_step: Callable[[int, Pair, Tensor, Tensor], None] | None = None,
+    noiseless: Callable[[int, int], bool] | None = None,
 ) -> Tensor:
     """The sampling loop: start x (1,D,H,W) -> x0 (1,D,H,W) in the range the denoiser gives.
 
-    ``on_step(i, (t, s), x_s, x0)`` sees every step; nothing else is kept.
+    ``on_step(i, (t, s), x_s, x0)`` sees every step; nothing else is kept. A step for which ``noiseless(t, s)`` holds
+    gets zeros, and nothing is drawn for it. Where ``generator`` is drawn from again afterwards leave ``noiseless``
+    out: what is drawn then would be other numbers.
     """
     for i, (t, s) in enumerate(pairs):
         x0 = denoise(x, t, i)
-        x = x0 if s < 0 else step(x, x0, t, s, gaussian(x.shape, generator, like=x))
+        if s < 0:
+            x = x0
+        else:
+            quiet = noiseless is not None and noiseless(t, s)
+            x = step(x, x0, t, s, torch.zeros_like(x) if quiet else gaussian(x.shape, generator, like=x))
         if on_step is not None:
             on_step(i, (t, s), x, x0)
     return x

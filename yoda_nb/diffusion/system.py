@@ -20,12 +20,16 @@ COMBINE = ("rms", "mean")
 
 @dataclass(frozen=True)
 class Process:
-    """What ``process.sample`` needs: a denoiser, a start drawn anew for each trajectory, pairs, a step."""
+    """What ``process.sample`` needs: a denoiser, a start drawn anew for each trajectory, pairs, a step.
+
+    ``noiseless(t, s)`` tells which steps use no noise, where nothing within a trajectory depends on the draws for them.
+    """
 
     denoise: Denoiser
     start: Callable[[torch.Generator], Tensor]  # -> x_T (1,d,h,w)
     pairs: list[Pair]
     step: Step
+    noiseless: Callable[[int, int], bool] | None = None
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,13 @@ class VP(Sampling):
             self.net(job, noise), job.cut.source, noise, prediction=card["prediction"], net_time=net_time, **common(job)
         )
         step = partial(vp_step, schedule=noise, sigma=self.sigma, jump_to=self.jump_to)
-        return Process(finished(denoise, job), partial(_noise, job), job.pairs(len(noise), self.jump_to), step)
+        pairs, latents = job.pairs(len(noise), self.jump_to), getattr(job.model.config, "latent", 0)
+        draws = latents or type(self).net is not VP.net  # a net that may draw between the steps
+        return Process(finished(denoise, job), partial(_noise, job), pairs, step, None if draws else self.noiseless)
+
+    def noiseless(self, t: int, s: int) -> bool:
+        """Whether a step from t to s adds no noise: all of DDIM but the one that is re-noised."""
+        return self.sigma == "zero" and s != self.jump_to
 
 
 def common(job: Job) -> dict[str, Any]:

@@ -8,19 +8,22 @@ import torch
 from torch import Tensor, nn
 
 SMALL = 10_000_000  # parameters; larger nets keep a GPU busy as they are
+KEPT = 64  # shapes that are remembered: each graph holds memory
 
 
 class Replay(nn.Module):
     """A net without gradients as CUDA graphs: from the second call with inputs of some shapes on.
 
     On a CPU, with gradients, of a large net, of one that is watched (hooks), and where a net cannot be recorded
-    it runs as it is. Autocast must not cache its casts. Graphs share their memory: outputs are copies.
+    it runs as it is. Autocast must not cache its casts. Graphs share their memory: outputs are copies. Of more than
+    ``KEPT`` shapes those that were used least recently are forgotten.
     """
 
     def __init__(self, net: nn.Module):
         super().__init__()
         self.net = net
-        self.recorded: dict[Any, Any] = {}  # shapes -> graph, inputs, output; None: seen once; False: refused
+        # shapes -> graph, inputs, output; None: seen once; False: refused; the last used at the end
+        self.recorded: dict[Any, Any] = {}
         self.pool: Any = None
 
     def __deepcopy__(self, memo: dict) -> None:
@@ -35,18 +38,25 @@ class Replay(nn.Module):
         inputs = {"slabs": slabs, "times": times, **given}
         where = tuple(p.data_ptr() for p in weights)  # a net that was moved lies elsewhere
         key = (where, torch.is_autocast_enabled("cuda"), *((k, x.shape, x.dtype) for k, x in inputs.items()))
-        if key not in self.recorded:
-            self.recorded[key] = None
+        found = self._found(key, inputs)
+        if not found:
             return self.net(slabs, times, **given)
-        if self.recorded[key] is None:
-            self.recorded[key] = self._record(inputs)
-        if not self.recorded[key]:
-            return self.net(slabs, times, **given)
-        graph, mine, out = self.recorded[key]
+        graph, mine, out = found
         for name, x in inputs.items():
             mine[name].copy_(x)
         graph.replay()
         return out.clone()
+
+    def _found(self, key: Any, inputs: dict[str, Tensor]) -> Any:
+        """What is recorded under a key, from its second use on; nothing at its first."""
+        seen = key in self.recorded
+        found = self.recorded.pop(key, None)
+        if seen and found is None:
+            found = self._record(inputs)
+        self.recorded[key] = found
+        if len(self.recorded) > KEPT:
+            del self.recorded[next(iter(self.recorded))]
+        return found
 
     def _record(self, inputs: dict[str, Tensor]) -> Any:
         mine = {name: x.clone() for name, x in inputs.items()}

@@ -27,10 +27,10 @@ from yoda_nb.study.ahead import draw_ahead
 from yoda_nb.study.claims import evidence
 from yoda_nb.study.claims.evidence import MAKERS, PLANNED, SHIPPED_STUDY, Study
 from yoda_nb.study.claims.yoda import benchmark
-from yoda_nb.study.sampling import model_for, samples
+from yoda_nb.study.sampling import samples
 from yoda_nb.study.shipping import find_shipped, keep_shipped, ship, shipped_path
 from yoda_nb.study.subjects import get_profile, load_subjects
-from yoda_nb.systems.models import load_model
+from yoda_nb.systems.models import load_model, model_for
 from yoda_nb.systems.table import get_system
 
 SAMPLES = ("lessons", "benchmark")  # those of the notebooks' subjects, and of the table of systems

@@ -21,7 +21,7 @@ from yoda_nb.nets.devices import find_device
 from yoda_nb.study.bank import Bank, default_bank, recall
 from yoda_nb.study.shipping import find_shipped
 from yoda_nb.study.subjects import Profile
-from yoda_nb.systems.models import find_model, load_model
+from yoda_nb.systems.models import load_model, model_for
 from yoda_nb.systems.run import trajectories
 from yoda_nb.systems.table import get_system
 
@@ -77,16 +77,6 @@ def samples(
         **overrides,
     )
     return recall(bank or default_bank(), key, lambda: {"x": torch.stack(list(draw()))})["x"]
-
-
-def model_for(volume: Volume, spec: System, named: str | None = None, contrast: str | None = None) -> str:
-    """The model that a system uses on a volume: the one named, its own, or the shipped one that fits best.
-
-    That one makes ``contrast``, by default the contrast that the volume's target has; without a target any will do.
-    Raises InputError where no model fits.
-    """
-    wanted = contrast or (None if volume.target is None else volume.contrast)
-    return named or spec.weights or find_model(volume.sources, wanted, min(volume.spacing), steps=spec.n_steps)
 
 
 def settings(spec: System) -> System:

@@ -54,7 +54,8 @@ def record_trajectory(
             departures.append(x.cpu())
             arrivals.append(x0.cpu())
 
-        sample(process.denoise, x, process.pairs, process.step, generator=job.generator, on_step=watch)
+        how: dict[str, Any] = {"generator": job.generator, "noiseless": process.noiseless}
+        sample(process.denoise, x, process.pairs, process.step, on_step=watch, **how)
         return {"x": torch.stack(departures[:-1]), "x0": torch.stack(arrivals)}
 
     kept = recall(default_bank(), key, draw)

@@ -12,10 +12,10 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.metrics.images import evaluate
 from yoda_nb.metrics.noise import white_matter_noise
-from yoda_nb.study.sampling import model_for, samples
+from yoda_nb.study.sampling import samples
 from yoda_nb.study.sweep.plan import Trial
 from yoda_nb.study.tables import white_matter
-from yoda_nb.systems.models import load_model
+from yoda_nb.systems.models import load_model, model_for
 from yoda_nb.systems.run import averaged
 from yoda_nb.systems.table import get_system
 
