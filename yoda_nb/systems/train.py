@@ -375,6 +375,7 @@ def train_systems(
 
     A stopped run goes on where it was. Each of several processes makes the phantoms of its rows itself.
     """
+    find_device(device)
     names = list(names) or list(TRAININGS)
     todo = [(name, weights / f"{model_name(name)}.safetensors", out / name) for name in names]
     return each_trained(partial(_train, device=device), todo, jobs)

@@ -23,6 +23,7 @@ from yoda_nb.data.mapped import MappedPack
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.base import autocast_dtype
+from yoda_nb.nets.devices import find_device
 from yoda_nb.training.batches import Batch, Item, TrainConfig, data_hash, make_pool
 from yoda_nb.training.checkpoints import load_checkpoint, save_checkpoint
 from yoda_nb.training.draws import batches, draw_batch
@@ -68,12 +69,13 @@ def fit(
 
     Ctrl-C and SIGTERM end the step in hand, write the checkpoint and raise KeyboardInterrupt with
     what to do next; a second Ctrl-C does not wait. Raises InputError for volumes that do not fit
-    the net, for a checkpoint that is damaged, of another configuration or of other data, and for a
-    loss that is not finite (the last checkpoint is kept), and for a batch that cannot be divided so.
+    the net, for a device that is not here, for a checkpoint that is damaged, of another configuration
+    or of other data, for a loss that is not finite (the last checkpoint is kept), and for a batch that
+    cannot be divided so.
     """
     with process_group() as rank, stop_requests() as requests:
         check_parts(config.batch_size, accumulate)
-        device = torch.device(device or _default_device())
+        device = find_device(device or _default_device())
         out = None if out is None else Path(out)
         pool = make_pool(volumes, config, weights)
         held_out = make_pool(validation, config) if validation else None

@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -93,14 +94,16 @@ def _await(result: Future, results: list[Future], silent: float | None, option: 
 
 
 def _end(processes: Iterable[BaseProcess]) -> None:
-    """End processes that still run: asked first, so that a training writes its checkpoint, then made to."""
-    running = [process for process in processes if process.is_alive()]
+    """End processes that still run: asked until they do, for a training writes its checkpoint first; then made to."""
+    until, running = time.monotonic() + PATIENCE, [process for process in processes if process.is_alive()]
+    while running and time.monotonic() < until:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join(0.5)
+        running = [process for process in running if process.is_alive()]
     for process in running:
-        process.terminate()
-    for process in running:
-        process.join(PATIENCE)
-        if process.is_alive():
-            process.kill()
+        process.kill()
 
 
 @contextmanager

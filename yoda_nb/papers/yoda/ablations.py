@@ -14,6 +14,7 @@ from typing import Any
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
+from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.papers.yoda import PRESETS
 from yoda_nb.training.batches import TrainConfig
@@ -103,6 +104,7 @@ def train_ablations(
     ``out`` holds the runs: a second call goes on where the first stopped, and what is finished is
     not trained again. Raises InputError for a name that is not in the table.
     """
+    find_device(device)
     todo = chosen(names, seeds)
     return each_trained(partial(_train, out=out, weights=weights, device=device), todo, jobs)
 
