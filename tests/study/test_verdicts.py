@@ -11,10 +11,12 @@ from scipy import stats
 
 from yoda_nb.study.claims.verdicts import (
     ARITHMETIC,
+    CROSSED,
     DISPUTED,
     INCONCLUSIVE,
     MARGINS,
     NOT_REPRODUCED,
+    PAIRED,
     REPRODUCED,
     Effect,
     after_looks,
@@ -92,6 +94,25 @@ def test_pairs_are_of_subjects_and_seeds_are_averaged_first():
     assert found.p == pytest.approx(stats.wilcoxon(wide.a - wide.b).pvalue)
     turned = paired_effect(table, "ssim", "b", "a", ">")
     assert turned.verdict == NOT_REPRODUCED and turned.value == pytest.approx(-found.value)
+
+
+def test_over_trainings_p_is_of_the_interval_beside_it():
+    """So it is below 5 % where the interval leaves 0 out, and is called what it is."""
+    rng = np.random.default_rng(4)
+    for gap in (0.0, 0.02, 0.05, 0.2):
+        rows = [
+            {"subject": s, "sampler": k, "training": t, "ssim": rng.normal(gap * (k == "a"), 0.1)}
+            for s in "abcdef"
+            for k in "ab"
+            for t in range(3)
+        ]
+        found = paired_effect(pd.DataFrame(rows), "ssim", "a", "b", ">")
+        assert found.test == CROSSED and found.seeds == 3
+        assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
+        half = stats.t.isf(found.p / 2, found.df) / stats.t.isf(0.025, found.df) * abs(found.value - found.low)
+        assert half == pytest.approx(abs(found.value)), "the interval of level 1 - p ends at 0"
+    one = paired_effect(pd.DataFrame(rows).query("training == 0"), "ssim", "a", "b", ">")
+    assert one.test == PAIRED and one.p == pytest.approx(2 / 2**6)
 
 
 def test_a_bootstrap_effect_has_the_draws_percentiles():

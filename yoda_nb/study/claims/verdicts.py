@@ -35,6 +35,7 @@ LABELS = {"ssim": "SSIM", "psnr": "PSNR", "dice": "Dice", "alvr": "ALVR", "cnr":
 # Of Dice and doublings of volume: what a reader would not notice; of SSIM and PSNR: little of what samplers differ by.
 MARGINS = {"ssim": 0.002, "psnr": 0.1, "dice": 0.05, "alvr": 0.1}
 SAME, PAIRED, BOOTSTRAP = "t interval over subjects", "paired; Wilcoxon signed-rank", "bootstrap over subjects"
+CROSSED = "paired; t over subjects and trainings"  # with Satterthwaite's degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -191,12 +192,12 @@ def paired_effect(
     unit: str = "",
     name: str = "",
 ) -> Effect:
-    """The mean of metric(a) - metric(b) over subjects, with a Wilcoxon signed-rank test.
+    """The mean of metric(a) - metric(b) over subjects, with a two-sided p: Wilcoxon's, or of t with several trainings.
 
     ``table`` has a row for each subject and level of ``by``, and for each ``training`` (seed) where it has that
     column: trainings that both levels share widen the interval by what another training would change
-    (``two_way``). A margin that is not given is the metric's own: of an equality, or the smallest difference
-    that counts.
+    (``two_way``), and p is of the same t distribution. A margin that is not given is the metric's own: of an
+    equality, or the smallest difference that counts.
     """
     seeds = ["training"] if "training" in table else []
     wide = table.groupby([*seeds, "subject", by])[metric].mean().unstack(by)
@@ -205,15 +206,22 @@ def paired_effect(
     subjects = each.mean(0)
     mean, low, high, p = paired_difference(subjects)
     df = float(max(len(subjects) - 1, 1))
+    tested, test = (p if len(subjects) > 1 and subjects.any() else None), PAIRED
     if len(each) > 1:
         mean, low, high, df = two_way(each)
+        tested, test = _p_of(mean, low, df), CROSSED
     own = MARGINS.get(metric, 0.0)
     least = own if margin is None and rule != "within" else 0.0
     edge = margin if margin is not None else own if rule == "within" else 0.0
-    tested = p if len(subjects) > 1 and subjects.any() else None
     label = name or f"{LABELS.get(metric, metric)}, {a} less {b}"
     n = len(subjects)
-    return Effect(label, mean, low, high, n, rule, edge, unit, PAIRED, tested, least, df, len(each) if seeds else 0)
+    return Effect(label, mean, low, high, n, rule, edge, unit, test, tested, least, df, len(each) if seeds else 0)
+
+
+def _p_of(mean: float, low: float, df: float) -> float | None:
+    """Two-sided p of a mean whose 95 % t interval begins at ``low``; None where nothing varies."""
+    error = (mean - low) / stats.t.isf(TAIL, df)
+    return float(2 * stats.t.sf(abs(mean) / error, df)) if error > 0 else None
 
 
 def two_way(each: np.ndarray) -> tuple[float, float, float, float]:
@@ -279,5 +287,5 @@ def over_trainings(each: Sequence[Effect]) -> Effect:
     between = values.var(ddof=1) / k
     df = (within + between) ** 2 / (between**2 / (k - 1) + 1e-300) if between else np.inf
     half = stats.t.isf(TAIL, df) * np.sqrt(within + between)
-    value = values.mean()
-    return replace(each[0], value=float(value), low=float(value - half), high=float(value + half), df=df, seeds=k)
+    mean, test = float(values.mean()), f"{each[0].test} and trainings"
+    return replace(each[0], value=mean, low=mean - half, high=mean + half, df=df, seeds=k, test=test, p=None)
