@@ -89,8 +89,8 @@ def scanner_volumes(
         train: [v for v, (*_, split) in zip(volumes, turns, strict=True) if (split == "train") is train]
         for train in (True, False)
     }
-    names = ", ".join(file.name for file, split in maps if split == "train")
-    described = f"{len(by_split[True])} phantoms of any scanner, seeds {TRAIN_SEEDS} and up: MNI152 {names} in turn"
+    names = ", ".join(["MNI152", *(file.name for file, split in maps if split == "train")])
+    described = f"{len(by_split[True])} phantoms of any scanner, seeds {TRAIN_SEEDS} and up: {names} in turn"
     return TrainingData(by_split[True], by_split[False], described)
 
 
@@ -176,7 +176,7 @@ def mixed(real: TrainingData, phantoms: TrainingData, share: float) -> TrainingD
     check_share(share)
     weights = (share / len(real.volumes),) * len(real.volumes)
     weights += ((1 - share) / len(phantoms.volumes),) * len(phantoms.volumes)
-    described = f"{real.described} ({share:.0%} of the slabs); {phantoms.described}"
+    described = f"{share:.0%} of the slabs from {real.described}; the others from {phantoms.described}"
     validation = real.validation or phantoms.validation
     return TrainingData([*real.volumes, *phantoms.volumes], validation, described, weights)
 
