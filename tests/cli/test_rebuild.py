@@ -113,6 +113,33 @@ def test_numbers_are_kept_beside_the_pages(called, tmp_path):
     assert called["measure"][0] == (None, 1, True) and called["write_documents"][0] == (tmp_path,)
 
 
+def test_results_stay_out_of_the_scans_that_are_read(called, tmp_path):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "t1.nii.gz").write_bytes(b"a scan")
+    for out in (tmp_path, tmp_path / "scans"):
+        done = call("real", "--mirror", tmp_path, "--out", out)
+        assert done.exit_code == 2 and "--out" in done.stderr and "lies in the study" in done.stderr
+
+
+def test_tables_are_stamped_with_a_reason(called, monkeypatch):
+    stamped = {}
+    monkeypatch.setattr(evidence, "restamp", lambda reason, date: stamped.update({reason: date}) or ["rician"])
+    done = call("evidence", "--restamp", "a name changed")
+    assert done.exit_code == 0 and done.stdout == "1 stamped: rician\n" and list(stamped) == ["a name changed"]
+    assert "rebuild_evidence" not in called
+
+
+@pytest.mark.parametrize("command", ["bench", "claims", "report", "sweep"])
+def test_other_commands_ask_for_the_device_first_too(command, tmp_path):
+    words = {
+        "report": ["--set", "device=gpu", "-o", str(tmp_path / "out")],
+        "sweep": ["--device", "gpu", "--system", "unet", "-o", str(tmp_path / "out")],
+    }.get(command, ["--device", "gpu"])
+    done = shell.invoke(app, [command, *words])
+    assert done.exit_code == 2 and done.stderr.startswith("Error: There is no device 'gpu' here: choose cpu")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -123,6 +150,10 @@ def test_numbers_are_kept_beside_the_pages(called, tmp_path):
         (("ablations", "--seeds", "x"), "'x'"),
         (("figure", "--docs", "nowhere"), "nowhere"),
         (("numbers", "--docs", "nowhere"), "nowhere"),
+        *(
+            ((what, "--device", "gpu"), "There is no device 'gpu' here: choose cpu")
+            for what in ("evidence", "real", "samples", "systems", "ablations", "segmenter", "figure", "numbers")
+        ),
     ],
 )
 def test_what_is_wrong_is_one_sentence(words, says):

@@ -76,12 +76,15 @@ def real(
     device: Device = None,
 ) -> None:
     """Train models without some of the patients, score them on those, and ship: --only a group of tables."""
+    from yoda_nb.images.outputs import check_apart
     from yoda_nb.nets.devices import find_device
     from yoda_nb.study import rebuild, rebuild_real
     from yoda_nb.study.claims.evidence import index
     from yoda_nb.study.claims.real import PREFIX, beside_goals
 
     find_device(device)
+    if mirror is not None:
+        check_apart(out, mirror, [path for path in mirror.rglob("*") if path.is_file()], word="--out")
     groups = {"translation": "real", "normalisation": "normalisation"}
     groups |= {"samplers": f"{PREFIX}perception", "systems": f"{PREFIX}systems"}
     names = rebuild.known(listed(only), groups, "group of tables")

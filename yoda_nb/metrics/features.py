@@ -28,6 +28,7 @@ from yoda_nb.metrics.feature_nets import (
     untrained_net,
     vit_b16,
 )
+from yoda_nb.nets.devices import find_device
 
 Extractor = Callable[[Tensor], Tensor]
 
@@ -144,8 +145,10 @@ def load_extractor(name: str = "offline", *, weights: str | Path | None = None, 
     """An extractor by name: ``offline``, ``tissue`` (shipped), ``untrained-0`` and so on, or a user's net.
 
     ``radimagenet-resnet50`` and ``imagenet-vit-b16`` read a weights file (.safetensors, or .pt/.pth holding
-    tensors only). Raises InputError for an unknown name, a missing or damaged file, or keys that differ.
+    tensors only). Raises InputError for an unknown name, a missing or damaged file, keys that differ, or a device
+    that is not here.
     """
+    find_device(device)
     if name in ("offline", "tissue"):
         own = {"offline": OFFLINE_WEIGHTS, "tissue": TISSUE_WEIGHTS}[name]
         return _extractor(read_offline(weights or own), _as_is, device)

@@ -36,7 +36,7 @@ def main(job: dict[str, Any]) -> None:
     except papermill.PapermillExecutionError as error:
         say(error=f"{error.ename}: {error.evalue}", failed_cell=error.cell_index)
     except DeadKernelError:
-        say(error="the kernel died, most likely for want of memory", failed_cell=None)
+        say(error="the kernel died, probably out of memory", failed_cell=None)
     except Exception as error:
         say(error=f"{type(error).__name__}: {error}", failed_cell=None)
     else:
