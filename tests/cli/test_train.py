@@ -136,11 +136,13 @@ def test_packs_train_as_their_splits_say_and_the_card_tells(packs, tmp_path):
     kept = ["--out", tmp_path / "run", "--save", tmp_path / "x.safetensors"]
     done = call("train", "--packs", packs, *SMALL, *kept, "--json")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)["training"]["data"]
+    card = json.loads((tmp_path / "x.json").read_text())
+    assert card["people"] == {"train": ["anna"], "val": ["bert"], "test_not_opened": 2}
+    told = card["training"]["data"]
     assert told == (
-        "1 volumes of 1 people (anna); validated on 1 of 1 people (bert); not opened: packs of 2 people for testing"
+        "1 volumes of 1 people (anna); validated on 1 of 1 people; not opened: packs of 2 people for testing"
     )
-    assert f"trains on {told}" in done.stderr.splitlines()
+    assert json.loads(done.stdout)["people"] == card["people"] and f"trains on {told}" in done.stderr.splitlines()
     assert "validation" in (tmp_path / "run" / "log.jsonl").read_text()
 
 

@@ -48,7 +48,7 @@ def test_a_person_is_left_out_with_all_visits_and_rescans(folder):
     data = packed_volumes(folder, SOURCES, "FLAIR", without=["b"])
     assert [v.subject for v in data.volumes] == ["a", "a~1"]
     assert [v.subject for v in data.validation] == ["b_ses-1", "b_ses-2"], "validated as scanned"
-    assert data.described.startswith("2 volumes of 1 people (a); validated on 2 of 1 people (b)")
+    assert data.described.startswith("2 volumes of 1 people (a); validated on 2 of 1 people")
     assert "no pack names a split" in data.described
 
 
@@ -72,8 +72,9 @@ def test_packs_are_trained_on_as_their_splits_say_and_those_for_testing_stay_clo
     assert [v.subject for v in data.validation] == ["b"], "no rescan validates"
     assert [f.name for f in opened] == [f"{name}{ENDING}" for name in ("a_ses-1", "a_ses-1~1", "b")]
     assert data.described == (
-        "2 volumes of 1 people (a); validated on 1 of 1 people (b); not opened: packs of 2 people for testing"
+        "2 volumes of 1 people (a); validated on 1 of 1 people; not opened: packs of 2 people for testing"
     )
+    assert data.people == {"train": ["a"], "val": ["b"], "test_not_opened": 2}
     with pytest.raises(InputError, match=r"2 people \(a, b\) validate and 2 people \(c, d\) are for testing"):
         packed_volumes(split, SOURCES, "FLAIR", without=["a"])
     for name in ("c", "d_ses-1"):
@@ -107,6 +108,7 @@ def test_a_dataset_is_read_as_its_splits_say(tmp_path, monkeypatch):
     monkeypatch.setattr(training_data, "load_case", lambda case, **_: case.subject)
     data = dataset_volumes("mine", SOURCES, "FLAIR", spacing=3.0, manifest=tmp_path / "m.csv")
     assert (data.volumes, data.validation) == (["a", "b"], ["c"])
+    assert data.people == {"train": ["a", "b"], "val": ["c"], "test_not_opened": 1}
     assert data.described == (
         "dataset mine of m.csv, 2 subjects; validated on 1; not opened: 1 for testing; "
         "left out, for they have no split: 1"

@@ -161,9 +161,9 @@ def train(
         data = mixed(data, any_scanner(rehearse), share)
     if os.environ.get("RANK", "0") == "0":
         print(f"trains on {data.described}", file=sys.stderr)
-    about: dict[str, Any] = {}
+    extra: dict[str, Any] = {"people": data.people} if data.people else {}
     if row:  # a mapped pack answers as a volume does
-        about = {"title": TRAININGS[row].title, "extra": TRAININGS[row].extra(cast("list[Volume]", data.volumes))}
+        extra |= TRAININGS[row].extra(cast("list[Volume]", data.volumes))
     return train_model(
         save,
         plan.config,
@@ -177,7 +177,8 @@ def train(
         weights=data.weights,
         accumulate=accumulate,
         bits=bits,
-        **about,
+        title=TRAININGS[row].title if row else "",
+        extra=extra,
     )
 
 

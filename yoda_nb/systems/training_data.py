@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class TrainingData:
     validation: list[Volume | MappedPack]
     described: str
     weights: tuple[float, ...] = ()  # how often each volume is drawn; none: all alike
+    people: Mapping[str, Any] = field(default_factory=dict)  # for a card: who trained, who validated, how many tests
 
 
 def phantom_volumes(
@@ -129,13 +130,18 @@ def packed_volumes(
     volumes = list(zip(opened, open_packs(opened, mapped), strict=True))
     train, held_out = ([v for file, v in volumes if _person(files[file]) in who] for who in (training, validating))
     told = [f"{len(train)} volumes of {_people(training)}"]
-    told += [f"validated on {len(held_out)} of {_people(validating)}"] if validating else []
+    told += [f"validated on {len(held_out)} of {len(validating)} people"] if validating else []
     told += [f"not opened: packs of {len(testing)} people for testing"] if testing else []
     if not any(splits.values()):
         told += ["no pack names a split, so all others train" if validating else "no pack names a split, so all train"]
     elif unsplit := {person for person in training if splits[person] is None}:
         told += [f"trained on although their packs name no split: {_people(unsplit)}"]
-    return TrainingData(train, held_out, "; ".join(told))
+    return TrainingData(train, held_out, "; ".join(told), people=_by_split(training, validating, len(testing)))
+
+
+def _by_split(training: Iterable[str], validating: Iterable[str], testing: int) -> dict[str, Any]:
+    """What a card says of people."""
+    return {"train": sorted(set(training)), "val": sorted(set(validating)), "test_not_opened": testing}
 
 
 def _check_contrasts(file: Path, about: About, sources: tuple[str, ...], target: str) -> None:
@@ -178,7 +184,7 @@ def mixed(real: TrainingData, phantoms: TrainingData, share: float) -> TrainingD
     weights += ((1 - share) / len(phantoms.volumes),) * len(phantoms.volumes)
     described = f"{share:.0%} of the slabs from {real.described}; the others from {phantoms.described}"
     validation = real.validation or phantoms.validation
-    return TrainingData([*real.volumes, *phantoms.volumes], validation, described, weights)
+    return TrainingData([*real.volumes, *phantoms.volumes], validation, described, weights, real.people)
 
 
 def check_share(share: float) -> None:
@@ -213,4 +219,6 @@ def dataset_volumes(
     told += [f"validated on {len(validation)}"] if validation else []
     told += [f"not opened: {len(of['test'])} for testing"] if of["test"] else []
     told += [f"left out, for they have no split: {len(of[MISSING])}"] if of[MISSING] else []
-    return TrainingData([*volumes], [*validation], "; ".join(told))
+    who = {split: {person_of(case.subject) for case in cases} for split, cases in of.items()}
+    people = _by_split(who["train"], who["val"], len(who["test"]))
+    return TrainingData([*volumes], [*validation], "; ".join(told), people=people)
