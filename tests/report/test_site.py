@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from reports import PARAMETERS, PIXEL, Page, assert_self_contained, code, write
 
 from yoda_nb.report import provenance, run_report
-from yoda_nb.report.pages import NO_ALT, math_html, outputs_html
+from yoda_nb.report.pages import NO_ALT, math_html, outputs_html, render_page
 
 FIGURE = f"""\
 # The figure
@@ -196,3 +196,11 @@ def contrast(one: str, other: str) -> float:
 
     bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
     return (bright + 0.05) / (dim + 0.05)
+
+
+def test_text_that_is_no_utf8_is_escaped_on_a_page():
+    page = render_page(
+        "plain.html.j2", titles={}, pages=[], has_claims=False, here="reproduces", title="caf\udce9", answers=[],
+        papers=[], tally=[], legend=[], verdicts=[], share="", warnings=[],
+    )  # fmt: skip
+    assert b"caf\\udce9" in page

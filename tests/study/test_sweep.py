@@ -373,3 +373,14 @@ def test_a_killed_sweep_goes_on_to_the_same_table(folder, tmp_path):
     sweep(plan(folder, *systems), tmp_path / "cut", workers=0)
     for name in ("table.parquet",):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_results_do_not_lie_beside_a_subject_that_is_left_out_either(folder, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "T1w.nii.gz").write_bytes(b"no scan")
+    rows = "".join(f"mine,{name},test,T1w,{name}/T1w.nii.gz,n/a,n/a,n/a,n/a\n" for name in ("a", "b"))
+    (tmp_path / "study.csv").write_text(HEAD + rows)
+    with pytest.raises(InputError, match="lies in the study"):
+        sweep(plan(folder, study=str(tmp_path / "study.csv"), subjects=["a"]), tmp_path / "b", workers=0)
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["T1w.nii.gz"]

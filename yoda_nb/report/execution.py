@@ -182,7 +182,7 @@ def _run(
     if not error:  # without a record, a failed notebook runs again next time
         notebook.metadata["yoda_nb"] = {"fingerprint": mark, "seconds": seconds, "sha256": _content(notebook)}
     with writing(folder.parent):
-        write_atomic(stored, nbformat.writes(notebook).encode())
+        write_atomic(stored, nbformat.writes(notebook).encode(errors="backslashreplace"))
     ended = run("failed" if error else "done", seconds, task.parameters, notebook, error)
     tell(_ended(ended), last=True)
     return ended

@@ -66,8 +66,8 @@ def _figures(notebook: nbformat.NotebookNode) -> Iterator[dict[str, Any]]:
 def _files(stem: str, figure: Mapping[str, Any]) -> dict[str, bytes]:
     """File name -> content."""
     stem = f"{stem}-{figure['name']}"
-    files = {f"{stem}.svg": figure["svg"].encode(), f"{stem}.png": base64.b64decode(figure["png"])}
-    return files | ({f"{stem}.csv": figure["csv"].encode()} if figure["csv"] else {})
+    files = {f"{stem}.svg": _bytes(figure["svg"]), f"{stem}.png": base64.b64decode(figure["png"])}
+    return files | ({f"{stem}.csv": _bytes(figure["csv"])} if figure["csv"] else {})
 
 
 def _with_links(html: str, files: Mapping[str, bytes]) -> str:
@@ -75,3 +75,8 @@ def _with_links(html: str, files: Mapping[str, bytes]) -> str:
     links = " · ".join(f'<a href="{FOLDER}/{escape(name)}">{Path(name).suffix[1:].upper()}</a>' for name in files)
     head, end, tail = html.rpartition("</figure>")
     return f'{head}<p class="note">This figure as {links}</p>{end}{tail}'
+
+
+def _bytes(text: str) -> bytes:
+    """Text as UTF-8; what UTF-8 cannot hold is escaped."""
+    return text.encode(errors="backslashreplace")

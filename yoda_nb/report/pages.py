@@ -50,7 +50,7 @@ def render_page(template: str, **values: Any) -> bytes:
     )
     environment.globals |= {"has_tag": has_tag, "outputs_of": outputs_html, "code": code_html, "assets": assets}
     environment.filters |= {"duration": duration, "literal": repr}
-    return environment.get_template(template).render(**values).encode()
+    return environment.get_template(template).render(**values).encode(errors="backslashreplace")
 
 
 def duration(seconds: float) -> str:

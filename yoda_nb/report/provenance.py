@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from functools import cache
@@ -47,8 +48,9 @@ def fingerprint(source: Path, parameters: Mapping[str, Any]) -> str:
 def named_files(parameters: Mapping[str, Any]) -> list[Path]:
     """The files that parameters name: paths, those of "T1w=a.nii.gz,T2w=b.nii.gz", and a sweep's folder."""
     words = [value for value in parameters.values() if isinstance(value, str)]
-    parts = [part.split("=", 1)[-1].strip() for word in words for part in (word, *word.split(","))]
-    paths = [Path(part).expanduser() for part in dict.fromkeys(parts) if part and "\0" not in part]
+    pieces = [piece for word in words for piece in (word, *word.split(","))]
+    parts = dict.fromkeys(part.strip() for piece in pieces for part in (piece, piece.partition("=")[2]))
+    paths = [Path(os.path.expanduser(part)) for part in parts if part and "\0" not in part]
     return [path for named in paths for path in (named, *(named / name for name in FILES)) if _is_file(path)]
 
 

@@ -133,4 +133,4 @@ def save(explorers: Sequence[tuple[Explorer, str, str]], path: str | Path) -> No
 </body>
 </html>
 """
-    write_atomic(Path(path), page.encode())
+    write_atomic(Path(path), page.encode(errors="backslashreplace"))

@@ -116,8 +116,8 @@ def make_plan(fields: Mapping[str, Any]) -> Plan:
     return plan.model_copy(update=PHANTOMS)
 
 
-def trials(plan: Plan, cases: Iterable[Case] | None = None, *, trust_paths: bool = False) -> list[Trial]:
-    """All images of a plan, one subject's after the other; ``cases`` are its subjects where they are known.
+def trials(plan: Plan, cases: list[Case] | None = None, *, trust_paths: bool = False) -> list[Trial]:
+    """All images of a plan, one subject's after the other; ``cases`` are what ``cases_of`` gives, where it is known.
 
     Raises InputError for unknown names and values.
     """
@@ -126,7 +126,7 @@ def trials(plan: Plan, cases: Iterable[Case] | None = None, *, trust_paths: bool
     ways = [way for chosen in plan.systems for way in _ways(chosen)]
     found = [
         Trial(case, name, settings, seed, model, **common)
-        for case in (cases_of(plan, trust_paths) if cases is None else cases)
+        for case in chosen(plan, cases_of(plan, trust_paths) if cases is None else cases)
         for (name, model, settings), seed in product(ways, plan.seeds)
     ]
     if not found:
@@ -148,8 +148,12 @@ def local_files(case: Case) -> list[Path]:
 
 
 def cases_of(plan: Plan, trust_paths: bool = False) -> list[Case]:
-    """The subjects of a plan; InputError where there are none or not these."""
-    cases = cases_in(plan.study or MANIFEST, dataset=plan.dataset, split=plan.split, trust_paths=trust_paths)
+    """The subjects that a plan chooses among; InputError where there are none."""
+    return cases_in(plan.study or MANIFEST, dataset=plan.dataset, split=plan.split, trust_paths=trust_paths)
+
+
+def chosen(plan: Plan, cases: list[Case]) -> list[Case]:
+    """Those of the subjects that a plan names; InputError for one that is not there."""
     if isinstance(plan.subjects, int):
         if plan.subjects < 0:
             raise InputError(f"subjects is {plan.subjects}: give how many, or 0 for all.")
@@ -199,7 +203,7 @@ def _key(trial: Trial, digest: Callable[[Path], str], weights: Callable[[str], l
 
 
 def kind_of(device: str = "") -> str:
-    """ "cpu" or "cuda": where a device of this name computes; without one, what this machine would take."""
+    """The kind of a device, cpu or cuda; without a name that of the one that this machine would take."""
     return device.partition(":")[0] or find_device().type
 
 
