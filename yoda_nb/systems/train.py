@@ -63,7 +63,7 @@ class Plan:
     target: str
     spacing: float  # mm
     phantoms: int
-    label_maps: bool
+    label_maps: bool  # for phantoms of one protocol
     preset: str | None
     row: str | None
 
@@ -141,7 +141,7 @@ def train(
         target=plan.target,
         spacing=plan.spacing,
         keep=out / "phantoms",
-        label_maps=plan.label_maps,
+        label_maps=label_maps is not False,
         workers=workers,
         mapped=mapped,
         manifest=Path(manifest),
@@ -325,8 +325,10 @@ def _check_data(
         raise InputError("A training learns from packs or from a dataset: give one of them.")
     if scanner not in ("protocol", "any"):
         raise InputError(f"Phantom scanner {scanner!r} is unknown: choose protocol or any.")
-    if rehearse < 0 or workers < 1:
-        raise InputError(f"rehearse {rehearse} and workers {workers}: give at least 0 phantoms and 1 process.")
+    if rehearse < 0:
+        raise InputError(f"rehearse {rehearse} is no number of phantoms: give 0 or more.")
+    if workers < 1:
+        raise InputError(f"workers {workers} is no number of processes: give 1 or more.")
     if rehearse:
         check_share(share)
 

@@ -62,7 +62,7 @@ def in_workers(
     try:
         try:
             results = [pool.submit(_pickled, function, item) for item in items]
-        except OSError as error:
+        except (OSError, AssertionError) as error:  # the latter where this process may have none
             raise InputError(died) from error
         mine = set(active_children()) - others
         for result in results:

@@ -33,7 +33,7 @@ TRAIN_SEEDS = 100_000  # training seeds start here: the manifest's subjects are 
 VALIDATION_SEEDS = 900_000
 ROOM = (176, 208, 176)  # mm, of a phantom of any scanner
 SIMULATOR = ("anatomy", "head", "looks", "patients", "phantom", "physics", "scanner", "vessels")  # modules of data
-SILENT = 1800.0  # s without one more phantom, which takes seconds, after which workers count as hung
+SILENT = 600.0  # s without one more phantom, which takes seconds, after which workers count as hung
 
 
 def training_phantoms(
