@@ -1,4 +1,10 @@
-"""What a user did that cannot work, in one sentence."""
+"""What a user did that cannot work, or may be wrong, in one sentence."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -9,6 +15,18 @@ class InputError(ValueError):
 
     def __init__(self, message: str = ""):
         super().__init__(printable(message))
+
+
+class Doubt(UserWarning):
+    """Something about a user's input that may be wrong, in one sentence; the work goes on."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Python's warnings of doubts, where what has them shows them in a way of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Doubt)
+        yield
 
 
 def printable(text: str) -> str:

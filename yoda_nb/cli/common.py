@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -42,9 +44,13 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         from yoda_nb.errors import InputError
 
         try:
-            return command(*args, **kwargs)
+            with _doubts_as_notes():
+                return command(*args, **kwargs)
         except InputError as error:
-            typer.echo(f"Error: {error}", err=True)
+            note(f"Error: {error}")
+            raise typer.Exit(2) from None
+        except MemoryError as error:
+            note(f"Error: memory ran out ({error}): choose larger voxels, fewer or smaller images, or another machine.")
             raise typer.Exit(2) from None
         except KeyboardInterrupt as error:
             typer.echo(str(error) or "Interrupted.", err=True)
@@ -53,14 +59,43 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+@contextmanager
+def _doubts_as_notes() -> Iterator[None]:
+    """Show doubts as lines for people, not as Python shows warnings."""
+    from yoda_nb.errors import Doubt
+
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Any, category: Any, *where: Any, **how: Any) -> None:
+            if issubclass(category, Doubt):
+                look_at([str(message)])
+            else:
+                shown(message, category, *where, **how)
+
+        warnings.showwarning = show
+        yield
+
+
 def emit(document: object, as_json: bool, text: str) -> None:
     """One JSON document on standard output, or the text for people."""
-    typer.echo(json_module.dumps(document, indent=2, allow_nan=False) if as_json else text)
+    typer.echo(json_module.dumps(document, indent=2, allow_nan=False) if as_json else _writable_text(text))
 
 
 def note(line: str) -> None:
     """A line for people beside the output, at once: on standard error, so that JSON stays alone."""
-    typer.echo(line, err=True)
+    typer.echo(_writable_text(line), err=True)
+
+
+def look_at(sentences: Iterable[str], who: str = "") -> None:
+    """A line for each doubt."""
+    for sentence in sentences:
+        note(f"look at this: {f'{who}: ' if who else ''}{sentence}")
+
+
+def _writable_text(text: str) -> str:
+    """Text in which bytes that are no UTF-8, as names of files may hold them, are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def writable(*files: Path) -> None:
@@ -144,7 +179,12 @@ def _duration(seconds: float) -> str:
 
 def use_threads(count: int | None) -> None:
     """So many CPU threads, where a number is given."""
-    if count:
+    if count is not None:
         import torch
+
+        from yoda_nb.errors import InputError
+
+        if count < 1:
+            raise InputError(f"--threads {count} is no number of threads: give 1 or more.")
 
         torch.set_num_threads(count)

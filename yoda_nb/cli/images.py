@@ -6,12 +6,12 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Option
 
-from yoda_nb.cli.common import Device, Json, Seed, emit, guarded, named, note, writable
-from yoda_nb.cli.scans import Bias, Keep, Registered, Tool, images_given
+from yoda_nb.cli.common import Device, Json, Seed, emit, guarded, look_at, named, note, writable
+from yoda_nb.cli.scans import Bias, Keep, Registered, Tool, images_given, inputs_of
 
 
 @guarded
@@ -21,7 +21,9 @@ def translate(
     t2: Annotated[Path | None, Option(help="T2-weighted image.")] = None,
     flair: Annotated[Path | None, Option(help="FLAIR image.")] = None,
     source: Annotated[list[str] | None, Option(help="Any other source as CONTRAST=FILE; repeat it.")] = None,
-    to: Annotated[str | None, Option(help="Contrast to make; default: what the model for these sources makes.")] = None,
+    to: Annotated[
+        str | None, Option(help="Contrast to make; default: FLAIR, or what --system or --model makes.")
+    ] = None,
     system: Annotated[str, Option(help="One of 'yoda-nb systems'.")] = "yoda-regression",
     n_ex: Annotated[int | None, Option(help="Samples to average (ExpA).")] = None,
     n_steps: Annotated[int | None, Option(help="Function evaluations of one sample.")] = None,
@@ -56,16 +58,21 @@ def translate(
     """Make a missing contrast from NIfTI files of one subject.
 
     Images on different grids are registered to the first one and brought to 1 mm; those on one grid are
-    taken as they are. The result is written on the first one's grid, on a [0,1] scale, a CT in Hounsfield units.
+    taken as they are. The result is written on the first one's grid, on a [0,1] scale, a CT in Hounsfield units; a
+    JSON file of its name says how it was made.
 
     Example: yoda-nb translate --t1 a.nii.gz --t2 b.nii.gz --system yoda-expa --n-ex 10 -o flair.nii.gz
     """
-    from yoda_nb.images.nifti import on_one_grid, suffix
+    from yoda_nb.data.bids import check_sidecar, describe, made_by, sidecar_of, write_sidecar
+    from yoda_nb.errors import quiet
+    from yoda_nb.images.nifti import on_one_grid, sha256, suffix
+    from yoda_nb.images.outputs import check_outputs
     from yoda_nb.images.units import part_of
     from yoda_nb.images.volumes import required
     from yoda_nb.metrics import evaluate
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.report.subjects import write_page
-    from yoda_nb.systems.files import SPACING, open_files, save_like
+    from yoda_nb.systems.files import SPACING, model_spacing, open_files, save_like
     from yoda_nb.systems.models import find_model, load_model
     from yoda_nb.systems.run import translate as run
     from yoda_nb.systems.table import get_system, parse_settings
@@ -87,23 +94,28 @@ def translate(
         overrides["jump_to"] = None
     # everything that can be wrong is found out before the slow part
     suffix(out)
+    find_device(device)
+    outputs = {"-o": out, "-o's sidecar": sidecar_of(out), "--qc": qc, "--keep": keep}
+    asked = {"mask": mask, "target": target, "like": like, "model": model, "style": style}
+    check_outputs(outputs, inputs_of(files, **asked))
+    check_sidecar(out)
     writable(out, *([qc] if qc else []))
     spec = get_system(system, **overrides)
-    weights = model or spec.weights or find_model(tuple(files), to, SPACING, steps=spec.n_steps)
-    chosen = load_model(weights)
-    aim = (chosen.contrast, target) if target else None
+    weights = model or spec.weights
+    if not weights:
+        find_model(tuple(files), to, SPACING, steps=spec.n_steps)  # refuses contrasts before files are opened
     if registered is None:
-        registered = not on_one_grid(files | ({chosen.contrast: target} if target else {}))
+        registered = not on_one_grid(files | ({"target": target} if target else {}))
+    weights = weights or find_model(tuple(files), to, model_spacing(files, registered), steps=spec.n_steps)
+    chosen = load_model(weights)
     if registered:
         note(f"registering {', '.join(list(files)[1:])} to {next(iter(files))}, to voxels of {SPACING:g} mm ...")
-    part = part_of((*files, chosen.contrast))
-    opened = open_files(files, target=aim, mask=mask, registered=registered, bias=bias, tool=tool, keep=keep, part=part)
-    for sentence in opened.warnings:
-        note(f"look at this: {sentence}")
+    how: dict[str, Any] = {"registered": registered, "bias": bias, "tool": tool, "keep": keep}
+    how |= {"part": part_of((*files, chosen.contrast)), "target": (chosen.contrast, target) if target else None}
+    with quiet():
+        opened = open_files(files, mask=mask, **how)
+    look_at(opened.warnings)
     volume = opened.volume
-    if not (model or spec.weights):
-        weights = find_model(volume.sources, to, min(volume.spacing), steps=spec.n_steps)
-        chosen = load_model(weights)
     begun = time.time()
     result = run(
         volume,
@@ -118,10 +130,16 @@ def translate(
         **overrides,
     )
     seconds = time.time() - begun
-    save_like(required(result, "target"), replace(opened, volume=result), out, like)
+    image, made = required(result, "target"), made_by(chosen.contrast, system, chosen.name)
+    save_like(image, replace(opened, volume=result), out, like, made=made)
+    about = describe(volume, chosen.contrast, files, system, chosen.name, chosen.sha256, seed, overrides)
+    about |= {"Warnings": list(opened.warnings), "Registered": bool(registered), "BrainTool": tool or ""}
+    about |= {"ContentSHA256": {name: sha256(path) for name, path in files.items()}}
+    write_sidecar(out, about)
     scores = evaluate(volume, result) if volume.target is not None else None
     document = {
         "out": str(out),
+        "sidecar": str(sidecar_of(out)),
         "system": system,
         "model": chosen.name,
         "contrast": chosen.contrast,

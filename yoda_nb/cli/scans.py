@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ from yoda_nb.cli.common import (
     folder,
     guarded,
     listed,
+    look_at,
     named,
     note,
     place,
@@ -31,6 +33,7 @@ from yoda_nb.cli.common import (
 
 if TYPE_CHECKING:
     from yoda_nb.data.manifest import Case
+    from yoda_nb.data.scan import LeftOut
 
 Registered = Annotated[
     bool | None, Option("--register/--no-register", help="Register to the first image; default: if grids differ.")
@@ -81,20 +84,25 @@ def prepare(
     yoda-nb prepare my-bids-study -o prepared --workers 8
     """
     from yoda_nb.errors import InputError
+    from yoda_nb.images.outputs import check_outputs
+    from yoda_nb.images.volumes import UNKNOWN
     from yoda_nb.report.subjects import chosen_cases, prepare_files, prepare_subject
+    from yoda_nb.systems.studies import check_study_output
 
     files = images_given(t1, t2, flair, source)
     how: dict[str, Any] = {"reference": reference, "spacing": spacing, "bias": bias, "tool": tool, "keep": keep}
     if study is not None:
         if files or mask:
             raise InputError(f"{study} is a study and files were given too: choose one.")
-        cases = chosen_cases(study.resolve(), dataset, listed([subject]), trust_paths=trust)
+        cases, left_out = chosen_cases(study.resolve(), dataset, listed([subject]), trust_paths=trust)
+        check_study_output(out, cases)
+        check_outputs({"--keep": keep}, {"the study": study})
         do = partial(prepare_subject, out=folder(out).resolve(), contrasts=listed([contrasts]), mirror=mirror, **how)
-        _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json)
+        _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json, left_out)
         return
-    found = prepare_files(files, folder(out), mask=mask, subject=subject or "unknown", **how)
-    for sentence in found["warnings"]:
-        note(f"look at this: {sentence}")
+    check_outputs({"-o": out, "--keep": keep}, inputs_of(files, mask=mask))
+    found = prepare_files(files, folder(out), mask=mask, subject=subject or UNKNOWN, **how)
+    look_at(found["warnings"])
     names = [*(f"{name}.nii.gz" for name in found["images"]), "qc.html"]
     emit(found, json, f"{out}: {', '.join(names)}, {spacing:g} mm")
 
@@ -125,12 +133,16 @@ def translate_all(
 ) -> None:
     """Make a contrast for every subject of a study: BIDS derivatives with sidecars, and a page of control each.
 
-    A subject that is done with the same model and settings is not done again; one that fails is named at the
-    end, and the others go on.
+    A subject that is done, of the same files with the same model and settings, is not done again; one that fails is
+    named at the end, and the others go on. Images of a BIDS folder that are left out are named with the reason.
     """
+    from yoda_nb.nets.devices import find_device
     from yoda_nb.report.subjects import chosen_cases, translate_subject
+    from yoda_nb.systems.studies import check_study_output
     from yoda_nb.systems.table import parse_settings
 
+    if not (scheduler or slurm or queue):  # other machines have other devices
+        find_device(device)
     study = study.resolve()
     do = partial(
         translate_subject,
@@ -147,15 +159,23 @@ def translate_all(
         seed=seed,
         device=device,
     )
-    cases = chosen_cases(study, dataset, listed(subject), trust_paths=trust)
-    _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json)
+    cases, left_out = chosen_cases(study, dataset, listed(subject), trust_paths=trust)
+    check_study_output(out, cases)
+    _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json, left_out)
 
 
-def _each(cases: list[Case], do: Callable[[Case, Any], dict[str, Any]], where: dict[str, Any], as_json: bool) -> None:
+def _each(
+    cases: list[Case],
+    do: Callable[[Case, Any], dict[str, Any]],
+    where: dict[str, Any],
+    as_json: bool,
+    left_out: list[LeftOut],
+) -> None:
     """Every case by workers, a line each as they end; InputError at the end that names those that failed."""
     from yoda_nb.errors import InputError
     from yoda_nb.study.sweep import client_of, done_by
 
+    note_left_out(left_out)
     rows, failed = dict[str, dict[str, Any]](), dict[str, str]()
     with client_of(**where) as client:
         for k, outcome in enumerate(done_by(do, ((case.subject, case) for case in cases), client), 1):
@@ -165,16 +185,42 @@ def _each(cases: list[Case], do: Callable[[Case, Any], dict[str, Any]], where: d
                 rows[outcome.key] = outcome.result
             state = outcome.error or f"{outcome.result['state']}, {outcome.seconds:.0f} s"
             note(f"{k}/{len(cases)} {outcome.key}: {state}")
-            for sentence in () if outcome.error else outcome.result.get("warnings", ()):
-                note(f"look at this: {outcome.key}: {sentence}")
+            look_at(() if outcome.error else outcome.result.get("warnings", ()), outcome.key)
     done = [rows[case.subject] for case in cases if case.subject in rows]
-    document = {"done": done, "failed": [{"subject": name, "error": said} for name, said in failed.items()]}
+    document = {
+        "done": done,
+        "failed": [{"subject": name, "error": said} for name, said in failed.items()],
+        "left_out": [one._asdict() for one in left_out],
+    }
     emit(document, as_json, table([{k: v for k, v in row.items() if k != "warnings"} for row in done]))
     if failed:
         raise InputError(f"{len(failed)} of {len(cases)} failed: {', '.join(failed)}.")
 
 
+def note_left_out(left_out: list[LeftOut], most: int = 50) -> None:
+    """A line for each image of a folder that is left out, up to so many; and how many more."""
+    for one in left_out[:most]:
+        note(f"left out: {one.path}: {one.reason}")
+    if len(left_out) > most:
+        note(f"left out: {len(left_out) - most} more; --json lists all")
+
+
 def images_given(t1: Path | None, t2: Path | None, flair: Path | None, source: list[str] | None) -> dict[str, Path]:
-    """Contrast -> file, in the order of the options."""
+    """Contrast -> file, in the order of the options; InputError for a contrast given twice or with a strange name."""
+    from yoda_nb.errors import InputError
+
     files = {k: v for k, v in (("T1w", t1), ("T2w", t2), ("FLAIR", flair)) if v}
-    return files | {k: Path(v) for k, v in named(source or [], "--source").items()}
+    for name, path in named(source or [], "--source").items():
+        if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or name in ("mask", "lesions", "labels"):
+            raise InputError(
+                f"--source {name!r} is no name of a contrast: give one of letters and digits, such as PDw."
+            )
+        if name in files:
+            raise InputError(f"{name} was given twice: name it once.")
+        files[name] = Path(path)
+    return files
+
+
+def inputs_of(files: Mapping[str, Path], **others: Path | str | None) -> dict[str, str | Path | None]:
+    """Words for the files that are read -> their paths, for ``outputs.check_outputs``."""
+    return {f"the {name} image": path for name, path in files.items()} | {f"--{k}": v for k, v in others.items()}

@@ -12,6 +12,7 @@ from typer import Argument, Option
 
 from yoda_nb.cli.common import MANIFEST, Json, Manifest, Mirror, emit, guarded, listed, table
 from yoda_nb.cli.common import folder as writable_folder
+from yoda_nb.cli.scans import note_left_out
 
 data_app = typer.Typer(no_args_is_help=True, help="The data manifest: list, check, fetch, scan.")
 bank_app = typer.Typer(no_args_is_help=True, help="Stored samples: list, clear.")
@@ -177,7 +178,7 @@ def data_scan(
     Example: yoda-nb data scan ixi ~/IXI -o ~/IXI/manifest.csv
     """
     from yoda_nb.data.layouts import get_layout
-    from yoda_nb.data.scan import published, read_listing, read_table, scan, write_rows
+    from yoda_nb.data.scan import LeftOut, published, read_listing, read_table, scan, write_rows
     from yoda_nb.errors import InputError
     from yoda_nb.images.nifti import atomic
 
@@ -186,7 +187,7 @@ def data_scan(
         raise InputError("give the folder of the data set, or --listing with what is published.")
     if out and out.exists():
         raise InputError(f"{out} exists: name a new file, or remove it.")
-    left_out: list[str] = []
+    left_out: list[LeftOut] = []
     if listing:
         rows = published(chosen, read_listing(listing, sums), dataset=dataset)
     else:
@@ -201,13 +202,12 @@ def data_scan(
     if out:
         with atomic(out) as part:
             part.write_text(text.getvalue(), encoding="utf-8", newline="")
-    more = f"; {len(left_out)} left out as second ones of a contrast, such as {left_out[0]}" if left_out else ""
     people = len({row.person for row in rows})
+    more = f"; {len(left_out)} images left out" if left_out else ""
     said = f"{out}: {len(rows)} volumes of {people} persons{more}" if out else text.getvalue().rstrip("\n")
-    document = {"rows": [row.model_dump() for row in rows], "left_out": left_out}
+    note_left_out(left_out)
+    document = {"rows": [row.model_dump() for row in rows], "left_out": [one._asdict() for one in left_out]}
     emit(document, json, said)
-    if left_out and not out and not json:
-        typer.echo(f"{len(left_out)} images left out as second ones of a contrast, such as {left_out[0]}", err=True)
 
 
 @data_app.command("dicom")

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from yoda_nb.data.rows import MISSING, person_of
@@ -27,6 +28,7 @@ CONTRASTS = {  # what contrasts are called elsewhere, in lower case -> here
     **{"mask": "mask", "seg": "lesions", "lesions": "lesions"},
 }
 IMAGE = r"\.nii(?:\.gz)?"
+BESIDE = ("derivatives", "sourcedata", "code", "stimuli", "phenotype")  # folders of BIDS beside the raw data
 
 
 class Found(NamedTuple):
@@ -59,6 +61,7 @@ class Layout:
     dataset: str = ""  # in the manifest; by default the name
     pinned: Mapping[str, str] | None = None  # pattern of a person's name -> split, before the hash decides
     url: str | None = None  # of the published files: what comes before their paths
+    explain: Callable[[str], str] | None = None  # path -> why it is none of the data set; "" for what need not be said
 
     def read(self, path: str) -> Found | None:
         """Whose and what the file at a path (with /, from the data set's folder) is; None if it is none of it."""
@@ -69,6 +72,10 @@ class Layout:
                 visit = f"_ses-{given['session']}" if given.get("session") else ""
                 return Found(f"{files.prefix}{given['subject']}{visit}", name, files.notes)
         return None
+
+    def unread(self, path: str) -> str:
+        """Why ``read`` makes nothing of the path of an image, in words; "" where that goes without saying."""
+        return self.explain(path) if self.explain else f"its name is none of the layout {self.name}"
 
     def split(self, subject: str) -> str:
         """train, val or test by a hash of the person's name: the same on every machine, whoever else is there."""
@@ -95,6 +102,27 @@ def _anat(entities: str, suffix: str) -> str:
     return rf"{folder}(?P=subject)(?:_ses-(?P=session))?{entities}_{suffix}{IMAGE}"
 
 
+def _not_bids(path: str) -> str:
+    """Why the path of an image is no anatomical image in BIDS."""
+    subject, *folders, name = PurePosixPath(path).parts
+    if subject in BESIDE:
+        return ""
+    if not folders or not subject.startswith("sub-"):
+        return "lies in no folder sub-NAME"
+    named = [part for part in (subject, *folders) if part.startswith(("sub-", "ses-"))]
+    if bad := [part for part in named if not re.fullmatch(r"(?:sub|ses)-[A-Za-z0-9]+", part)]:
+        return f"the label of {bad[0]} may hold only letters and digits in BIDS: rename folder and files"
+    if folders[-1] != "anat":
+        return "lies in no folder anat"
+    if not name.startswith("_".join(named) + "_"):
+        return f"its name does not begin with {'_'.join(named)}_, as its folder does"
+    stem = re.sub(IMAGE + "$", "", name, flags=re.IGNORECASE)
+    *pairs, suffix = stem.split("_")
+    if bad := [pair for pair in pairs if not re.fullmatch(r"[a-z]+-[A-Za-z0-9+]+", pair)]:
+        return f"{bad[0]} is no pair of BIDS such as acq-x, with letters and digits alone: rename it"
+    return f"the contrast {suffix} is none that is read"
+
+
 _OTHER = r"(?:_(?!ce-|ses-)[a-z]+-[A-Za-z0-9+]+)*"  # entities that do not change the contrast
 _OWN_GRIDS = "as scanned: each contrast on a grid of its own"
 _COMMIT = "65704901f60650824565aa5a4818611aa89716f4"
@@ -116,6 +144,7 @@ LAYOUTS = {
                 Files(_anat(rf"{_OTHER}_(?:label|desc)-lesions?", "mask"), "lesions"),
             ),
             "sub-01/ses-1/anat/sub-01_ses-1_T1w.nii.gz",
+            explain=_not_bids,
         ),
         Layout(
             "ixi",

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from yoda_nb.data.fetch import Image as Image
 from yoda_nb.data.fetch import check as check
@@ -24,8 +24,11 @@ from yoda_nb.data.fetch import fetch as fetch
 from yoda_nb.data.fetch import locate as locate
 from yoda_nb.data.rows import MISSING, TRUST, Row, phantom_uri, read_rows, scheme
 from yoda_nb.errors import InputError
-from yoda_nb.images.nifti import check_same_grid, on_one_grid, read_voxels
+from yoda_nb.images.masks import as_mask
+from yoda_nb.images.nifti import SAME_MM, corner_distance, on_one_grid, read_grid, read_voxels, tell
 from yoda_nb.images.prepare import prepare
+from yoda_nb.images.register import Registration, moved
+from yoda_nb.images.units import called
 from yoda_nb.images.volumes import Volume, conform, load_volume
 
 REGISTERED = 1.0  # mm, of what is registered
@@ -41,6 +44,11 @@ class Case:
     images: Mapping[str, Image]
     root: Path
     anatomy: Image | None = None  # the label map a phantom is made from; None: the MNI152 maps
+
+    @property
+    def local(self) -> list[Path]:
+        """The images that are files of this machine, not phantoms or downloads."""
+        return [self.root / image.uri for image in self.images.values() if not scheme(image.uri)]
 
 
 def read_manifest(
@@ -113,31 +121,54 @@ def load_case(
     if "any" in case.images:
         return _phantom(case, sources, target, mirror, spacing)
     wanted = sources + ((target,) if target else ())
-    if lacking := [name for name in wanted if name not in case.images]:
+    own = {name: called(name, case.images) for name in (*wanted, "mask", "lesions")}
+    if lacking := [name for name in wanted if own[name] is None]:
         raise InputError(
             f"{case.subject} of {case.dataset} has no {', '.join(lacking)}: choose among {', '.join(case.images)}."
         )
     files = {
-        name: fetch(image, root=case.root, mirror=mirror)
-        for name, image in case.images.items()
-        if name in (*wanted, "mask", "lesions")
+        name: fetch(case.images[there], root=case.root, mirror=mirror)
+        for name, there in own.items()
+        if there is not None
     }
     mask, lesions = files.pop("mask", None), files.pop("lesions", None)
     given: dict[str, Any] = {"target": (target, files[target]) if target else None, "mask": mask}
     paths = {name: files[name] for name in sources}
     if not on_one_grid(files):
-        return prepare(paths, **given, spacing=spacing or REGISTERED, subject=case.subject, keep=_kept(case)).volume
+        how: dict[str, Any] = {"spacing": spacing or REGISTERED, "subject": case.subject, "keep": _kept(case)}
+        found = prepare(paths, **given, **how)
+        return _with_lesions(found.volume, lesions, files, found.registrations) if lesions else found.volume
     volume = load_volume(paths, **given, subject=case.subject)
     if lesions:
-        volume = replace(volume, lesions=_lesions(lesions, paths[sources[0]], volume))
+        volume = _with_lesions(volume, lesions, files, {})
     return conform(volume, spacing) if spacing else volume
 
 
-def _lesions(path: Path, reference: Path, volume: Volume) -> Tensor:
-    """Lesions as an expert drew them, on the grid of the sources: (1, D, H, W) bool, empty where there are none."""
-    drawn, _, grid = read_voxels(path)
-    check_same_grid({"source": (reference, volume.grid or grid), "lesions": (path, grid)})
-    return torch.from_numpy(drawn > 0)[None] & volume.mask
+def _with_lesions(volume: Volume, path: Path, files: Mapping[str, Path], found: Mapping[str, Registration]) -> Volume:
+    """A volume with the lesions that an expert drew on one of its images; none of them outside its mask.
+
+    They are carried as the image whose grid they are on was registered. Raises InputError for a grid that is none of
+    the images'.
+    """
+    drawn, affine, grid = read_voxels(path)
+    lesions, said = as_mask(drawn)
+    for name, file in files.items():
+        if corner_distance(grid.canonical(), read_grid(file).canonical()) <= SAME_MM:
+            matrix = found[name].matrix if name in found else np.eye(4)
+            break
+    else:
+        raise InputError(
+            f"the lesions {path} are on the grid of none of {', '.join(files)}: resample them to that of the image "
+            "they were drawn on."
+        )
+    place = np.linalg.inv(matrix) @ affine
+    if np.allclose(place, volume.affine) and lesions.shape == volume.shape:
+        there = lesions
+    else:
+        there = moved(lesions.astype(np.float32), place, volume.affine, volume.shape, order=1) > 0.5
+    more = (*grid.doubts, *([f"{path} {said}"] if said and "labels" not in said else []))
+    tell(more)
+    return replace(volume, lesions=torch.from_numpy(there)[None] & volume.mask, doubts=(*volume.doubts, *more))
 
 
 def _kept(case: Case) -> Path:

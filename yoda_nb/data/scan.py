@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -12,17 +12,41 @@ from yoda_nb.data.checksums import GIT
 from yoda_nb.data.layouts import CONTRASTS, Layout
 from yoda_nb.data.rows import COLUMNS, MISSING, Row, check_row, person_of
 from yoda_nb.errors import InputError
-from yoda_nb.images.nifti import SUFFIXES, sha256
+from yoda_nb.images.nifti import SUFFIXES, check_there, sha256
 
 ORDER = list(dict.fromkeys(CONTRASTS.values()))
 SPLITS = ("train", "val", "test")
+
+
+SYNTHETIC = "_desc-synthetic_"  # in names of images that this package made
+OTHER_FORMATS = (
+    ".hdr",
+    ".img",
+    ".img.gz",
+    ".mgh",
+    ".nrrd",
+    ".nhdr",
+    ".mha",
+    ".mhd",
+    ".mnc",
+    ".dcm",
+    ".nii.bz2",
+    ".nii.xz",
+)
+
+
+class LeftOut(NamedTuple):
+    """A file or folder that a scan leaves out, and why."""
+
+    path: str  # from the folder that is scanned, with /
+    reason: str
 
 
 class Scanned(NamedTuple):
     """What a folder holds."""
 
     rows: list[Row]
-    left_out: list[str]  # paths of images that are a second one of a subject and contrast: other runs, other spaces
+    left_out: list[LeftOut]
 
 
 def scan(
@@ -35,31 +59,44 @@ def scan(
     hashed: bool = True,
     progress: bool = False,
 ) -> Scanned:
-    """Rows of the images below ``folder`` that lie as ``layout`` has it, each with its SHA-256.
+    """Rows of the images below ``folder`` that lie as ``layout`` has it, each with its SHA-256; and what is left out.
 
     Paths start at ``base``, by default the folder; an absolute path stands for what lies outside it, to be read
     with ``trust_paths``.  Splits are those of a ``participants.tsv`` with a column ``split``, else a hash of the
     person's name.  ``persons`` maps a subject to the person that it is, where names do not say it.  Without
-    ``hashed`` no file is read.  Raises InputError for a folder that is none, or holds nothing of the kind.
+    ``hashed`` no file is read.  Left out, each with its reason, is every image whose name or content will not do.
+    Raises InputError for a folder that is none, or holds nothing of the kind.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: name where the data set {layout.name} lies.")
     base = Path(base) if base is not None else folder
-    paths = sorted(path for path in _images(folder) if layout.read(path))
-    if not paths:
-        raise InputError(
-            f"{folder} holds no image that lies as the layout {layout.name} has it ({layout.shape}): "
-            "check the folder, or choose another layout of 'yoda-nb data layouts'."
-        )
+    paths, left_out = _images(folder, layout)
+    kept, others = _first_of_each(layout, paths)
+    left_out += [
+        LeftOut(path, f"a second {contrast} of {who}: {first} is taken") for path, who, contrast, first in others
+    ]
     from tqdm.auto import tqdm
 
-    kept, left_out = _first_of_each(layout, paths)
     files = {
         path: (_uri(folder / path, base), sha256(folder / path) if hashed else MISSING)
         for path in tqdm(kept, desc="checksums", disable=not progress)
     }
-    return Scanned(_rows(layout, files, dataset, persons or {}, participants(folder)), left_out)
+    rows, refused = _rows(layout, files, dataset, persons or {}, participants(folder))
+    left_out = sorted([*left_out, *refused])
+    if not rows:
+        why = f"; left out: {describe_left_out(left_out)}" if left_out else ""
+        raise InputError(
+            f"{folder} holds no image that lies as the layout {layout.name} has it ({layout.shape}): "
+            f"check the folder, or choose another layout of 'yoda-nb data layouts'{why}"
+        )
+    return Scanned(rows, left_out)
+
+
+def describe_left_out(left_out: Sequence[LeftOut], most: int = 20) -> str:
+    """What was left out in one line of "path (reason)", the first ``most`` of it."""
+    said = "; ".join(f"{path} ({reason})" for path, reason in left_out[:most])
+    return said + (f"; and {len(left_out) - most} more" if len(left_out) > most else "")
 
 
 def published(layout: Layout, checksums: Mapping[str, str], *, dataset: str | None = None) -> list[Row]:
@@ -67,7 +104,10 @@ def published(layout: Layout, checksums: Mapping[str, str], *, dataset: str | No
     if not layout.url:
         raise InputError(f"the layout {layout.name} has no address that files could be downloaded from: scan a folder.")
     kept, _ = _first_of_each(layout, sorted(checksums))
-    return _rows(layout, {path: (layout.url + path, checksums[path]) for path in kept}, dataset, {}, {})
+    rows, refused = _rows(layout, {path: (layout.url + path, checksums[path]) for path in kept}, dataset, {}, {})
+    if refused:
+        raise InputError(f"{refused[0].path} cannot be a row of a manifest: {refused[0].reason}.")
+    return rows
 
 
 def read_listing(listing: str | Path, sums: str | Path | None = None) -> dict[str, str]:
@@ -86,11 +126,18 @@ def read_listing(listing: str | Path, sums: str | Path | None = None) -> dict[st
 
 
 def participants(folder: Path) -> dict[str, str]:
-    """person -> split of the folder's ``participants.tsv``; empty without one, or without a column ``split``."""
+    """person -> split of the folder's ``participants.tsv``; empty without one, or without a column ``split``.
+
+    The table may be in any code of letters: names of persons are plain ones in BIDS.
+    """
     path = folder / "participants.tsv"
     if not path.is_file():
         return {}
-    table = read_table(path, ("participant_id",), delimiter="\t")
+    table = _table(_text(path, any_code=True), "\t")
+    if not table or "split" not in table[0]:
+        return {}
+    if "participant_id" not in table[0]:
+        raise InputError(f"{path} has a column split, but no column participant_id: add it.")
     found = {row["participant_id"]: row["split"] for row in table if row.get("split", MISSING) != MISSING}
     if wrong := [split for split in found.values() if split not in SPLITS]:
         raise InputError(f"{path}: split {wrong[0]!r} is none of {', '.join(SPLITS)}: correct the table.")
@@ -99,10 +146,16 @@ def participants(folder: Path) -> dict[str, str]:
 
 def read_table(path: str | Path, needed: Iterable[str], delimiter: str = ",") -> list[dict[str, str]]:
     """The rows of a table with a header; InputError where a needed column is not there."""
-    table = csv.DictReader(_text(path).splitlines(), delimiter=delimiter, restval=MISSING)
-    if lacking := [name for name in needed if name not in (table.fieldnames or ())]:
+    text = _text(path)
+    names = next(csv.reader(text.splitlines()[:1], delimiter=delimiter), [])
+    if lacking := [name for name in needed if name not in names]:
         raise InputError(f"{path} has no column {', '.join(lacking)}: add it.")
-    return [{name: (cell or MISSING).strip() for name, cell in row.items() if name is not None} for row in table]
+    return _table(text, delimiter)
+
+
+def _table(text: str, delimiter: str) -> list[dict[str, str]]:
+    rows = csv.DictReader(text.splitlines(), delimiter=delimiter, restval=MISSING)
+    return [{name: (cell or MISSING).strip() for name, cell in row.items() if name is not None} for row in rows]
 
 
 def write_rows(rows: Iterable[Row], file: IO[str]) -> None:
@@ -112,23 +165,62 @@ def write_rows(rows: Iterable[Row], file: IO[str]) -> None:
     table.writerows(row.model_dump() for row in rows)
 
 
-def _images(folder: Path) -> Iterator[str]:
-    """Paths of image files below a folder, with /, from it; links to folders are not followed, hidden ones left."""
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
+def _images(folder: Path, layout: Layout) -> tuple[list[str], list[LeftOut]]:
+    """Paths of the layout's images below a folder, with /, from it; and images and folders that are left out.
+
+    Links to folders are not followed; what is hidden is no part of a data set.
+    """
+    found, left_out = [], []
+
+    def note(path: Path, reason: str) -> None:
+        left_out.append(LeftOut(path.relative_to(folder).as_posix(), reason))
+
+    def unreadable(error: OSError) -> None:
+        note(Path(error.filename), f"the folder cannot be read: {error.strerror}")
+
+    for here, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if Path(here, name).is_symlink():
+                note(Path(here, name), "a link to a folder is not followed: scan the folder that it leads to")
+        for name in sorted(name for name in names if not name.startswith(".")):
             path = Path(here, name)
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and path.is_file():
-                yield path.relative_to(folder).as_posix()
+            reason = _unfit(path, path.relative_to(folder).as_posix(), layout)
+            if reason is None:
+                found.append(path.relative_to(folder).as_posix())
+            elif reason:
+                note(path, reason)
+    return sorted(found), left_out
 
 
-def _first_of_each(layout: Layout, paths: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Of each subject and contrast the first path; and the others."""
+def _unfit(path: Path, name: str, layout: Layout) -> str | None:
+    """Why a file is not among the images: a reason, "" for what is no image, None for one that is."""
+    lower = name.lower()
+    if lower.endswith(OTHER_FORMATS):
+        return "not a NIfTI file: convert it"
+    if not lower.endswith(SUFFIXES):
+        return ""
+    if SYNTHETIC in path.name:
+        return "a synthetic image, not an acquired one"
+    if layout.read(name) is None:
+        return layout.unread(name) if not lower.endswith(".mgz") else "not a NIfTI file: convert it"
+    try:
+        check_there(path)
+    except InputError as error:
+        return str(error).removeprefix(f"{path} ").rstrip(".")
+    return None
+
+
+def _first_of_each(layout: Layout, paths: Iterable[str]) -> tuple[list[str], list[tuple[str, str, str, str]]]:
+    """Of each subject and contrast the first path; and the others with subject, contrast and that first path."""
     kept: dict[tuple[str, str], str] = {}
     others = []
     for path in paths:
-        if (found := layout.read(path)) and kept.setdefault((found.subject, found.contrast), path) != path:
-            others.append(path)
+        found = layout.read(path)
+        assert found is not None
+        first = kept.setdefault((found.subject, found.contrast), path)
+        if first != path:
+            others.append((path, found.subject, found.contrast, first))
     return list(kept.values()), others
 
 
@@ -138,9 +230,9 @@ def _rows(
     dataset: str | None,
     persons: Mapping[str, str],
     splits: Mapping[str, str],
-) -> list[Row]:
-    """Checked rows by subject and contrast; ``files``: path -> uri and checksum."""
-    rows = []
+) -> tuple[list[Row], list[LeftOut]]:
+    """Checked rows by subject and contrast, and what cannot be one; ``files``: path -> uri and checksum."""
+    rows, refused = [], []
     for path, (uri, checksum) in files.items():
         found = layout.read(path)
         assert found is not None
@@ -160,9 +252,9 @@ def _rows(
         try:
             rows.append(check_row(cells, trust_paths=True))
         except ValueError as error:
-            raise InputError(f"{path} cannot be a row of a manifest: {error}: rename it.") from error
+            refused.append(LeftOut(path, f"{error}: rename it"))
     rank = {name: k for k, name in enumerate(ORDER)}
-    return sorted(rows, key=lambda row: (row.subject, rank.get(row.contrast, len(rank)), row.contrast))
+    return sorted(rows, key=lambda row: (row.subject, rank.get(row.contrast, len(rank)), row.contrast)), refused
 
 
 def _uri(path: Path, base: Path) -> str:
@@ -171,8 +263,14 @@ def _uri(path: Path, base: Path) -> str:
     return (whole.relative_to(root) if whole.is_relative_to(root) else whole).as_posix()
 
 
-def _text(path: str | Path) -> str:
+def _text(path: str | Path, *, any_code: bool = False) -> str:
+    """A file as text in UTF-8, or as UTF-16 where it says so, or with ``any_code`` in a code of single bytes."""
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        data = Path(path).read_bytes()
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as text ({type(error).__name__}): name another file.") from error
+        if any_code and isinstance(error, UnicodeDecodeError):
+            return data.decode("latin-1")
+        raise InputError(f"{path} cannot be read as text ({type(error).__name__}): save it as UTF-8.") from error

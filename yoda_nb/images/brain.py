@@ -19,6 +19,11 @@ from yoda_nb.images.units import AIR, hounsfield
 
 SMOOTH_MM = 1.0  # before a head is told from air
 ENCLOSED_MM = 10.0  # gaps in the head's surface that count as its inside
+SHELL_VOXEL = 2.0  # mm
+SHELL_BRIGHT = 0.6  # times the median of the inner half
+SHELL_LINK = 4.5  # mm: half the thickness of what is cut
+SCALP_MM = 8.0  # beyond a core of brain: bone and scalp
+SHELL_SHARE = 0.05  # of a head's voxels lie there
 BRAIN_ML = (300.0, 2200.0)  # infants to the largest adults, with a margin; a whole head is more
 
 
@@ -26,14 +31,15 @@ def brain_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """Estimate the brain of one head image: bool (D, H, W).
 
     ``image`` (D, H, W) in any units, RAS+; ``affine`` (4, 4) to mm.  A skull-stripped image
-    (zero background around one brain-sized object) keeps its nonzero part, holes filled.
+    (one value around one brain-sized object that has no skull) keeps what has other values, holes filled.
     Otherwise nilearn's MNI152 brain is registered to it (Mattes mutual information over every
     voxel on one thread, so the same input gives the same mask), its mask carried over and refined
     (``images.refine``).  Pass the mask of a dedicated tool where there is one.
     Raises InputError if no brain-sized region is found.
     """
-    if _is_stripped(image, affine):
-        return solid_part(image != 0)
+    stripped = _stripped_part(image, affine)
+    if stripped is not None:
+        return stripped
     mask = np.zeros(image.shape, bool)
     if millilitres(~mask, affine) > BRAIN_ML[0]:  # else no brain can be in view
         with suppress(RuntimeError):  # how SimpleITK says that image and template never overlapped
@@ -41,7 +47,11 @@ def brain_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
     if _brain_sized(mask, affine):
         mask = refined(image, affine, mask)
     if not _brain_sized(mask, affine):
-        raise InputError("no brain was found in the image: pass a brain mask with --mask.")
+        size, view = np.linalg.norm(affine[:3, :3], axis=0), millilitres(np.ones(image.shape, bool), affine)
+        raise InputError(
+            f"no brain was found in the image of {view / 1000:.3g} litres, with voxels of "
+            f"{' x '.join(f'{side:.3g}' for side in size)} mm: check the voxel size, or pass a brain mask with --mask."
+        )
     return mask
 
 
@@ -50,14 +60,17 @@ def head_mask(image: np.ndarray, affine: np.ndarray, contrast: str = "") -> np.n
 
     ``image`` (D, H, W) RAS+ in any units, or in HU for a ``contrast`` of ``units.WINDOWS``; ``affine`` (4, 4) to mm.
     Brighter than half-way to air in HU, than Otsu's threshold of the smoothed image else; bone, which is as dark as
-    air to MR, is enclosed. A stripped image keeps its nonzero part. Raises InputError for less than a brain.
+    air to MR, is enclosed. A stripped image keeps its part. Raises InputError for less than a brain.
     """
-    if _is_stripped(image, affine):
-        return solid_part(image != 0)
+    stripped = _stripped_part(image, affine)
+    if stripped is not None:
+        return stripped
     voxel = np.linalg.norm(affine[:3, :3], axis=0)
     smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), SMOOTH_MM / voxel)
     bright = smooth > (AIR / 2 if hounsfield(contrast) else _otsu(smooth))
     mask = shrunk(solid_part(grown(solid_part(bright), affine, ENCLOSED_MM)), affine, ENCLOSED_MM)
+    for k in range(mask.shape[2]):  # bone that leaves the field of view is enclosed in each slice
+        mask[:, :, k] = ndimage.binary_fill_holes(mask[:, :, k])
     if millilitres(mask, affine) < BRAIN_ML[0]:
         raise InputError("no head was found in the image: pass a mask of it with --mask.")
     return mask
@@ -78,12 +91,40 @@ def _otsu(image: np.ndarray) -> float:
     return float(filter_.GetThreshold())
 
 
-def _is_stripped(image: np.ndarray, affine: np.ndarray) -> bool:
-    if (image == 0).mean() < 0.1:
+def background(image: np.ndarray) -> float:
+    """The value that most voxels on the faces of an image (D, H, W) have."""
+    faces = [np.take(image, index, axis).ravel() for axis in range(3) for index in (0, -1)]
+    values, counts = np.unique(np.concatenate(faces), return_counts=True)
+    return float(values[counts.argmax()])
+
+
+def _stripped_part(image: np.ndarray, affine: np.ndarray) -> np.ndarray | None:
+    """The brain of a skull-stripped image: bool (D, H, W); None for any other image."""
+    shown = image != background(image)
+    if shown.mean() > 0.9:
+        return None
+    solid = solid_part(shown)
+    whole = np.count_nonzero(shown & solid) > 0.9 * np.count_nonzero(shown)
+    return solid if whole and _brain_sized(solid, affine) and not has_skull(image, solid, affine) else None
+
+
+def has_skull(image: np.ndarray, solid: np.ndarray, affine: np.ndarray) -> bool:
+    """Whether what is not background, ``solid`` (D, H, W), bool, is a head: bright tissue lies around the brain.
+
+    The brightest core that hangs together after links of a few mm are cut is the brain, or of a head the brain or the
+    scalp.  Of a brain hardly anything lies SCALP_MM away from it (at most 1 % in scans of ten people, stripped by two
+    tools); of a head, and of a slab of one, bone and what is beyond it (12 % and more).
+    """
+    even_image, grid = even(np.asarray(image, np.float32), affine, SHELL_VOXEL, SHELL_VOXEL / 3)
+    inside = even(solid, affine, SHELL_VOXEL, 0.0)[0]
+    depth = ndimage.distance_transform_edt(inside, sampling=SHELL_VOXEL)
+    middle = float(np.median(even_image[depth > depth.max() / 2]))
+    bright = inside & (even_image > SHELL_BRIGHT * middle)
+    core = solid_part(shrunk(bright, grid, SHELL_LINK))
+    if not core.any():
         return False
-    solid = solid_part(image != 0)
-    whole = np.count_nonzero(image[solid]) > 0.9 * np.count_nonzero(image)
-    return bool(whole and _brain_sized(solid, affine))
+    core = ndimage.binary_fill_holes(grown(core, grid, SHELL_LINK + 0.5) & bright)
+    return bool((ndimage.distance_transform_edt(~core, sampling=SHELL_VOXEL)[inside] > SCALP_MM).mean() > SHELL_SHARE)
 
 
 def _brain_sized(mask: np.ndarray, affine: np.ndarray) -> bool:

@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.masks import solid_part
+from yoda_nb.images.masks import as_mask, solid_part
 from yoda_nb.images.nifti import Grid, check_same_grid, read_voxels, write_image
 
 # Public command lines, as their authors document them; none is installed by this package. What is above 0
-# in the output is the brain: HD-BET writes the image without its skull, SynthStrip a mask.
+# in the output is the brain (``masks.as_mask``): HD-BET writes the image without its skull, SynthStrip a mask.
 STRIPPERS = {
     "hd-bet": "hd-bet -i {input} -o {output} -device cpu --disable_tta",  # github.com/MIC-DKFZ/HD-BET, version 2
     "synthstrip": "mri_synthstrip -i {input} -m {output}",  # FreeSurfer 7.3 or newer
@@ -34,7 +34,7 @@ def mask_with_command(image: np.ndarray, affine: np.ndarray, command: str, *, ti
     d, h, w = image.shape
     template = STRIPPERS.get(command, command)
     found, _ = run_program(template, {"input": image}, Grid((d, h, w), affine), timeout=timeout)
-    mask = solid_part(found > 0)
+    mask = solid_part(as_mask(found)[0])
     if not mask.any():
         raise InputError(f"{shlex.split(template)[0]} found no brain: look at the image, or pass a mask with --mask.")
     return mask

@@ -38,7 +38,7 @@ def recall(folder: Path, description: Mapping[str, Any], make: Callable[[], Piec
     The source of this room counts as part of the description.  A damaged entry is made again; a folder
     that cannot be written gives a warning, for the result is not lost.
     """
-    text = json.dumps({"code": _code(), **description}, sort_keys=True)
+    text = json.dumps({"code": code(), **description}, sort_keys=True)
     entry = folder / hashlib.sha256(text.encode()).hexdigest()
     try:
         return _read(entry)
@@ -55,7 +55,8 @@ def recall(folder: Path, description: Mapping[str, Any], make: Callable[[], Piec
 
 
 @cache
-def _code() -> str:
+def code() -> str:
+    """A hash of the source of this room: what was prepared by other code is not read."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
@@ -91,10 +92,12 @@ def _read(entry: Path) -> Pieces:
         images[name] = read_voxels(entry / file)[0]
     images["mask"] = images["mask"] > 0.5
     grid, found = index["grid"], index["registrations"]
+    grid |= {name: None if grid[name] is None else np.array(grid[name]) for name in ("affine", "qform", "sform")}
+    grid |= {name: tuple(grid[name]) for name in ("shape", "doubts")}
     return Pieces(
         images,
         np.array(index["affine"]),
-        Grid(tuple(grid.pop("shape")), np.array(grid.pop("affine")), **grid),
+        Grid(**grid),
         {name: Registration(np.array(fit.pop("matrix")), **fit) for name, fit in found.items()},
         tuple(index["warnings"]),
     )

@@ -12,20 +12,24 @@ import os
 import uuid
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
-from yoda_nb.errors import InputError
+from yoda_nb.errors import Doubt, InputError
+from yoda_nb.images.headers import SYNTHETIC, Forms, Nifti1, Nifti2, forms_of, offset_doubt
+from yoda_nb.images.masks import as_mask
 
 SUFFIXES = (".nii.gz", ".nii", ".mgz")
 MAX_VOXELS = 2**29  # 812 cubed: above any head scan, below what exhausts a laptop's memory
+POINTERS = (b"annex/objects/", b"git/annex/objects/", b"version https://git-lfs")  # what stands in place of a file
 SAME_MM = 1e-2  # corners of two grids that are one
 RAS = axcodes2ornt("RAS")
 Image = Any  # what nibabel loads, whose types say less of it than its documentation
@@ -39,12 +43,16 @@ class Grid:
     affine: np.ndarray  # (4, 4) voxel indices of the file -> RAS+ mm
     qform_code: int = 1
     sform_code: int = 1
+    qform: np.ndarray | None = None  # (4, 4) as the file has it; None: the affine
+    sform: np.ndarray | None = None
+    doubts: tuple[str, ...] = ()  # sentences on what the file says of itself and cannot be so
 
     def canonical(self) -> Grid:
         """The same voxels turned to RAS+: shape and affine permuted, codes kept."""
         turn = io_orientation(self.affine)
         d, h, w = (int(n) for n in np.array(self.shape)[np.argsort(turn[:, 0])])
-        return Grid((d, h, w), self.affine @ inv_ornt_aff(turn, self.shape), self.qform_code, self.sform_code)
+        affine = self.affine @ inv_ornt_aff(turn, self.shape)
+        return Grid((d, h, w), affine, self.qform_code, self.sform_code, doubts=self.doubts)
 
 
 def sha256(path: str | Path) -> str:
@@ -58,7 +66,7 @@ def suffix(path: str | Path) -> str:
     for ending in SUFFIXES:
         if Path(path).name.lower().endswith(ending):
             return ending
-    raise InputError(f"{path} does not end in {', '.join(SUFFIXES)}: convert or rename it.")
+    raise InputError(f"{path} does not end in {', '.join(SUFFIXES)}: convert it to NIfTI (or rename it if it is one).")
 
 
 @contextmanager
@@ -94,11 +102,12 @@ def read_image(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid]:
 
 
 def read_mask(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid]:
-    """Read a mask: bool (D, H, W), true where the file is above 0.  An empty one is refused."""
+    """Read a mask: bool (D, H, W), by the rule of ``masks.as_mask``.  An empty one is refused."""
     data, affine, grid = read_voxels(path)
-    if not (data > 0).any():
+    mask, said = as_mask(data)
+    if not mask.any():
         raise InputError(f"the mask {path} is empty: pass one that is above 0 inside the brain.")
-    return data > 0, affine, grid
+    return mask, affine, replace(grid, doubts=(*grid.doubts, *([f"{path} {said}"] if said else [])))
 
 
 def read_voxels(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid]:
@@ -106,40 +115,42 @@ def read_voxels(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid]:
 
     Any orientation, spacing, shear, integer or real dtype and scaling; trailing axes of size 1
     are dropped.  Compressed files are read to their checksum, which nibabel does not look at.
-    A NIfTI without orientation (qform and sform codes 0) is accepted with a warning: left and
-    right then follow the NIfTI default, and results still land on the file's own voxels.
+    What the header says and cannot be so stands in the grid's ``doubts`` (``headers.forms_of``), a sentence each.
 
     Raises InputError for a missing, empty, cut, corrupt or non-image file; complex or RGB
     voxels; 2-D and 4-D data; NaN or infinity; a singular affine or one not in millimetres.
     """
     path = Path(path)
-    image = _open(path)
-    shape = _shape(path, image)
-    affine = _affine(path, image)
-    _check_stream(path, image)
+    image, grid = _opened(path)
+    extra = _check_stream(path, image)
     try:
-        data = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(shape)
+        data = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(grid.shape)
     except Exception as error:  # nibabel leaks whatever its readers meet in a hostile file
         raise InputError(f"{path} cannot be read ({error}): copy or convert it again.") from error
     if not np.isfinite(data).all():
         raise InputError(f"{path} holds NaN, infinite or float32-overflowing values: replace them.")
-    code = lambda name: int(image.header[name]) if name in image.header else 1  # noqa: E731
-    grid = Grid(shape, affine, code("qform_code"), code("sform_code"))
-    if grid.qform_code == grid.sform_code == 0:
-        warnings.warn(
-            f"{path} states no orientation (qform and sform codes are 0); left and right "
-            "follow the NIfTI default and may be swapped",
-            stacklevel=2,
-        )
-    turned = apply_orientation(data, io_orientation(affine))
+    turned = apply_orientation(data, io_orientation(grid.affine))
+    grid = replace(grid, doubts=(*grid.doubts, *([extra] if extra else [])))
     return np.ascontiguousarray(turned), grid.canonical().affine, grid
 
 
-def write_image(data: np.ndarray, grid: Grid, path: str | Path) -> None:
+def read_grid(path: str | Path) -> Grid:
+    """The grid of a file from its header alone; InputError as :func:`read_voxels`, but for what the voxels show."""
+    return _opened(Path(path))[1]
+
+
+def tell(sentences: Iterable[str]) -> None:
+    """Warn of doubts in Python, each once at one place; the shell shows them in a way of its own."""
+    for sentence in dict.fromkeys(sentences):
+        warnings.warn(sentence, Doubt, stacklevel=3)
+
+
+def write_image(data: np.ndarray, grid: Grid, path: str | Path, *, made: str = "") -> None:
     """Write RAS+ data (D, H, W) onto the file grid it was turned from, as float32, atomically.
 
     Flips and transposes are undone exactly; sform and qform are both set (a qform cannot hold
-    shear) and keep the grid's codes.  Raises InputError for an unknown suffix, a shape that is
+    shear), as the grid's file had them, and keep its codes.  ``made`` says in a NIfTI's field descrip (79 letters) how
+    a synthetic image was made.  Raises InputError for an unknown suffix, a shape that is
     not the grid's, values that are not finite, or a folder that cannot be written.
     """
     ending = suffix(path)
@@ -149,16 +160,20 @@ def write_image(data: np.ndarray, grid: Grid, path: str | Path) -> None:
         raise InputError(f"the image for {path} holds NaN or infinity: nothing was written.")
     turned = apply_orientation(data, ornt_transform(RAS, io_orientation(grid.affine)))
     turned = np.ascontiguousarray(turned, dtype=np.float32)
-    image = nib.MGHImage(turned, grid.affine) if ending == ".mgz" else _nifti(turned, grid)
+    image = nib.MGHImage(turned, grid.affine) if ending == ".mgz" else _nifti(turned, grid, made)
     with atomic(path) as part:
         nib.save(image, part)
 
 
-def _nifti(data: np.ndarray, grid: Grid) -> nib.Nifti1Image:
-    image = nib.Nifti1Image(data, grid.affine)
+def _nifti(data: np.ndarray, grid: Grid, made: str) -> nib.Nifti1Image:
+    qform, sform = (grid.affine if form is None else form for form in (grid.qform, grid.sform))
+    # an image whose affine is not the one that its codes prefer would be saved with that in place of both
+    image = nib.Nifti1Image(data, sform if grid.sform_code > 0 else qform)
     image.header.set_xyzt_units("mm")
-    image.set_qform(grid.affine, grid.qform_code, update_affine=False)
-    image.set_sform(grid.affine, grid.sform_code, update_affine=False)
+    image.set_qform(qform, grid.qform_code, update_affine=False)
+    image.set_sform(sform, grid.sform_code, update_affine=False)
+    if made:
+        image.header["descrip"] = f"{SYNTHETIC}: {made}".encode("ascii", "replace")[:79]
     return image
 
 
@@ -189,27 +204,59 @@ def check_same_grid(files: dict[str, tuple[Path, Grid]], tolerance: float = SAME
 
 def on_one_grid(files: Mapping[str, str | Path]) -> bool:
     """Whether all images lie on the first one's grid (corners within 0.01 mm); InputError for unreadable files."""
-    first, *others = (read_voxels(path)[2].canonical() for path in files.values())
+    first, *others = (read_grid(path).canonical() for path in files.values())
     return all(corner_distance(first, other) <= SAME_MM for other in others)
 
 
+def _opened(path: Path) -> tuple[Image, Grid]:
+    """A file of which the header alone has been read, and its grid."""
+    image = _open(path)
+    shape, forms = _shape(path, image), forms_of(path, image)
+    code = lambda name: int(image.header[name]) if name in image.header else 1  # noqa: E731
+    _check_affine(path, forms)
+    codes = code("qform_code"), code("sform_code")
+    return image, Grid(shape, forms.affine, *codes, qform=forms.qform, sform=forms.sform, doubts=forms.doubts)
+
+
 def _open(path: Path) -> Image:
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path.")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file: name one image file.")
-    suffix(path)
+    check_there(path)
+    ending = suffix(path)
     try:
-        if path.stat().st_size == 0:
-            raise InputError(f"{path} is empty: copy or download it again.")
-        return nib.load(path)
-    except InputError:
-        raise
+        with LoggingOutputSuppressor():  # what nibabel says of a header is said by ``forms_of``
+            return (nib.MGHImage if ending == ".mgz" else _nifti_class(path)).from_filename(path)
     except Exception as error:  # a hostile header can raise nearly anything inside nibabel
+        if isinstance(error, ValueError) and "w2 should be positive" in str(error):
+            raise InputError(f"the quaternion of {path}'s qform is longer than 1: repair its header.") from error
         raise InputError(
             f"{path} is not a readable NIfTI or MGZ image (truncated, or another kind of file "
             f"under this name): copy or convert it again."
         ) from error
+
+
+def check_there(path: Path) -> None:
+    """Refuse what is no file with content, each with what to do: a dead link, a folder, a pointer to content."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a link to content that is not here: fetch it ('datalad get'), or repair the link.")
+    try:
+        size = path.stat().st_size
+        pointer = path.is_file() and size < 4096 and path.read_bytes().lstrip(b"/.").startswith(POINTERS)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: check the path.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): check the path.") from error
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: name one image file.")
+    if size == 0:
+        raise InputError(f"{path} is empty: copy or download it again.")
+    if pointer:
+        raise InputError(f"{path} only points to content that is not here: fetch it ('datalad get', 'git lfs pull').")
+
+
+def _nifti_class(path: Path) -> type[Nifti1] | type[Nifti2]:
+    """NIfTI-2 by the size of the header that the file begins with, else NIfTI-1."""
+    with (gzip.open if suffix(path) == ".nii.gz" else open)(path, "rb") as stream:
+        start = stream.read(4)
+    return Nifti2 if {int.from_bytes(start, order) for order in ("little", "big")} & {540} else Nifti1
 
 
 def _shape(path: Path, image: Image) -> tuple[int, int, int]:
@@ -229,8 +276,8 @@ def _shape(path: Path, image: Image) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def _affine(path: Path, image: Image) -> np.ndarray:
-    affine = np.array(image.affine, dtype=float)
+def _check_affine(path: Path, forms: Forms) -> None:
+    affine = forms.affine
     if not np.isfinite(affine).all():
         raise InputError(f"the affine of {path} is not finite: repair its header.")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -240,11 +287,10 @@ def _affine(path: Path, image: Image) -> np.ndarray:
         raise InputError(
             f"{path} has voxels of {' x '.join(f'{s:.3g}' for s in spacing)} mm: repair the units in its header."
         )
-    return affine
 
 
-def _check_stream(path: Path, image: Image) -> None:
-    """Read a gzip stream to its checksum and count its bytes against the header's promise."""
+def _check_stream(path: Path, image: Image) -> str:
+    """Read a gzip stream to its checksum and count its bytes against the header's promise; what is odd, or ""."""
     proxy = image.dataobj
     needed = proxy.offset + int(np.prod(proxy.shape, dtype=object)) * proxy.dtype.itemsize
     try:
@@ -257,3 +303,10 @@ def _check_stream(path: Path, image: Image) -> None:
         raise InputError(f"{path} is truncated or corrupt ({error}): copy it again.") from error
     if size < needed:
         raise InputError(f"{path} is truncated ({size} of {needed} bytes): copy it again.")
+    return "" if suffix(path) == ".mgz" else offset_doubt(path, _header(path, image), size, needed)
+
+
+def _header(path: Path, image: Image) -> Any:
+    """The header as the file has it: nibabel's own copy forgets where voxels begin."""
+    with (gzip.open if suffix(path) == ".nii.gz" else open)(path, "rb") as stream, LoggingOutputSuppressor():
+        return image.header_class.from_fileobj(stream)

@@ -15,16 +15,16 @@ from torch import Tensor
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.bias import correct_bias
-from yoda_nb.images.brain import head_mask, part_mask
+from yoda_nb.images.brain import background, head_mask, part_mask
 from yoda_nb.images.command import mask_with_command
 from yoda_nb.images.doubts import doubts
 from yoda_nb.images.kept import Pieces, recall
 from yoda_nb.images.masks import grown
-from yoda_nb.images.nifti import Grid, check_same_grid, read_image, read_mask, sha256
+from yoda_nb.images.nifti import Grid, check_same_grid, read_image, read_mask, sha256, tell
 from yoda_nb.images.register import Registration, moved, register
 from yoda_nb.images.space import isotropic_grid
-from yoda_nb.images.units import part_of
-from yoda_nb.images.volumes import Volume, about, normalise
+from yoda_nb.images.units import hounsfield, part_of
+from yoda_nb.images.volumes import UNKNOWN, Volume, about, normalise
 
 RIM = 5.0  # mm around the brain that take part in a registration
 
@@ -60,7 +60,7 @@ def prepare(
     bias: bool = True,
     tool: str | None = None,
     keep: str | Path | None = None,
-    subject: str = "unknown",
+    subject: str = UNKNOWN,
     part: str | None = None,
 ) -> Prepared:
     """Register, correct and resample the files of one subject.
@@ -112,14 +112,15 @@ def _pieces(
     part: str,
 ) -> Pieces:
     """All that is computed and worth keeping."""
-    scans = {name: Scan(path, *read_image(path)) for name, path in paths.items()}
+    scans = {name: _scan(path, name) for name, path in paths.items()}
+    said = [sentence for scan in scans.values() for sentence in scan.grid.doubts]
     fixed = scans[reference]
     affine, shape = isotropic_grid(fixed.affine, fixed.image.shape, spacing)
     found: dict[str, Registration] = {}
     anatomy = "T1w" if "T1w" in scans and mask is None else reference
     if anatomy != reference:
         found[anatomy] = _registered(scans[anatomy], fixed, None)
-    brain = _brain(scans[anatomy], fixed, mask, tool, anatomy)
+    brain, of_mask = _brain(scans[anatomy], fixed, mask, tool, anatomy)
     own = _carried(brain, scans[anatomy], _matrix(found, anatomy), fixed.affine, fixed.image.shape)
     region = grown(own, fixed.affine, RIM)
     for name, scan in scans.items():
@@ -139,23 +140,35 @@ def _pieces(
         inside = about(scans[anatomy].path, head_mask, images[f"after {anatomy}"], affine, anatomy)
     fields = {name: (scan.affine, scan.image.shape) for name, scan in scans.items()}
     after = {name: images[f"after {name}"] for name in scans}
-    sentences = doubts(after, seen, affine, fields, found, (own, fixed.affine, reference))
-    return Pieces(images | {"mask": inside}, affine, fixed.grid, found, sentences)
+    said += [*of_mask, *doubts(after, seen, affine, (own, fixed.affine, reference), fields, found)]
+    return Pieces(images | {"mask": inside}, affine, fixed.grid, found, tuple(dict.fromkeys(said)))
+
+
+def _scan(path: Path, contrast: str) -> Scan:
+    """A file as it is read; a magnitude image whose background is a negative value gets 0 there."""
+    image, affine, grid = read_image(path)
+    if image.min() < 0 and not hounsfield(contrast):
+        outside = image == background(image)
+        if not (image[~outside] < 0).any():
+            image = np.where(outside, np.float32(0), image)
+    return Scan(path, image, affine, grid)
 
 
 def _registered(scan: Scan, fixed: Scan, region: np.ndarray | None) -> Registration:
     return about(scan.path, register, scan.image, scan.affine, fixed.image, fixed.affine, region=region)
 
 
-def _brain(scan: Scan, fixed: Scan, mask: Path | None, tool: str | None, contrast: str) -> np.ndarray:
-    """The brain on a scan's own grid, of a CT the head: bool (D, H, W)."""
+def _brain(
+    scan: Scan, fixed: Scan, mask: Path | None, tool: str | None, contrast: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The brain on a scan's own grid, of a CT the head: bool (D, H, W); and what is odd about a mask that was given."""
     if mask is not None:
         brain, _, grid = read_mask(mask)
         check_same_grid({"reference": (fixed.path, fixed.grid), "mask": (mask, grid)})
-        return brain
+        return brain, grid.doubts
     if tool:
-        return about(scan.path, mask_with_command, scan.image, scan.affine, tool)
-    return about(scan.path, part_mask, scan.image, scan.affine, contrast, "brain")
+        return about(scan.path, mask_with_command, scan.image, scan.affine, tool), ()
+    return about(scan.path, part_mask, scan.image, scan.affine, contrast, "brain"), ()
 
 
 def _matrix(found: Mapping[str, Registration], name: str) -> np.ndarray:
@@ -185,7 +198,9 @@ def _prepared(pieces: Pieces, sources: tuple[str, ...], target: str | None, subj
         grid=pieces.grid,
         contrast=target or "FLAIR",
         target=scaled[target][None] if target else None,
+        doubts=pieces.warnings,
     )
+    tell(pieces.warnings)
     heads = {
         when: {name: torch.from_numpy(pieces.images[f"{when} {name}"])[None] for name in scaled}
         for when in ("before", "after")

@@ -14,6 +14,7 @@ from torch import Tensor
 from yoda_nb.errors import InputError
 
 Box = tuple[slice, slice, slice]
+LARGEST = 2**27  # voxels of a grid that is made: 512 cubed, half a gigabyte for each image on it
 ROI_MARGIN_MM = (20, 10, 5)  # around the brain (seed 000, III-C, whose voxels are of 1 mm)
 
 
@@ -62,19 +63,32 @@ def resample_like(
 def isotropic_grid(affine: np.ndarray, shape: Sequence[int], spacing: float) -> tuple[np.ndarray, tuple[int, int, int]]:
     """(affine, shape) of the RAS axis-aligned grid of ``spacing`` mm over a grid's field of view.
 
-    A grid that is already such a one stays.  Raises InputError for a spacing that is none.
+    A grid that is already such a one stays.  Raises InputError for a spacing that is none, and for a grid too large.
     """
     d, h, w = (int(n) for n in shape)
-    if not spacing > 0:
+    if not (spacing > 0 and np.isfinite(spacing)):
         raise InputError(f"spacing {spacing} is not a voxel size: give millimetres above 0.")
     if np.allclose(affine[:3, :3], spacing * np.eye(3), atol=1e-4 * spacing):
         return affine, (d, h, w)
     corners = apply_affine(affine, np.array(list(np.ndindex(2, 2, 2))) * (d, h, w) - 0.5)
-    d, h, w = (max(1, ceil(side / spacing - 1e-3)) for side in np.ptp(corners, axis=0))
+    sides = np.ptp(corners, axis=0)
+    check_size(sides / spacing, f"voxels of {spacing:g} mm over {' x '.join(f'{side:.0f}' for side in sides)} mm")
+    d, h, w = (max(1, ceil(side / spacing - 1e-3)) for side in sides)
     middle = (corners.min(axis=0) + corners.max(axis=0)) / 2
     grid = np.diag([spacing, spacing, spacing, 1.0])
     grid[:3, 3] = middle - spacing * (np.array((d, h, w)) - 1) / 2
     return grid, (d, h, w)
+
+
+def check_size(shape: Sequence[float], what: str) -> None:
+    """Refuse a grid of more than ``LARGEST`` voxels before anything is allocated; ``what`` says what asks for it."""
+    count = float(np.prod(np.asarray(shape, float)))
+    if not count <= LARGEST:
+        sides = " x ".join(f"{side:.0f}" for side in shape)
+        raise InputError(
+            f"{what} would be {sides} voxels, {count:.2g} in all, above the limit of {LARGEST:.2g}: choose larger "
+            "voxels, or check the voxel sizes in the header."
+        )
 
 
 def roi_box(mask: Tensor, margin: Sequence[float] = (20, 10, 5), multiple: int = 1) -> Box:

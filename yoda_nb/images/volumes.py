@@ -19,6 +19,8 @@ from torch import Tensor
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.brain import part_mask
+from yoda_nb.images.command import mask_with_command
+from yoda_nb.images.doubts import doubts
 from yoda_nb.images.masks import grown
 from yoda_nb.images.nifti import (
     SAME_MM,
@@ -28,6 +30,7 @@ from yoda_nb.images.nifti import (
     read_image,
     read_mask,
     suffix,
+    tell,
     write_image,
 )
 from yoda_nb.images.register import moved
@@ -38,6 +41,7 @@ from yoda_nb.images.units import HEAD_ROOM, USUAL_ROOM, WINDOWS, hounsfield, par
 P = ParamSpec("P")
 T = TypeVar("T")
 Scan = tuple[np.ndarray, np.ndarray, Grid]  # what read_image gives
+UNKNOWN = "unknown"  # the subject of files that nobody has named
 IMAGES = ("source", "mask", "target", "clean", "labels", "lesions")  # the tensors of a Volume
 
 
@@ -53,13 +57,14 @@ class Volume:
     affine: np.ndarray  # (4, 4)
     sources: tuple[str, ...]  # the contrast of each source channel, e.g. ("T1w", "T2w")
     contrast: str = "FLAIR"  # the contrast of the target
-    subject: str = "unknown"
+    subject: str = UNKNOWN
     target: Tensor | None = None  # (1, D, H, W) in [-1, 1], acquired or synthetic
     clean: Tensor | None = None  # (1, D, H, W) in [-1, 1], the target without noise (phantoms)
     labels: Tensor | None = None  # (1, D, H, W) uint8 tissue map, see phantom.TISSUES
     lesions: Tensor | None = None  # (1, D, H, W) bool
     sigma: float | None = None  # known acquisition noise on the [0, 1] scale
     grid: Grid | None = None  # the file the sources came from; None for phantoms
+    doubts: tuple[str, ...] = ()  # what may be wrong with files, contrasts and mask, in sentences
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -86,17 +91,19 @@ def load_volume(
     *,
     target: tuple[str, str | Path] | None = None,
     mask: str | Path | None = None,
-    subject: str = "unknown",
+    subject: str = UNKNOWN,
     register: bool = False,
     part: str | None = None,
+    tool: str | None = None,
 ) -> Volume:
     """Read files of one subject as a Volume at the first one's spacing, RAS+, in [-1, 1].
 
     ``sources`` maps contrast to file, ``target`` is (contrast, file).  All files must lie on one
     grid (corners within 0.01 mm), the first source's; with ``register`` images on other grids are
-    rigidly registered to it and resampled, while the mask must be on it.  Without ``mask`` the brain
-    is estimated, on T1w if it is there and else on the first source, or the head (``part``; by default where a CT is
-    among the images, ``units.part_of``).  ``grid`` is that of the first source's file.
+    rigidly registered to it and resampled, while the mask must be on it.  Without ``mask`` the brain is estimated, by
+    ``tool`` (``images.command``) or ``brain_mask``, on T1w if it is there and else on the first source, or the head
+    (``part``; by default where a CT is among the images, ``units.part_of``).  ``grid`` is that of the first source's
+    file.  What may be wrong is warned of (``errors.Doubt``), and stands in ``doubts``.
     Raises InputError for what :func:`read_image` refuses and for grids that disagree.
     """
     if not sources:
@@ -106,10 +113,12 @@ def load_volume(
         named[f"target {target[0]}"] = Path(target[1])
     read = {name: read_image(path) for name, path in named.items()}
     files = {name: (named[name], grid) for name, (_, _, grid) in read.items()}
+    said = [sentence for _, _, grid in read.values() for sentence in grid.doubts]
     brain = None
     if mask is not None:
         brain, _, mask_grid = read_mask(mask)
         files["mask"] = (Path(mask), mask_grid)
+        said += mask_grid.doubts
     first, affine, grid = next(iter(read.values()))
     if register:
         check_same_grid({name: files[name] for name in (next(iter(named)), "mask") if name in files})
@@ -117,14 +126,21 @@ def load_volume(
         files |= {name: (named[name], own) for name, (_, _, own) in read.items()}
     _check_grids(files)
 
+    part = part or part_of((*sources, *([target[0]] if target else [])))
     if brain is None:
         name = "T1w" if "T1w" in sources else next(iter(sources))
-        part = part or part_of((*sources, *([target[0]] if target else [])))
-        brain = about(named[name], part_mask, read[name][0], affine, name, part)
+        scan = read[name][0]
+        if tool and part == "brain":
+            brain = about(named[name], mask_with_command, scan, affine, tool)
+        else:
+            brain = about(named[name], part_mask, scan, affine, name, part)
     images = {
         name: torch.from_numpy(about(named[name], normalise, data, brain, name.removeprefix("target ")))
         for name, (data, _, _) in read.items()
     }
+    scans = {name.removeprefix("target "): data for name, (data, _, _) in read.items()}
+    said += doubts(scans, brain, affine, (brain, affine, next(iter(scans))), head=part == "head")
+    tell(said)
     volume = Volume(
         source=torch.stack([images[name] for name in sources]),
         mask=torch.from_numpy(brain)[None],
@@ -132,6 +148,7 @@ def load_volume(
         sources=tuple(sources),
         subject=subject,
         grid=grid,
+        doubts=tuple(dict.fromkeys(said)),
     )
     if not target:
         return volume
@@ -191,15 +208,17 @@ def crop_volume(volume: Volume, box: Box) -> Volume:
     return replace(volume, affine=affine, **_each(volume, lambda x: crop(x, box)))
 
 
-def save_image(x: Tensor, volume: Volume, path: str | Path, *, window: tuple[float, float] | None = None) -> None:
+def save_image(
+    x: Tensor, volume: Volume, path: str | Path, *, window: tuple[float, float] | None = None, made: str = ""
+) -> None:
     """Write an image of ``volume``'s grid as float32 onto the file grid it came from.
 
     ``x`` (1, D, H, W) in [-1, 1]; -1 and 1 become the ends of ``window``: by default 0 and 1, or those of the
-    volume's contrast where it is in Hounsfield units.  The file
-    gets the shape, orientation, affine and codes of ``volume.grid`` (without one, the volume's
-    own grid).  A cropped or merely turned volume goes back without interpolation.  The file
-    appears whole or not at all.  Raises InputError for a wrong shape, an ending other than
-    .nii, .nii.gz or .mgz, values that are not finite, or a folder that cannot be written.
+    volume's contrast where it is in Hounsfield units.  The file gets the shape, orientation, affine and codes of
+    ``volume.grid`` (without one, the volume's own grid); ``made`` says in its header how a synthetic image was made.
+    A cropped or merely turned volume goes back without interpolation.  The file appears whole or not at all.
+    Raises InputError for a wrong shape, an ending other than .nii, .nii.gz or .mgz, values that are not finite, or a
+    folder that cannot be written.
     """
     suffix(path)
     if tuple(x.shape) != (1, *volume.shape):
@@ -209,7 +228,7 @@ def save_image(x: Tensor, volume: Volume, path: str | Path, *, window: tuple[flo
     file = grid.canonical()
     low, high = window or WINDOWS.get(volume.contrast, (0.0, 1.0))
     image = _moved(x.detach().float().cpu(), volume, file.affine, file.shape)[0]
-    write_image((low + (high - low) * (image + 1) / 2).numpy(), grid, path)
+    write_image((low + (high - low) * (image + 1) / 2).numpy(), grid, path, made=made)
 
 
 def _onto(path: Path, scan: Scan, fixed: np.ndarray, grid: Grid, brain: np.ndarray | None) -> Scan:

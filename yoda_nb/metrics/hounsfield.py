@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from yoda_nb.images.masks import grown
-from yoda_nb.images.units import to_hounsfield
+from yoda_nb.images.units import canonical, to_hounsfield
 from yoda_nb.metrics.downstream import dice
 
 BONE = {"CT": 300.0, "CTA": 550.0}  # HU from which on a voxel of the reference counts as bone; blood has up to 500
@@ -24,7 +24,7 @@ def hounsfield_scores(pred: Tensor, target: Tensor, mask: Tensor, contrast: str)
     ``pred`` and ``target`` (1,D,H,W) in [-1,1], ``mask`` bool. What the reference has nothing of is left out.
     """
     made, known = (to_hounsfield(x, contrast) for x in (pred, target))
-    error, bone = (made - known).abs(), BONE[contrast]
+    error, bone = (made - known).abs(), BONE[canonical(contrast)]
     parts = {"": mask, "_bone": known > bone, "_soft": (known >= AIR) & (known <= bone), "_air": known < AIR}
     inside = {name: part & mask for name, part in parts.items()}
     found = {f"mae_hu{name}": float(error[part].mean()) for name, part in inside.items() if part.any()}
@@ -66,6 +66,6 @@ def grain(image: Tensor, target: Tensor, mask: Tensor, contrast: str) -> float:
     That is where all of the 27 voxels of ``target`` are soft tissue in the mask; nan where there is no such place.
     """
     made, known = (to_hounsfield(x, contrast) for x in (image, target))
-    soft = (known >= AIR) & (known <= BONE[contrast]) & mask
+    soft = (known >= AIR) & (known <= BONE[canonical(contrast)]) & mask
     deep = F.avg_pool3d(soft.float(), 3, 1, 1) > 1 - 1e-4  # borders of the volume count as outside
     return float((made - F.avg_pool3d(made, 3, 1, 1))[deep].std()) if deep.sum() > 1 else float("nan")

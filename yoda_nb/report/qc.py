@@ -12,10 +12,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from yoda_nb.errors import printable
 from yoda_nb.figures import plots
+from yoda_nb.images.masks import millilitres
 from yoda_nb.images.prepare import Prepared
 from yoda_nb.images.space import roi_box
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.units import part_of
+from yoda_nb.images.volumes import UNKNOWN, Volume
 from yoda_nb.report.pages import render_page
 from yoda_nb.study.bank import write_atomic
 
@@ -42,9 +45,9 @@ def write_qc(
     volume = prepared.volume
     page = render_page(
         "qc.html.j2",
-        title=f"Quality control: {volume.subject}" if volume.subject != "unknown" else "Quality control",
+        title=f"Quality control: {printable(volume.subject)}" if volume.subject != UNKNOWN else "Quality control",
         lead=_lead(prepared),
-        warnings=prepared.warnings,
+        warnings=[printable(sentence) for sentence in prepared.warnings],
         sections=[*_sections(prepared), *([_made(prepared, result, facts or {})] if result is not None else [])],
         here="qc",
     )
@@ -53,12 +56,15 @@ def write_qc(
 
 
 def _lead(prepared: Prepared) -> str:
-    volume, (reference, *others) = prepared.volume, prepared.after
-    millilitres = float(volume.mask.sum()) * volume.spacing[0] ** 3 / 1000
-    moved = f"{', '.join(others)} registered to {reference}, " if others else ""
+    volume, reference = prepared.volume, next(n for n in prepared.after if n not in prepared.registrations)
+    sides = [f"{side:.3g}" for side in volume.spacing]
+    size = sides[0] if len(set(sides)) == 1 else " x ".join(sides)
+    part = "a brain" if part_of((*volume.sources, volume.contrast)) == "brain" else "a head"
+    moved = ", ".join(prepared.registrations)
     return (
-        f"{moved}{' x '.join(map(str, volume.shape))} voxels of {volume.spacing[0]:g} mm, "
-        f"a brain of {millilitres:.0f} ml."
+        (f"{moved} registered to {reference}, " if moved else "")
+        + f"{' x '.join(map(str, volume.shape))} voxels of {size} mm, "
+        f"{part} of {millilitres(volume.mask[0].numpy(), volume.affine):.0f} ml."
     )
 
 
@@ -136,7 +142,7 @@ def _made(prepared: Prepared, result: Volume, facts: Mapping[str, Any]) -> Secti
         f"The {result.contrast} that was made",
         "A translation can hide and invent. It is for research and teaching, not for diagnosis.",
         tuple(_figure(row, f"{', '.join(shown)} in one slice of each.", "") for row in rows),
-        (("", "value"), *((str(k), str(v)) for k, v in facts.items())) if facts else (),
+        (("", "value"), *((str(k), printable(str(v))) for k, v in facts.items())) if facts else (),
     )
 
 

@@ -9,39 +9,50 @@ from pathlib import Path
 from typing import Any
 
 from yoda_nb.data.manifest import Case, fetch
-from yoda_nb.errors import InputError
-from yoda_nb.images.nifti import Grid, atomic, write_image
+from yoda_nb.data.scan import LeftOut
+from yoda_nb.errors import InputError, quiet
+from yoda_nb.images.kept import code
+from yoda_nb.images.nifti import Grid, atomic, sha256, write_image
+from yoda_nb.images.outputs import check_outputs
 from yoda_nb.images.prepare import Prepared, prepare
 from yoda_nb.images.units import AIR, hounsfield
-from yoda_nb.images.volumes import Volume
+from yoda_nb.images.volumes import UNKNOWN, Volume
 from yoda_nb.report.qc import write_qc
 from yoda_nb.study.sweep.trial import device_here
 from yoda_nb.systems.files import Opened
-from yoda_nb.systems.studies import cases_in, translate_case
+from yoda_nb.systems.studies import check_study_output, scan_study, translate_case
 
 RECORD, PAGE = "preparation.json", "qc.html"
 MAPS = ("mask", "lesions", "labels")  # of a case: no contrasts
 
 
-def chosen_cases(study: Path, dataset: str | None, subjects: Sequence[str], *, trust_paths: bool = False) -> list[Case]:
-    """These subjects of a study, all by default; InputError for an unknown one, and for two of one name."""
-    cases = cases_in(study, dataset=dataset, trust_paths=trust_paths)
+def chosen_cases(
+    study: Path, dataset: str | None, subjects: Sequence[str], *, trust_paths: bool = False
+) -> tuple[list[Case], list[LeftOut]]:
+    """These subjects of a study, all by default, and what of the study is left out, each with its reason.
+
+    Raises InputError for an unknown subject, and for two of one name.
+    """
+    cases, left_out = scan_study(study, dataset=dataset, trust_paths=trust_paths)
     names = [case.subject for case in cases]
     if unknown := sorted(set(subjects) - set(names)):
         raise InputError(f"{study} has no subject {unknown[0]!r}: it has {', '.join(names)}.")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{study} has a subject {twice[0]} in two data sets: choose one with --dataset.")
-    return [case for case in cases if not subjects or case.subject in subjects]
+    return [case for case in cases if not subjects or case.subject in subjects], left_out
 
 
 def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float = 1.0, **how: Any) -> dict[str, Any]:
     """Prepare one subject's files into ``out``: images and mask at ``spacing`` mm, qc.html, and last preparation.json.
 
     ``how`` goes to ``images.prepare.prepare``; returns what preparation.json says. Raises InputError as that does,
-    and where ``out`` cannot be written.
+    where ``out`` cannot be written, and before anything is read where a file of it is one of the files given.
     """
+    outputs = {f"-o's {name}": out / name for name in (*(f"{name}.nii.gz" for name in (*files, "mask")), PAGE, RECORD)}
+    check_outputs(outputs, {f"the {name} image": path for name, path in files.items()} | {"the mask": how.get("mask")})
     request = _request(files, spacing=spacing, **how)  # before the files are read: a change since then must show
-    found = prepare(files, spacing=spacing, **how)
+    with quiet():
+        found = prepare(files, spacing=spacing, **how)
     volume = found.volume
     grid = Grid(volume.shape, volume.affine)
     written = {name: out / f"{name}.nii.gz" for name in (*found.after, "mask")}
@@ -51,6 +62,7 @@ def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float 
     write_qc(found, out / PAGE)
     document = {
         "images": {name: str(path) for name, path in written.items()},
+        "sha256": {name: sha256(path) for name, path in written.items()},
         "qc": str(out / PAGE),
         "reference": next(name for name in found.after if name not in found.registrations),
         "registrations": {
@@ -87,6 +99,7 @@ def prepare_subject(
     What was prepared of the same files with the same settings is left. Raises InputError naming a contrast that is
     lacking, and for a phantom, which needs no preparing.
     """
+    check_study_output(out, [case])
     there = [name for name in case.images if name not in MAPS]
     if "any" in there:
         raise InputError(f"{case.subject} is a phantom: it lies on one grid, with its mask; choose another --dataset.")
@@ -110,10 +123,11 @@ def prepare_subject(
 def translate_subject(case: Case, worker: Any = None, *, device: str | None = None, **how: Any) -> dict[str, Any]:
     """``translate_case`` with its page of control beside the image, on the GPU of a worker of that name; its row."""
     how["device"] = device or device_here(worker)
-    done = translate_case(case, **how)
-    page = done.path.with_name(done.path.name.replace(".nii.gz", "_qc.html"))
-    if done.opened is None and not page.is_file():  # a run was stopped before its page
-        done = translate_case(case, again=True, **how)
+    with quiet():
+        done = translate_case(case, **how)
+        page = done.path.with_name(done.path.name.replace(".nii.gz", "_qc.html"))
+        if done.opened is None and not page.is_file():  # a run was stopped before its page
+            done = translate_case(case, again=True, **how)
     if done.opened is not None:
         write_page(done.opened, page, done.result, done.row)
     return done.row
@@ -130,24 +144,25 @@ def write_page(opened: Opened, path: Path, result: Volume | None, document: Mapp
         images = {name: (v.source[i : i + 1] + 1) / 2 for i, name in enumerate(v.sources)}
         found = Prepared(v, {}, images, images, ())
     subject = path.name.removesuffix("_qc.html").removesuffix(".html")
-    known = found.volume.subject if found.volume.subject != "unknown" else subject
-    write_qc(replace(found, volume=replace(found.volume, subject=known)), path, result=result, facts=facts)
+    known = found.volume.subject if found.volume.subject != UNKNOWN else subject
+    found = replace(found, volume=replace(found.volume, subject=known), warnings=opened.warnings)
+    write_qc(found, path, result=result, facts=facts)
 
 
 def _request(files: Mapping[str, str | Path], **how: Any) -> dict[str, Any]:
-    """What a preparation is made of: files by size and time of change, and settings, as JSON gives them back."""
+    """What a preparation is made of: content of files, settings and the code of images, as JSON gives them back."""
     all_files = {name: Path(path) for name, path in {**files, "mask": how.pop("mask", None)}.items() if path}
     how.pop("keep", None)
-    stats = {name: (path.absolute(), path.stat()) for name, path in all_files.items() if path.exists()}
-    known = {name: [str(path), found.st_size, found.st_mtime_ns] for name, (path, found) in stats.items()}
-    return {"files": known, "settings": {name: how[name] for name in sorted(how)}}
+    known = {name: [str(path.absolute()), sha256(path)] for name, path in all_files.items() if path.is_file()}
+    return {"files": known, "settings": {name: how[name] for name in sorted(how)}, "code": code()}
 
 
 def _kept(folder: Path, request: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a finished preparation of the same request says, with all its files there; else None."""
     try:
         document = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        paths = [Path(path) for path in (*document["images"].values(), document["qc"])]
-        return document if document["of"] == request and all(path.is_file() for path in paths) else None
+        images = {name: Path(path) for name, path in document["images"].items()}
+        whole = all(sha256(path) == document["sha256"][name] for name, path in images.items())
+        return document if document["of"] == request and whole and Path(document["qc"]).is_file() else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.doubts import stripped
-from yoda_nb.images.nifti import SAME_MM, Grid, corner_distance, on_one_grid, read_image
+from yoda_nb.images.nifti import SAME_MM, Grid, corner_distance, on_one_grid, read_grid, read_image
 from yoda_nb.images.prepare import Prepared, prepare
 from yoda_nb.images.register import register
 from yoda_nb.images.units import part_of
-from yoda_nb.images.volumes import Volume, about, load_volume, save_image
+from yoda_nb.images.volumes import UNKNOWN, Volume, about, load_volume, save_image
 
 SPACING = 1.0  # mm, of what is registered
 
@@ -40,10 +40,10 @@ class Opened:
 
     @property
     def warnings(self) -> tuple[str, ...]:
+        """What may be wrong with files, contrasts, mask and alignment, in sentences."""
         v = self.volume
         head = (self.part or part_of((*v.sources, *([] if v.target is None else [v.contrast])))) == "head"
-        said = self.prepared.warnings if self.prepared else ()
-        return (*said, *(stripped(v.mask[0].numpy(), v.affine) if head else ()))
+        return (*v.doubts, *(stripped(v.mask[0].numpy(), v.affine) if head else ()))
 
 
 def open_files(
@@ -55,7 +55,7 @@ def open_files(
     bias: bool = True,
     tool: str | None = None,
     keep: str | Path | None = None,
-    subject: str = "unknown",
+    subject: str = UNKNOWN,
     part: str | None = None,
 ) -> Opened:
     """Files of one subject as a Volume: as they are where they lie on one grid, else through ``prepare``.
@@ -70,24 +70,33 @@ def open_files(
     if registered is None:
         registered = not on_one_grid(every)
     if not registered:
-        volume = load_volume(files, target=target, mask=mask, subject=subject, part=part)
+        volume = load_volume(files, target=target, mask=mask, subject=subject, part=part, tool=tool)
         return Opened(volume, every, part=part)
     how: dict[str, Any] = {"bias": bias, "tool": tool, "keep": keep, "subject": subject, "part": part}
     found = prepare(files, target=target, mask=mask, spacing=SPACING, **how)
     return Opened(found.volume, every, found, part)
 
 
-def save_like(image: Tensor, opened: Opened, out: str | Path, like: str | Path | None = None) -> None:
+def model_spacing(files: Mapping[str, str | Path], registered: bool) -> float:
+    """The voxel size in mm by which a model is chosen: of what is registered, or of the first file."""
+    if registered:
+        return SPACING
+    return float(np.linalg.norm(read_grid(next(iter(files.values()))).affine[:3, :3], axis=0).min())
+
+
+def save_like(
+    image: Tensor, opened: Opened, out: str | Path, like: str | Path | None = None, *, made: str = ""
+) -> None:
     """Write an image (1,D,H,W) in [-1,1] of ``opened.volume`` onto the reference's grid, or onto that of ``like``.
 
     ``like`` is an image of the same head: where it is one of those opened its registration is known, else it is
-    registered to the reference, so that the image lies on its anatomy. Raises InputError as ``save_image`` does.
+    registered to the reference, so that the image lies on its anatomy. ``made`` and errors as of ``save_image``.
     """
-    if like is None:
-        save_image(image, opened.volume, out)
-        return
-    matrix, grid = _place(opened, Path(like))
-    save_image(image, replace(opened.volume, affine=matrix @ opened.volume.affine, grid=grid), out)
+    volume = opened.volume
+    if like is not None:
+        matrix, grid = _place(opened, Path(like))
+        volume = replace(volume, affine=matrix @ volume.affine, grid=grid)
+    save_image(image, volume, out, made=made)
 
 
 def _place(opened: Opened, like: Path) -> tuple[np.ndarray, Grid]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
 from functools import lru_cache
 from math import prod
 from pathlib import Path
 
 from safetensors import safe_open
 
+from yoda_nb.data.layouts import CONTRASTS as SPELLINGS
+from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
+from yoda_nb.images.units import SAME, canonical
+from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.eight_bit import SCALE
-from yoda_nb.nets.models import WEIGHTS, Model, model_name, note, read_card, read_model
+from yoda_nb.nets.models import WEIGHTS, Card, Model, model_name, note, read_card, read_model
 from yoda_nb.papers import NETS
 
 
@@ -62,23 +68,58 @@ def is_shipped(name: str) -> bool:
 def find_model(sources: tuple[str, ...], target: str | None, spacing: float, *, steps: int = 1) -> str:
     """The shipped model for these contrasts whose voxel size is closest (mm).
 
-    Without ``target`` any target will do, FLAIR before others. A system of several ``steps`` gets a model of diffusion,
-    one of a single step rather one of regression alone. Raises InputError listing what there is.
+    Without ``target`` it makes a FLAIR: any other contrast has to be named. A system of several ``steps`` gets a model
+    of diffusion, one of a single step rather one of regression alone. Raises InputError listing what there is.
     """
     cards = {name: read_card(WEIGHTS / f"{name}.safetensors") for name in shipped_models()}
-    cards = {name: card for name, card in cards.items() if steps == 1 or not card.get("regression_only")}
     fitting = [
-        (card["target"] != "FLAIR", abs(card["spacing_mm"] - spacing), not card.get("regression_only"), name)
+        (abs(card["spacing_mm"] - spacing), not card.get("regression_only"), name)
         for name, card in cards.items()
-        if set(card["sources"]) == set(sources) and target in (None, card["target"])
+        if (steps == 1 or not card.get("regression_only"))
+        and {canonical(x) for x in card["sources"]} == {canonical(x) for x in sources}
+        and canonical(card["target"]) == canonical(target or "FLAIR")
     ]
     if not fitting:
-        offer = "; ".join(f"{'+'.join(c['sources'])} to {c['target']}" for c in cards.values())
-        raise InputError(
-            f"No shipped model translates {'+'.join(sources)} to {target or 'anything'}: "
-            f"there is {offer or 'none'}; train one with 'yoda-nb train' and pass it as model."
-        )
+        raise InputError(_no_model(sources, target, cards.values()))
     return min(fitting)[-1]
+
+
+def model_for(volume: Volume, spec: System, named: str | os.PathLike | None = None, contrast: str | None = None) -> str:
+    """The model that a system uses on a volume: the one named, its own, or the shipped one that fits best.
+
+    That one makes ``contrast``, by default the contrast of the volume's target. Raises InputError where none fits.
+    """
+    if named or spec.weights:
+        return str(named or spec.weights)
+    wanted = contrast or (None if volume.target is None else volume.contrast)
+    return find_model(volume.sources, wanted, min(volume.spacing), steps=spec.n_steps)
+
+
+def _no_model(sources: Collection[str], target: str | None, cards: Iterable[Card]) -> str:
+    """Why no model was found: a name misspelt, a target not named, or no such translation."""
+    offers = sorted({("+".join(card["sources"]), card["target"]) for card in cards})
+    known = sorted({name for made, to in offers for name in (*made.split("+"), to)} | SAME.keys())
+    for name in (*sources, *([target] if target else [])):
+        if name not in known and (near := _near(name, known)):
+            return f"There is no contrast {name!r}: did you mean {near}?"
+    given = "+".join(sources)
+    if target is None and (
+        makes := [to for made, to in offers if set(made.split("+")) == set(map(canonical, sources))]
+    ):
+        return f"{given} alone makes no FLAIR, but {' or '.join(makes)}: say so with --to {makes[0]}, or add an image."
+    offer = "; ".join(f"{made} to {to}" for made, to in offers)
+    return (
+        f"No shipped model translates {given} to {target or 'FLAIR'}: there is {offer or 'none'}; train one with "
+        "'yoda-nb train' and pass it as model."
+    )
+
+
+def _near(name: str, known: Iterable[str]) -> str | None:
+    """The known contrast that a name stands for: by another spelling, by case, or by likeness."""
+    lower = {other.lower(): other for other in known}
+    word = name.lower()
+    exact = lower.get(word) or lower.get(SPELLINGS.get(word, "").lower())
+    return exact or next((lower[near] for near in get_close_matches(word, lower, n=1)), None)
 
 
 def stored_parameters(name: str) -> int:

@@ -20,11 +20,12 @@ from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import Job, OnStep, System
 from yoda_nb.errors import InputError
 from yoda_nb.images.space import ROI_MARGIN_MM, resample_like, roi_box, uncrop
-from yoda_nb.images.units import hounsfield
-from yoda_nb.images.volumes import Volume, conform, crop_volume
+from yoda_nb.images.units import called, canonical, hounsfield
+from yoda_nb.images.volumes import UNKNOWN, Volume, conform, crop_volume
 from yoda_nb.metrics.noise import add_rician
+from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import Model
-from yoda_nb.systems.models import find_model, load_model
+from yoda_nb.systems.models import load_model, model_for
 from yoda_nb.systems.table import get_system
 
 
@@ -119,10 +120,9 @@ def trajectories(volume: Volume, spec: System, run: Run) -> Iterator[Tensor]:
 
 def prepare(volume: Volume, spec: System, run: Run = Run()) -> Job:
     """A volume at its model's spacing, cut to the region of interest, with its stream of noise."""
-    named = run.model or spec.weights
-    wanted = run.contrast or (None if volume.target is None else volume.contrast)
-    chosen = load_model(named or find_model(volume.sources, wanted, min(volume.spacing), steps=spec.n_steps))
-    if run.contrast not in (None, chosen.contrast):
+    device = find_device(run.device)
+    chosen = load_model(model_for(volume, spec, run.model, run.contrast))
+    if run.contrast is not None and canonical(run.contrast) != canonical(chosen.contrast):
         raise InputError(f"Model {chosen.name} makes {chosen.contrast}, not {run.contrast}: choose another model.")
     if chosen.card.get("regression_only") and spec.n_steps > 1:
         raise InputError(f"Model {chosen.name} was trained for regression alone: {spec.name} needs another model.")
@@ -133,8 +133,7 @@ def prepare(volume: Volume, spec: System, run: Run = Run()) -> Job:
     inner = conform(_with_sources_of(volume, chosen), chosen.spacing)
     margin = tuple(mm / chosen.spacing for mm in ROI_MARGIN_MM)
     box = roi_box(inner.mask, margin, multiple=chosen.config.divisor)
-    device = torch.device(run.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    generator = torch.Generator().manual_seed(subject_seed(volume.subject, run.seed))
+    generator = torch.Generator().manual_seed(subject_seed(noise_name(volume), run.seed))
     how = run.batch_size, run.half, run.margin
     return Job(spec, chosen, inner, box, crop_volume(inner, box), device, generator, *how)
 
@@ -173,6 +172,13 @@ def _restore(image: Tensor, job: Job, volume: Volume) -> Tensor:
     return torch.where(volume.mask, full, -1.0)
 
 
+def noise_name(volume: Volume) -> str:
+    """What names a volume's stream of noise: its subject, or where that is not known the content of its images."""
+    if volume.subject != UNKNOWN:
+        return volume.subject
+    return hashlib.sha256(volume.source.contiguous().numpy().tobytes()).hexdigest()
+
+
 def subject_seed(subject: str, seed: int) -> int:
     """One stream of noise for each subject and run seed, whatever the order subjects run in."""
     digest = hashlib.sha256(f"{subject}/{seed}".encode()).digest()
@@ -181,10 +187,11 @@ def subject_seed(subject: str, seed: int) -> int:
 
 def _with_sources_of(volume: Volume, model: Model) -> Volume:
     """The volume with the source channels that the model was trained with, in their order."""
-    if set(model.sources) - set(volume.sources):
+    names = [called(name, volume.sources) for name in model.sources]
+    if None in names:
         raise InputError(
             f"Model {model.name} translates {'+'.join(model.sources)}, but {volume.subject} has "
             f"{'+'.join(volume.sources)}: give those contrasts or choose another model."
         )
-    order = [volume.sources.index(name) for name in model.sources]
+    order = [volume.sources.index(name) for name in names if name is not None]
     return replace(volume, source=volume.source[order], sources=model.sources)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yoda_nb.data.bids import derivative_path, read_bids, write_derivative
+from yoda_nb import __version__
+from yoda_nb.data.bids import derivative_path, read_bids, read_sidecar, scan_bids, write_derivative
 from yoda_nb.data.manifest import Case, fetch, read_manifest
+from yoda_nb.data.scan import LeftOut
 from yoda_nb.errors import InputError
-from yoda_nb.images.nifti import on_one_grid
-from yoda_nb.images.units import part_of
+from yoda_nb.images.nifti import on_one_grid, sha256
+from yoda_nb.images.outputs import check_apart
+from yoda_nb.images.units import called, part_of
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import evaluate
-from yoda_nb.systems.files import SPACING, Opened, open_files
+from yoda_nb.nets.devices import find_device
+from yoda_nb.systems.files import Opened, model_spacing, open_files
 from yoda_nb.systems.models import find_model, load_model
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.table import get_system
@@ -40,13 +43,28 @@ def cases_in(
 ) -> list[Case]:
     """The subjects of a BIDS folder or of a manifest (.csv); InputError where there are none."""
     study = Path(study)
-    try:
-        is_folder = study.is_dir()
-    except OSError as error:
-        raise InputError(f"{study} cannot be read ({error.strerror}): name a BIDS folder or a manifest.") from error
-    if is_folder:
+    if _is_folder(study):
         return read_bids(study, trust_paths=trust_paths)
     return read_manifest(study, dataset=dataset, split=split, trust_paths=trust_paths)
+
+
+def scan_study(
+    study: str | Path, *, dataset: str | None = None, trust_paths: bool = False
+) -> tuple[list[Case], list[LeftOut]]:
+    """``cases_in``, and the images of a BIDS folder that are left out, each with its reason."""
+    study = Path(study)
+    if _is_folder(study):
+        return scan_bids(study, trust_paths=trust_paths)
+    return read_manifest(study, dataset=dataset, trust_paths=trust_paths), []
+
+
+def check_study_output(out: str | Path, cases: Iterable[Case], *, word: str = "-o") -> None:
+    """Refuse a folder of results that lies in the study of these cases (``outputs.check_apart``)."""
+    files: dict[Path, list[Path]] = {}
+    for case in cases:
+        files.setdefault(case.root, []).extend(case.local)
+    for root, paths in files.items():
+        check_apart(out, root, paths, word=word)
 
 
 def translate_case(
@@ -68,38 +86,44 @@ def translate_case(
 ) -> Done:
     """Make ``target`` of one subject's files and write it as a BIDS derivative below ``out``.
 
-    An acquired target of the case scores the result. Preparations are kept in ``out/prepared``. What is there
-    already, by the same model and settings, is left, unless it is to be made ``again``. Raises InputError naming
-    the contrasts that are lacking.
+    An acquired target of the case scores the result. Preparations are kept in ``out/prepared``. What is there already
+    is left, unless it is to be made ``again``: a whole image made of files of the same content by the same model,
+    settings, preparation and version. Raises InputError naming the contrasts that are lacking, and for an ``out`` in
+    the study itself.
     """
-    lacking = [name for name in sources if name not in case.images]
-    if lacking:
+    find_device(device)
+    check_study_output(out, [case])
+    names = {name: called(name, case.images) for name in (*sources, target)}
+    if lacking := [name for name in sources if names[name] is None]:
         raise InputError(
             f"{case.subject} of {case.dataset} has no {', '.join(lacking)}: it has {', '.join(case.images)}."
         )
     files = {
-        name: fetch(image, root=case.root, mirror=mirror)
-        for name, image in case.images.items()
-        if name in (*sources, target, "mask")
+        name: fetch(case.images[own], root=case.root, mirror=mirror) for name, own in names.items() if own is not None
     }
-    mask, acquired = files.pop("mask", None), files.pop(target, None)
-    files = {name: files[name] for name in sources}
+    mask = fetch(case.images["mask"], root=case.root, mirror=mirror) if "mask" in case.images else None
+    acquired = files.pop(target, None)
     aim, part = (target, acquired) if acquired else None, part_of((*sources, target))
     spec = get_system(system, **(settings or {}))
     registered = not on_one_grid(files | ({target: acquired} if acquired else {}))
     weights = model or spec.weights
-    opened = None
-    if weights is None and not registered:  # its voxels decide
-        opened = open_files(files, target=aim, mask=mask, registered=False, subject=case.subject, part=part)
-        weights = find_model(sources, target, min(opened.volume.spacing), steps=spec.n_steps)
-    chosen = load_model(weights or find_model(sources, target, SPACING, steps=spec.n_steps))
-    about = {"System": system, "ModelSHA256": chosen.sha256, "Seed": seed, "Settings": dict(settings or {})}
+    weights = weights or find_model(sources, target, model_spacing(files, registered), steps=spec.n_steps)
+    chosen = load_model(weights)
+    about = {
+        "System": system,
+        "ModelSHA256": chosen.sha256,
+        "Seed": seed,
+        "Settings": dict(settings or {}),
+        "Version": __version__,
+        **_made_of(files | ({target: acquired} if acquired else {}) | ({"mask": mask} if mask else {})),
+        **_made_by(registered, bias, tool),
+    }
     label = bids_label(case.subject)
     path = derivative_path(out, label, None, target)
     row: dict[str, Any] = {"subject": case.subject, "file": str(path), "model": chosen.name, "system": system}
-    if not again and _is_done(path, about):
-        return Done(path, row | {"state": "was there"})
-    opened = opened or open_files(
+    if not again and (said := _done_before(path, about)):
+        return Done(path, row | {"state": "was there", "warnings": said.get("Warnings", [])})
+    opened = open_files(
         files,
         target=aim,
         mask=mask,
@@ -112,17 +136,12 @@ def translate_case(
     )
     begun = time.monotonic()
     result = translate(
-        opened.volume,
-        system,
-        seed=seed,
-        device=device,
-        model=weights or chosen.name,
-        contrast=target,
-        **(settings or {}),
+        opened.volume, system, seed=seed, device=device, model=weights, contrast=target, **(settings or {})
     )
     row |= {"state": "made", "seconds": round(time.monotonic() - begun, 1)}
     if opened.volume.target is not None:
         row["scores"] = evaluate(opened.volume, result)
+    row["warnings"] = list(opened.warnings)
     write_derivative(
         required(result, "target"),
         result,
@@ -136,8 +155,19 @@ def translate_case(
         seed=seed,
         settings=dict(settings or {}),
         raw=raw,
+        more=about | {"Warnings": row["warnings"]},
     )
     return Done(path, row, opened, result)
+
+
+def _made_of(files: Mapping[str, Path]) -> dict[str, Any]:
+    """Checksums of all files that an image is made of, and scored by, for its sidecar."""
+    return {"ContentSHA256": {name: sha256(path) for name, path in files.items()}}
+
+
+def _made_by(registered: bool, bias: bool, tool: str | None) -> dict[str, Any]:
+    """How files became a volume, for the sidecar: bias fields are removed of what is registered."""
+    return {"Registered": registered, "BiasRemoved": registered and bias, "BrainTool": tool or ""}
 
 
 def bids_label(subject: str) -> str:
@@ -146,11 +176,16 @@ def bids_label(subject: str) -> str:
     return re.sub("[^A-Za-z0-9]", "", person) + visit + re.sub("[^A-Za-z0-9]", "", name)
 
 
-def _is_done(path: Path, about: Mapping[str, Any]) -> bool:
-    """Whether the image is there, whole, with a sidecar that says the same of how it was made."""
-    sidecar = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+def _done_before(path: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The sidecar of an image that is there, whole, and says the same of how it was made; else None."""
+    said = read_sidecar(path) if path.is_file() else None
+    if said is None or any(said.get(name) != value for name, value in about.items()):
+        return None
+    return said if said.get("ImageSHA256") == sha256(path) else None
+
+
+def _is_folder(study: Path) -> bool:
     try:
-        said = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return path.is_file() and all(said.get(name) == value for name, value in about.items())
+        return study.is_dir()
+    except OSError as error:
+        raise InputError(f"{study} cannot be read ({error.strerror}): name a BIDS folder or a manifest.") from error

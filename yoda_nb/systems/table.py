@@ -8,6 +8,7 @@ from typing import Any
 
 from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
+from yoda_nb.images.units import canonical
 from yoda_nb.nets.models import WEIGHTS, read_card
 from yoda_nb.papers import SYSTEMS
 from yoda_nb.systems.models import find_model, is_shipped, stored_parameters
@@ -63,7 +64,8 @@ def _makes(row: System, sources: Collection[str], target: str) -> bool:
     if not is_shipped(name):
         return False
     card = read_card(WEIGHTS / f"{name}.safetensors")
-    return card["target"] == target and set(card["sources"]) <= set(sources)
+    makes = canonical(card["target"]) == canonical(target)
+    return makes and {*map(canonical, card["sources"])} <= {*map(canonical, sources)}
 
 
 def settings_of(system: System) -> dict[str, Any]:
