@@ -115,7 +115,10 @@ def test_a_folder_becomes_a_manifest_that_can_be_read(tmp_path, name):
     layout = get_layout(name, PATTERN.get(name))
     wanted = {path: found for path, found in FOLDERS[name].items() if found}
     rows, left_out = scan(layout, fill(tmp_path, FOLDERS[name]))
-    assert {row.uri: (row.subject, row.contrast) for row in rows} == wanted and not left_out
+    assert {row.uri: (row.subject, row.contrast) for row in rows} == wanted
+    other = {path for path, found in FOLDERS[name].items() if not found}
+    images = {path for path in other if path.endswith((".nii.gz", ".nii")) and not path.startswith((".", "derivatives"))}
+    assert {one.path for one in left_out} == images and all(one.reason for one in left_out), "each is named, with why"
     assert all(row.sha256 == sha256(tmp_path / row.uri) for row in rows)
     cases = read_manifest(saved(rows, tmp_path / "manifest.csv"))  # which checks: no person in two splits
     assert {case.dataset for case in cases} == {layout.dataset or name}
@@ -163,7 +166,8 @@ def test_participants_decide_the_split_where_they_say_it(tmp_path):
 def test_the_first_of_several_runs_is_taken_and_the_others_are_told(tmp_path):
     runs = [f"sub-01/anat/sub-01_run-{k}_T1w.nii.gz" for k in (2, 1)]
     rows, left_out = scan(LAYOUTS["bids"], fill(tmp_path, runs))
-    assert [row.uri for row in rows] == runs[1:] and left_out == runs[:1]
+    assert [row.uri for row in rows] == runs[1:] and [one.path for one in left_out] == runs[:1]
+    assert left_out[0].reason == f"a second T1w of sub-01: {runs[1]} is taken"
 
 
 def test_a_manifest_elsewhere_has_absolute_paths(tmp_path):

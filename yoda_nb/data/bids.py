@@ -121,14 +121,14 @@ def write_derivative(
     out, space = Path(out), next(iter(sources))
     path = derivative_path(out, subject, session, contrast, desc, SUFFIX.get(space, space))
     about = describe(volume, contrast, sources, system, model, model_sha256, seed, settings, raw=raw)
-    described = _description(out, raw)
+    about |= {"SkullStripped": skull_stripped, **(more or {})}
+    described, _ = _description(out, raw), _json(about)  # refuses before anything is written
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot hold {path.name} ({error.strerror}): choose another folder or name.") from error
     save_image(image, volume, path, window=window, made=made_by(contrast, system, model))
     _write(out / DESCRIPTION, described)
-    about |= {"SkullStripped": skull_stripped, **(more or {})}
     write_sidecar(path, about)  # last: with it the image is done
     return path
 

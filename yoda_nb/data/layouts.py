@@ -104,7 +104,8 @@ def _anat(entities: str, suffix: str) -> str:
 
 def _not_bids(path: str) -> str:
     """Why the path of an image is no anatomical image in BIDS."""
-    subject, *folders, name = PurePosixPath(path).parts
+    *folders, name = PurePosixPath(path).parts
+    subject = folders.pop(0) if folders else ""
     if subject in BESIDE:
         return ""
     if not folders or not subject.startswith("sub-"):

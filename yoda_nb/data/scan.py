@@ -103,7 +103,7 @@ def published(layout: Layout, checksums: Mapping[str, str], *, dataset: str | No
     """Rows of published files, path -> checksum, with the uris that they are downloaded from."""
     if not layout.url:
         raise InputError(f"the layout {layout.name} has no address that files could be downloaded from: scan a folder.")
-    kept, _ = _first_of_each(layout, sorted(checksums))
+    kept, _ = _first_of_each(layout, sorted(path for path in checksums if layout.read(path)))
     rows, refused = _rows(layout, {path: (layout.url + path, checksums[path]) for path in kept}, dataset, {}, {})
     if refused:
         raise InputError(f"{refused[0].path} cannot be a row of a manifest: {refused[0].reason}.")
@@ -197,13 +197,13 @@ def _unfit(path: Path, name: str, layout: Layout) -> str | None:
     """Why a file is not among the images: a reason, "" for what is no image, None for one that is."""
     lower = name.lower()
     if lower.endswith(OTHER_FORMATS):
-        return "not a NIfTI file: convert it"
+        return layout.unread(name) and "not a NIfTI file: convert it"
     if not lower.endswith(SUFFIXES):
         return ""
-    if SYNTHETIC in path.name:
-        return "a synthetic image, not an acquired one"
     if layout.read(name) is None:
         return layout.unread(name) if not lower.endswith(".mgz") else "not a NIfTI file: convert it"
+    if SYNTHETIC in path.name:
+        return "a synthetic image, not an acquired one"
     try:
         check_there(path)
     except InputError as error:

@@ -73,7 +73,7 @@ def doubts(
             continue
         if np.array_equal(values[name], values[reference]):
             said.append(f"{name} and {reference} are one image: check that the right files were given.")
-        elif (alike := likeness(values[reference], values[name])) < LIKENESS:
+        elif not hounsfield(name) and (alike := likeness(values[reference], values[name])) < LIKENESS:
             said.append(
                 f"{name} and {reference} have little in common (normalised mutual information {alike:.3f}): check that "
                 "both are of one person, and look at the alignment."
