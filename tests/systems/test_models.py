@@ -39,16 +39,21 @@ def test_the_model_for_the_contrasts_of_nearest_voxel_size(net, tmp_path, monkey
         "a3": {"spacing_mm": 3.0},
         "b": {"sources": ["FLAIR", "T1w"], "target": "T2w"},
         "a-ct": {"target": "CT", "spacing_mm": 3.0},
+        "c-ct": {"sources": ["T1w"], "target": "CT"},
     }.items():
         save_model(net, tmp_path / f"{name}.safetensors", config=CONFIG, card=CARD | change)
-    assert shipped_models() == ["a-ct", "a1", "a3", "b"]
+    assert shipped_models() == ["a-ct", "a1", "a3", "b", "c-ct"]
     assert find_model(("T2w", "T1w"), "FLAIR", 1.2) == "a1"
     assert find_model(("T1w", "T2w"), None, 5.0) == "a3"
     assert find_model(("T1w", "T2w"), "CT", 1.0) == "a-ct", "asked for by name alone"
-    assert find_model(("T1w", "FLAIR"), "T2w", 1.0) == "b"
-    with pytest.raises(InputError, match=r"T1w\+FLAIR alone makes no FLAIR, but T2w: say so with --to T2w"):
-        find_model(("T1w", "FLAIR"), None, 1.0)
-    for names, target, near in ((("T1", "T2w"), None, "T1w"), (("t1w", "T2w"), None, "T1w"), (("T1w", "T2w"), "flair", "FLAIR")):
+    assert find_model(("T1w", "FLAIR"), None, 1.0) == "b"
+    with pytest.raises(InputError, match="T1w alone makes no FLAIR, but CT: say so with --to CT"):
+        find_model(("T1w",), None, 1.0)
+    for names, target, near in (
+        (("T1", "T2w"), None, "T1w"),
+        (("t1w", "T2w"), None, "T1w"),
+        (("T1w", "T2w"), "flair", "FLAIR"),
+    ):
         with pytest.raises(InputError, match=rf"did you mean {near}\?"):
             find_model(names, target, 1.0)
     assert load_model("b").contrast == "T2w"

@@ -68,20 +68,30 @@ def is_shipped(name: str) -> bool:
 def find_model(sources: tuple[str, ...], target: str | None, spacing: float, *, steps: int = 1) -> str:
     """The shipped model for these contrasts whose voxel size is closest (mm).
 
-    Without ``target`` it makes a FLAIR: any other contrast has to be named. A system of several ``steps`` gets a model
+    Without ``target`` it makes a FLAIR, or the one contrast that there is of these sources; but of a part of what a
+    FLAIR is made of, such as T1w alone, the target has to be named. A system of several ``steps`` gets a model
     of diffusion, one of a single step rather one of regression alone. Raises InputError listing what there is.
     """
     cards = {name: read_card(WEIGHTS / f"{name}.safetensors") for name in shipped_models()}
+    wanted = canonical(target or _usual_target(sources, cards.values()))
     fitting = [
         (abs(card["spacing_mm"] - spacing), not card.get("regression_only"), name)
         for name, card in cards.items()
         if (steps == 1 or not card.get("regression_only"))
         and {canonical(x) for x in card["sources"]} == {canonical(x) for x in sources}
-        and canonical(card["target"]) == canonical(target or "FLAIR")
+        and canonical(card["target"]) == wanted
     ]
     if not fitting:
         raise InputError(_no_model(sources, target, cards.values()))
     return min(fitting)[-1]
+
+
+def _usual_target(sources: Iterable[str], cards: Iterable[Card]) -> str:
+    """What is made of sources where nobody says it: the one contrast there is, but FLAIR rather than any other."""
+    given, cards = {canonical(name) for name in sources}, list(cards)
+    makes = {card["target"] for card in cards if {canonical(name) for name in card["sources"]} == given}
+    part = any(given < {canonical(name) for name in card["sources"]} for card in cards if card["target"] == "FLAIR")
+    return makes.pop() if len(makes) == 1 and not part else "FLAIR"
 
 
 def model_for(volume: Volume, spec: System, named: str | os.PathLike | None = None, contrast: str | None = None) -> str:
