@@ -74,6 +74,7 @@ def translate(
     from yoda_nb.report.subjects import write_page
     from yoda_nb.systems.files import SPACING, model_spacing, open_files, save_like
     from yoda_nb.systems.models import find_model, load_model
+    from yoda_nb.systems.run import check_model
     from yoda_nb.systems.run import translate as run
     from yoda_nb.systems.table import get_system, parse_settings
 
@@ -108,6 +109,7 @@ def translate(
         registered = not on_one_grid(files | ({"target": target} if target else {}))
     weights = weights or find_model(tuple(files), to, model_spacing(files, registered), steps=spec.n_steps)
     chosen = load_model(weights)
+    check_model(chosen, spec, to)
     if registered:
         note(f"registering {', '.join(list(files)[1:])} to {next(iter(files))}, to voxels of {SPACING:g} mm ...")
     how: dict[str, Any] = {"registered": registered, "bias": bias, "tool": tool, "keep": keep}

@@ -137,8 +137,9 @@ def data_pack(
         volume = load_case(case, sources=listed([sources]), target=target, mirror=mirror, spacing=spacing)
         for file in pack(volume, out, rescans=rescans, split=case.split):
             size = round(file.stat().st_size / 1e6, 1)
-            rows.append({"subject": case.subject, "split": case.split, "file": str(file), "MB": size})
-    emit(rows, json, table(rows))
+            about = {"subject": case.subject, "split": case.split, "file": str(file), "MB": size}
+            rows.append(about | {"warnings": list(volume.doubts)})
+    emit(rows, json, table([{k: v for k, v in row.items() if k != "warnings"} for row in rows]))
 
 
 @data_app.command("layouts")

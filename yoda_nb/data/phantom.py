@@ -20,6 +20,7 @@ from yoda_nb.data.patients import signs_of, white_lesions
 from yoda_nb.data.physics import FAT, PROTOCOLS, TISSUE_CONSTANTS, TOF, rician, signal
 from yoda_nb.data.vessels import contrast_agent, inflow, with_arteries
 from yoda_nb.errors import InputError
+from yoda_nb.images.space import check_size
 from yoda_nb.images.units import canonical, hounsfield, part_of, width
 from yoda_nb.images.volumes import Volume, intensity_window
 
@@ -31,7 +32,9 @@ FIELD_OF_VIEW = {"brain": (192.0, 192.0, 192.0), "head": (204.0, 228.0, 198.0)} 
 
 def field_of_view(contrasts: Iterable[str], spacing: float) -> tuple[int, int, int]:
     """Voxels (D,H,W) of ``spacing`` mm that hold what counts for these contrasts."""
-    d, h, w = (max(1, round(mm / spacing)) for mm in FIELD_OF_VIEW[part_of(contrasts)])
+    sides = FIELD_OF_VIEW[part_of(contrasts)]
+    check_size([mm / spacing for mm in sides], f"A phantom of {spacing:g} mm")
+    d, h, w = (max(1, round(mm / spacing)) for mm in sides)
     return d, h, w
 
 
@@ -85,6 +88,7 @@ def phantom_case(
     _check(protocol, sources, target, spacing)
     head = part_of(contrasts) == "head"
     shape = shape or (field_of_view(contrasts, spacing) if head else (64, 64, 64))
+    check_size(shape, f"A phantom of {spacing:g} mm")
     check_look(look)
     if hounsfield(target) and (style or look != "own" or hidden):
         raise InputError("A phantom's CT has no style, look or hidden lesions: leave these out, or take an MR target.")

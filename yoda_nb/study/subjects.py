@@ -9,8 +9,9 @@ from pathlib import Path
 from yoda_nb.data.manifest import load_case, read_manifest
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import InputError, printable
+from yoda_nb.images.nifti import sha256
 from yoda_nb.images.units import part_of
-from yoda_nb.images.volumes import Volume, load_volume
+from yoda_nb.images.volumes import UNKNOWN, Volume, load_volume
 
 FIRST_SEED = 1001  # of the manifest's test phantoms
 
@@ -96,6 +97,8 @@ def _own(own_files: str, sources: tuple[str, ...], target: str) -> Volume:
     if lacking := [name for name in sources if name not in files]:
         raise InputError(f"own_files lacks {', '.join(lacking)}: add {lacking[0]}=FILE.")
     acquired = (target, files[target]) if target in files else None
-    subject = printable(files[sources[0]].name.split(".")[0])
+    first = files[sources[0]]
+    # of its content too: patients whose files have one name have noise of their own
+    subject = f"{printable(first.name.split('.')[0])}-{sha256(first)[:6]}" if first.is_file() else UNKNOWN
     images, part = {name: files[name] for name in sources}, part_of((*sources, target))
     return load_volume(images, target=acquired, mask=files.get("mask"), subject=subject, part=part)

@@ -122,20 +122,25 @@ def prepare(volume: Volume, spec: System, run: Run = Run()) -> Job:
     """A volume at its model's spacing, cut to the region of interest, with its stream of noise."""
     device = find_device(run.device)
     chosen = load_model(model_for(volume, spec, run.model, run.contrast))
-    if run.contrast is not None and canonical(run.contrast) != canonical(chosen.contrast):
-        raise InputError(f"Model {chosen.name} makes {chosen.contrast}, not {run.contrast}: choose another model.")
-    if chosen.card.get("regression_only") and spec.n_steps > 1:
-        raise InputError(f"Model {chosen.name} was trained for regression alone: {spec.name} needs another model.")
-    if spec.noise > 0 and hounsfield(chosen.contrast):
-        raise InputError(
-            f"{spec.name} adds Rician noise, which a {chosen.contrast} does not have: choose another system."
-        )
+    check_model(chosen, spec, run.contrast)
     inner = conform(_with_sources_of(volume, chosen), chosen.spacing)
     margin = tuple(mm / chosen.spacing for mm in ROI_MARGIN_MM)
     box = roi_box(inner.mask, margin, multiple=chosen.config.divisor)
     generator = torch.Generator().manual_seed(subject_seed(noise_name(volume), run.seed))
     how = run.batch_size, run.half, run.margin
     return Job(spec, chosen, inner, box, crop_volume(inner, box), device, generator, *how)
+
+
+def check_model(model: Model, spec: System, contrast: str | None = None) -> None:
+    """Refuse a model that a system cannot use, or that does not make ``contrast``."""
+    if contrast is not None and canonical(contrast) != canonical(model.contrast):
+        raise InputError(f"Model {model.name} makes {model.contrast}, not {contrast}: choose another model.")
+    if model.card.get("regression_only") and spec.n_steps > 1:
+        raise InputError(f"Model {model.name} was trained for regression alone: {spec.name} needs another model.")
+    if spec.noise > 0 and hounsfield(model.contrast):
+        raise InputError(
+            f"{spec.name} adds Rician noise, which a {model.contrast} does not have: choose another system."
+        )
 
 
 def _trajectories(job: Job, run: Run) -> Iterator[Tensor]:
@@ -150,9 +155,12 @@ def _trajectories(job: Job, run: Run) -> Iterator[Tensor]:
             if run.on_step is not None:
                 run.on_step(*seen)
 
-        for _ in range(spec.n_ex):
+        how: dict[str, Any] = {"generator": job.generator, "on_step": watch}
+        for k in range(spec.n_ex):
             x = process.start(job.generator)
-            yield sample(process.denoise, x, process.pairs, process.step, generator=job.generator, on_step=watch).cpu()
+            last = k == spec.n_ex - 1 and spec.noise == 0  # nothing is drawn afterwards
+            quiet = process.noiseless if last else None
+            yield sample(process.denoise, x, process.pairs, process.step, noiseless=quiet, **how).cpu()
 
 
 def _finish(image: Tensor, job: Job) -> Tensor:
