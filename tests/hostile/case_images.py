@@ -149,7 +149,8 @@ def _nifti1(raw: bytes) -> np.ndarray | None:
     rank, *sides = struct.unpack_from(order + "8h", raw, 40)
     code = struct.unpack_from(order + "h", raw, 70)[0]
     offset, slope, shift = struct.unpack_from(order + "3f", raw, 108)
-    values = _array(raw, order + TYPES[code], int(offset), sides[:rank])
+    first = int(offset) if 352 <= offset < np.inf else 352  # inside the header there are no voxels
+    values = _array(raw, order + TYPES[code], first, sides[:rank])
     return values if slope == 0 or not np.isfinite(slope) else values * slope + shift
 
 

@@ -12,7 +12,8 @@ from yoda_nb.data.checksums import GIT
 from yoda_nb.data.layouts import CONTRASTS, Layout
 from yoda_nb.data.rows import COLUMNS, MISSING, Row, check_row, person_of
 from yoda_nb.errors import InputError
-from yoda_nb.images.nifti import SUFFIXES, check_there, sha256
+from yoda_nb.images.nifti import SUFFIXES, sha256
+from yoda_nb.images.outputs import check_there
 
 ORDER = list(dict.fromkeys(CONTRASTS.values()))
 SPLITS = ("train", "val", "test")

@@ -26,10 +26,10 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from yoda_nb.errors import Doubt, InputError
 from yoda_nb.images.headers import SYNTHETIC, Forms, Nifti1, Nifti2, forms_of, offset_doubt
 from yoda_nb.images.masks import as_mask
+from yoda_nb.images.outputs import check_there
 
 SUFFIXES = (".nii.gz", ".nii", ".mgz")
 MAX_VOXELS = 2**29  # 812 cubed: above any head scan, below what exhausts a laptop's memory
-POINTERS = (b"annex/objects/", b"git/annex/objects/", b"version https://git-lfs")  # what stands in place of a file
 SAME_MM = 1e-2  # corners of two grids that are one
 RAS = axcodes2ornt("RAS")
 Image = Any  # what nibabel loads, whose types say less of it than its documentation
@@ -231,25 +231,6 @@ def _open(path: Path) -> Image:
             f"{path} is not a readable NIfTI or MGZ image (truncated, or another kind of file "
             f"under this name): copy or convert it again."
         ) from error
-
-
-def check_there(path: Path) -> None:
-    """Refuse what is no file with content, each with what to do: a dead link, a folder, a pointer to content."""
-    if path.is_symlink() and not path.exists():
-        raise InputError(f"{path} is a link to content that is not here: fetch it ('datalad get'), or repair the link.")
-    try:
-        size = path.stat().st_size
-        pointer = path.is_file() and size < 4096 and path.read_bytes().lstrip(b"/.").startswith(POINTERS)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: check the path.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}): check the path.") from error
-    if not path.is_file():
-        raise InputError(f"{path} is not a file: name one image file.")
-    if size == 0:
-        raise InputError(f"{path} is empty: copy or download it again.")
-    if pointer:
-        raise InputError(f"{path} only points to content that is not here: fetch it ('datalad get', 'git lfs pull').")
 
 
 def _nifti_class(path: Path) -> type[Nifti1] | type[Nifti2]:

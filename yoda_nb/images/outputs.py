@@ -1,4 +1,4 @@
-"""What may be written: never over a file that is read, and nothing into a study that is read."""
+"""What may be read and written: files with content, never one over another, nothing into a study that is read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from yoda_nb.errors import InputError
+
+POINTERS = (b"annex/objects/", b"git/annex/objects/", b"version https://git-lfs")  # what stands in place of a file
 
 
 def check_outputs(outputs: Mapping[str, str | Path | None], inputs: Mapping[str, str | Path | None]) -> None:
@@ -58,3 +60,23 @@ def same_file(one: str | Path, other: str | Path) -> bool:
         return os.path.samefile(one, other)
     except (OSError, ValueError):  # one is not there: compare where they would be
         return os.path.realpath(one) == os.path.realpath(other)
+
+
+def check_there(path: Path) -> None:
+    """Refuse what is no file with content, each with what to do: a dead link, a folder, a pointer to content."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a link to content that is not here: fetch it ('datalad get'), or repair the link.")
+    try:
+        size = path.stat().st_size
+        small = path.is_file() and not path.is_symlink() and size < 4096  # a link may lead where nothing may be read
+        pointer = small and path.read_bytes().lstrip(b"/.").startswith(POINTERS)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: check the path.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): check the path.") from error
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: name one image file.")
+    if size == 0:
+        raise InputError(f"{path} is empty: copy or download it again.")
+    if pointer:
+        raise InputError(f"{path} only points to content that is not here: fetch it ('datalad get', 'git lfs pull').")
