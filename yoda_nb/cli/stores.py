@@ -119,9 +119,8 @@ def data_pack(
 
     from yoda_nb.data.manifest import load_case, read_manifest
     from yoda_nb.data.packs import pack
-    from yoda_nb.data.rows import scheme
     from yoda_nb.errors import InputError
-    from yoda_nb.images.outputs import check_apart
+    from yoda_nb.systems.studies import check_study_output
 
     cases = read_manifest(manifest, dataset=named, trust_paths=trust)
     wanted = listed(subject)
@@ -129,8 +128,7 @@ def data_pack(
         raise InputError(f"{named} has no subject {unknown[0]!r}: 'yoda-nb data list {named}' names them.")
     if rescans < 0:
         raise InputError(f"--rescans {rescans} is no number of copies: give 0 or more.")
-    files = [image.uri for case in cases for image in case.images.values() if not scheme(image.uri)]
-    check_apart(out, manifest.parent, files)
+    check_study_output(out, cases)
     writable_folder(out)
     rows = []
     for case in tqdm([c for c in cases if not wanted or c.subject in wanted], desc="pack", disable=json):

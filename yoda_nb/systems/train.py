@@ -18,7 +18,6 @@ from yoda_nb.data.manifest import read_manifest
 from yoda_nb.data.packs import ENDING
 from yoda_nb.data.phantom import field_of_view
 from yoda_nb.data.places import MANIFEST
-from yoda_nb.data.rows import scheme
 from yoda_nb.diffusion.process import PREDICTIONS
 from yoda_nb.diffusion.schedules import SCHEDULES
 from yoda_nb.errors import InputError
@@ -31,6 +30,7 @@ from yoda_nb.nets.models import WEIGHTS, Card
 from yoda_nb.papers import TRAININGS
 from yoda_nb.papers.yoda import PAPER, PRESETS
 from yoda_nb.systems.models import load_model, weights_path
+from yoda_nb.systems.studies import check_study_output
 from yoda_nb.systems.training_data import (
     check_share,
     dataset_volumes,
@@ -344,8 +344,7 @@ def _check_paths(
         inputs |= {f"the pack {file.name}": file for file in files}
         check_apart(out, packs, files, word="--out")
     if dataset:
-        images = [image for case in read_manifest(manifest, dataset=dataset) for image in case.images.values()]
-        check_apart(out, manifest.parent, [image.uri for image in images if not scheme(image.uri)], word="--out")
+        check_study_output(out, read_manifest(manifest, dataset=dataset), word="--out")
     check_outputs({"--save": save, "the card of --save": save.with_suffix(".json")}, inputs)
     check_outputs({"--out": out}, {"--save": save, **inputs})
     if save.is_dir() or not save.absolute().parent.is_dir():

@@ -13,19 +13,8 @@ from tqdm.auto import tqdm
 
 from yoda_nb.data.manifest import Case
 from yoda_nb.errors import InputError
-from yoda_nb.images.outputs import check_apart, check_outputs
-from yoda_nb.study.sweep.plan import (
-    Plan,
-    Trial,
-    cases_of,
-    check_place,
-    crossed,
-    kind_of,
-    local_files,
-    make_plan,
-    read_plan,
-    trials,
-)
+from yoda_nb.images.outputs import check_outputs
+from yoda_nb.study.sweep.plan import Plan, Trial, cases_of, check_place, crossed, kind_of, make_plan, read_plan, trials
 from yoda_nb.study.sweep.record import (
     COLUMNS,
     DONE,
@@ -44,6 +33,7 @@ from yoda_nb.study.sweep.record import (
 )
 from yoda_nb.study.sweep.trial import device_here, image_of, open_trial, run_trial
 from yoda_nb.study.sweep.workers import QUEUES, Outcome, client_of, done_by
+from yoda_nb.systems.studies import check_study_output
 
 __all__ = [
     "COLUMNS",
@@ -119,9 +109,7 @@ def sweep(
 
 def _check_out(out: Path, plan: Plan, cases: Sequence[Case]) -> None:
     """InputError for results that would lie in the study that is read, or over its manifest."""
-    for root in {case.root for case in cases}:
-        files = [file for case in cases if case.root == root for file in local_files(case)]
-        check_apart(out, root, files)
+    check_study_output(out, cases)
     check_outputs({f"-o's {name}": out / name for name in FILES}, {"the study": plan.study or None})
 
 

@@ -141,12 +141,6 @@ def check_place(device: str, *, elsewhere: bool = False) -> None:
         find_device(device)
 
 
-def local_files(case: Case) -> list[Path]:
-    """The files of a case that lie on this machine."""
-    images = [*case.images.values(), *([] if case.anatomy is None else [case.anatomy])]
-    return [case.root / image.uri for image in images if _is_path(image.uri)]
-
-
 def cases_of(plan: Plan, trust_paths: bool = False) -> list[Case]:
     """The subjects that a plan chooses among; InputError where there are none."""
     return cases_in(plan.study or MANIFEST, dataset=plan.dataset, split=plan.split, trust_paths=trust_paths)
