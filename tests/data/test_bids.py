@@ -9,9 +9,20 @@ import numpy as np
 import pytest
 from volumes_by_hand import blob_volume
 
-from yoda_nb.data.bids import derivative_path, entities, read_bids, write_derivative
+from yoda_nb.data.bids import (
+    check_sidecar,
+    derivative_path,
+    entities,
+    read_bids,
+    read_sidecar,
+    scan_bids,
+    sidecar_of,
+    write_derivative,
+    write_sidecar,
+)
 from yoda_nb.data.manifest import load_case
-from yoda_nb.errors import InputError
+from yoda_nb.errors import Doubt, InputError
+from yoda_nb.images.nifti import sha256
 
 MADE = dict(system="yoda-regression", model="tiny", model_sha256="0" * 64, seed=3, settings={"n_steps": 20})
 
@@ -121,8 +132,9 @@ def test_a_synthetic_image_says_what_it_is(raw, tmp_path):
     assert described["DatasetType"] == "derivative" and described["GeneratedBy"][0]["Name"] == "yoda-nb"
     assert described["DatasetLinks"] == {"raw": "../.."} and described["BIDSVersion"]
     assert len(read_bids(raw)) == 3  # what was made is no subject of the raw data
-    (again,) = read_bids(out)
-    assert set(again.images) == {"FLAIR"} and again.images["FLAIR"].notes == "space-T1w desc-synthetic"
+    assert sidecar["ImageSHA256"] == sha256(path) and made.header["descrip"].item().startswith(b"synthetic: FLAIR by")
+    with pytest.raises(InputError, match="a synthetic image, not an acquired one"):
+        read_bids(out)
 
 
 def test_files_outside_a_data_set_are_named_without_their_folder(tmp_path):
@@ -157,3 +169,51 @@ def test_settings_that_are_no_json_are_refused_before_anything_is_written(tmp_pa
     with pytest.raises(InputError, match="plain settings"):
         write_derivative(volume.target, volume, tmp_path, subject="1", contrast="FLAIR", sources={"T1w": "a"}, **made)
     assert not list(tmp_path.iterdir())
+
+
+def test_more_of_the_sidecar_is_written_last_and_with_the_images_checksum(tmp_path):
+    volume = blob_volume()
+    given = {"subject": "1", "contrast": "FLAIR", "sources": {"T1w": "a.nii"}, "more": {"Warnings": ["odd"], "Seed": 9}}
+    path = write_derivative(volume.target, volume, tmp_path, **MADE | given)
+    said = read_sidecar(path)
+    assert said["Warnings"] == ["odd"] and said["Seed"] == 9 and said["ImageSHA256"] == sha256(path)
+    with pytest.raises(InputError, match="plain settings"):
+        write_derivative(volume.target, volume, tmp_path / "b", **MADE | given | {"more": {"x": float("nan")}})
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.b.nii.gz", "a.mgz"])
+def test_the_sidecar_of_an_image(tmp_path, name):
+    image = tmp_path / name
+    image.write_bytes(b"voxels")
+    assert sidecar_of(image).name == name.removesuffix(".gz").removesuffix(".nii").removesuffix(".mgz") + ".json"
+    assert read_sidecar(image) is None
+    check_sidecar(image)
+    write_sidecar(image, {"Synthetic": True})
+    assert read_sidecar(image) == {"Synthetic": True, "ImageSHA256": sha256(image)}
+    check_sidecar(image)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"RepetitionTime": 2.3}', '{"Synthetic": false}', "[1]", "{", "", "\xff", "[" * 100_000]
+)
+def test_a_sidecar_of_another_image_is_not_replaced(tmp_path, text):
+    (tmp_path / "t1.json").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match="t1.json is there and is not of a synthetic image: choose another name"):
+        check_sidecar(tmp_path / "t1.nii.gz")
+
+
+def test_a_synthetic_image_among_acquired_ones_is_left_out_and_named(raw):
+    other = image(raw / "sub-01/anat/sub-01_space-T1w_desc-synthetic_FLAIR.nii.gz")
+    cases, left_out = scan_bids(raw)
+    assert cases[0].images["FLAIR"].uri == "sub-01/anat/sub-01_FLAIR.nii.gz"
+    assert {one.path: one.reason for one in left_out}[other.relative_to(raw).as_posix()].startswith("a synthetic image")
+    with pytest.warns(Doubt, match="2 images were left out: .*_desc-synthetic_FLAIR.nii.gz"):
+        read_bids(raw)
+
+
+def test_derivatives_are_not_written_beside_images_of_others(raw):
+    volume = blob_volume()
+    with pytest.raises(InputError, match="holds images of others.*folder of its own"):
+        write_derivative(volume.target, volume, raw, subject="9", contrast="FLAIR", sources={"T1w": "a"}, **MADE)
+    assert not (raw / "dataset_description.json").exists() and not (raw / "sub-9").exists()

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.affines import apply_affine
 from scipy.spatial.transform import Rotation
+from volumes_by_hand import blob_volume
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.space import crop, resample_like, roi_box, uncrop
+from yoda_nb.images.space import LARGEST, check_size, crop, isotropic_grid, resample_like, roi_box, uncrop
+from yoda_nb.images.volumes import conform
 
 SHAPE = (22, 26, 24)
 AFFINE = np.array([[6.0, 0, 0, -60], [0, 6, 0, -80], [0, 0, 6, -65], [0, 0, 0, 1]])
@@ -85,3 +87,55 @@ def test_crop_and_uncrop_are_inverse(data):
     inside = uncrop(torch.ones_like(crop(mask, box)), box, shape, fill=0)
     assert inside[mask].all()
     assert torch.equal(back[:, inside], x[:, inside]) and (back[:, ~inside] == -1).all()
+
+
+# --- grids that are made
+
+
+def test_an_isotropic_grid_covers_the_field_of_view():
+    affine, shape = isotropic_grid(tilted(AFFINE), SHAPE, 7.0)
+    assert np.array_equal(affine[:3, :3], 7 * np.eye(3))
+    corners = apply_affine(tilted(AFFINE), np.array(list(np.ndindex(2, 2, 2))) * SHAPE - 0.5)
+    places = apply_affine(np.linalg.inv(affine), corners)
+    assert (places > -0.51).all() and (places < np.array(shape) - 0.49).all()
+    assert isotropic_grid(AFFINE, SHAPE, 6.0)[0] is AFFINE
+
+
+@pytest.mark.parametrize(
+    ("size", "spacing", "shape", "says"),
+    [
+        (3.0, 0.05, (64, 64, 64), "voxels of 0.05 mm over 192 x 192 x 192 mm would be 3840 x 3840 x 3840 voxels"),
+        (10.0, 0.5, (64, 64, 64), "1280 x 1280 x 1280"),
+        (1.0, 1e-30, (64, 64, 64), "check the voxel sizes"),
+        (1e30, 1.0, (64, 64, 64), "check the voxel sizes"),
+    ],
+)
+def test_a_grid_that_is_too_large_is_refused_before_it_is_made(size, spacing, shape, says, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("memory was asked for")
+
+    monkeypatch.setattr(np, "full", never)
+    monkeypatch.setattr(np, "ones", never)
+    with pytest.raises(InputError, match=says) as said:
+        isotropic_grid(np.diag([size, size, size, 1.0]), shape, spacing)
+    assert f"above the limit of {LARGEST:.2g}" in str(said.value) and "choose larger voxels" in str(said.value)
+
+
+@pytest.mark.parametrize("spacing", [0, -1.0, float("nan"), float("inf"), -float("inf")])
+def test_a_spacing_that_is_none_is_refused(spacing):
+    with pytest.raises(InputError, match="is not a voxel size"):
+        isotropic_grid(AFFINE, SHAPE, spacing)
+    with pytest.raises(InputError, match="is not a voxel size"):
+        conform(blob_volume(), spacing)
+
+
+def test_a_volume_is_not_conformed_to_voxels_that_fill_the_memory():
+    with pytest.raises(InputError, match="voxels of 0.02 mm over 36 x 42 x 30 mm would be 1800 x 2100 x 1500"):
+        conform(blob_volume(), 0.02)
+
+
+def test_the_limit_itself_will_do():
+    check_size((512, 512, 512), "this")
+    for shape in ((513, 512, 512), (np.nan, 1, 1), (np.inf, 1, 1)):
+        with pytest.raises(InputError, match="this would be .* voxels"):
+            check_size(shape, "this")
