@@ -12,11 +12,11 @@ from small_models import CONFIG
 
 from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.space import resample_like
-from yoda_nb.images.volumes import Volume, conform
+from yoda_nb.images.volumes import UNKNOWN, Volume, conform
 from yoda_nb.metrics.noise import rician_mean, rician_std
 from yoda_nb.papers import SYSTEMS
 from yoda_nb.systems.models import load_model
-from yoda_nb.systems.run import subject_seed, trajectories, translate
+from yoda_nb.systems.run import noise_name, subject_seed, trajectories, translate
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.recipes import describe_phantoms, train_model, training_phantoms
@@ -81,6 +81,23 @@ def test_the_order_of_subjects_and_of_sources_does_not_matter(model):
 def test_seeds_of_subjects_and_runs_are_streams_of_their_own():
     assert len({subject_seed(s, n) for s in ("a", "b", "a/1") for n in range(50)}) == 150
     assert all(0 <= subject_seed("a", n) < 2**63 for n in range(50))
+
+
+def test_volumes_that_nobody_named_have_noise_by_their_content(model):
+    nobody = [replace(case(k), subject=UNKNOWN) for k in (0, 1)]
+    assert noise_name(nobody[0]) != noise_name(nobody[1]) and noise_name(case(0)) == case(0).subject
+    again = replace(nobody[0], source=nobody[0].source.clone().permute(0, 3, 2, 1).contiguous().permute(0, 3, 2, 1))
+    assert noise_name(again) == noise_name(nobody[0]), "the content counts, not how it lies in memory"
+
+    def noise(volume):
+        made = [translate(volume, "yoda-noised", model=model, noise=n).target for n in (0.0, 0.05)]
+        return (made[1] - made[0])[case().mask]
+
+    same, other = noise(nobody[0]), noise(replace(nobody[0], source=nobody[0].source * 0.9999))
+    assert torch.equal(same, noise(again)) and same.std() > 0.01
+    assert abs(np.corrcoef(same, other)[0, 1]) < 0.2, "other content, other noise"
+    named = [replace(v, subject="a") for v in (case(0), replace(nobody[0], source=nobody[0].source * 0.9999))]
+    assert np.corrcoef(*map(noise, named))[0, 1] > 0.9, "one name, one noise"
 
 
 def test_what_the_table_says_is_what_the_paper_does():
