@@ -49,7 +49,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except InputError as error:
             note(f"Error: {error}")
             raise typer.Exit(2) from None
-        except MemoryError as error:
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error):  # torch's words for the same
+                raise
             note(f"Error: memory ran out ({error}): choose larger voxels, fewer or smaller images, or another machine.")
             raise typer.Exit(2) from None
         except KeyboardInterrupt as error:

@@ -96,7 +96,9 @@ def prepare(
             raise InputError(f"{study} is a study and files were given too: choose one.")
         cases, left_out = chosen_cases(study.resolve(), dataset, listed([subject]), trust_paths=trust)
         check_study_output(out, cases)
-        check_outputs({"--keep": keep}, {"the study": study})
+        if keep is not None:
+            check_study_output(keep, cases, word="--keep")
+            check_outputs({"--keep": keep}, {"the study": study})
         do = partial(prepare_subject, out=folder(out).resolve(), contrasts=listed([contrasts]), mirror=mirror, **how)
         _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json, left_out)
         return
