@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from yoda_nb.errors import Doubt, InputError
+from yoda_nb.images.kept import Pieces, recall
 from yoda_nb.images.nifti import read_grid, read_image, read_voxels, tell, write_image
 
 SHAPE = (5, 6, 7)
@@ -151,6 +152,18 @@ def test_a_template_sform_is_given_back_beside_the_qform_that_was_taken(tmp_path
     made = nib.load(tmp_path / "b.nii").header
     assert np.allclose(made.get_qform(), AFFINE) and np.allclose(made.get_sform(), sized(2.4), atol=1e-5)
     assert np.allclose(read_image(tmp_path / "b.nii")[1], affine)
+
+
+def test_a_grid_that_was_kept_comes_back_with_both_forms_and_its_doubts(tmp_path):
+    grid = read_grid(saved(tmp_path / "a.nii", AFFINE, np.diag([-1.0, 1, 1, 1]) @ AFFINE, (1, 4)))
+    pieces = Pieces({"mask": DATA > 99, "after T1w": DATA}, AFFINE, grid, {}, ("odd.", *grid.doubts))
+    for make in (lambda: pieces, None):  # the second time it is read
+        found = recall(tmp_path / "kept", {"of": "this"}, make)
+        assert found.warnings == pieces.warnings and found.grid.doubts == grid.doubts and len(grid.doubts) == 1
+        assert found.grid.shape == grid.shape and (found.grid.qform_code, found.grid.sform_code) == (1, 4)
+        for form in ("affine", "qform", "sform"):
+            assert np.array_equal(getattr(found.grid, form), getattr(grid, form))
+        assert np.array_equal(found.images["after T1w"], DATA) and found.images["mask"].dtype == bool
 
 
 # --- single fields

@@ -12,7 +12,7 @@ from nibabel.affines import apply_affine
 from nibabel.orientations import axcodes2ornt, ornt_transform
 from scipy.spatial.transform import Rotation
 
-from yoda_nb.errors import InputError
+from yoda_nb.errors import Doubt, InputError
 from yoda_nb.images import nifti
 from yoda_nb.images.nifti import read_image, sha256
 from yoda_nb.images.space import roi_box, uncrop
@@ -93,8 +93,9 @@ def test_no_orientation_codes_warn_and_come_back_to_the_same_voxels(tmp_path):
     image.header.set_zooms((6, 6, 6))
     image.header["qform_code"] = image.header["sform_code"] = 0
     nib.save(image, tmp_path / "in.nii")
-    with pytest.warns(UserWarning, match="no orientation"):
+    with pytest.warns(Doubt, match="no orientation") as seen:
         volume = load_volume({"T1w": tmp_path / "in.nii"})
+    assert [str(one.message) for one in seen] == list(volume.doubts) and len(seen) == 1
     save_image(volume.source, volume, tmp_path / "out.nii", window=(0, 1))
     after = nib.load(tmp_path / "out.nii")
     assert after.header["qform_code"] == after.header["sform_code"] == 0

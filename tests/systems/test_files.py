@@ -13,11 +13,11 @@ from small_models import CARD, CONFIG
 from typer.testing import CliRunner
 
 from yoda_nb.cli import app
-from yoda_nb.errors import InputError
+from yoda_nb.errors import Doubt, InputError, quiet
 from yoda_nb.images.nifti import on_one_grid, read_image
 from yoda_nb.nets.models import save_model
 from yoda_nb.systems import files as module
-from yoda_nb.systems.files import open_files, save_like
+from yoda_nb.systems.files import model_spacing, open_files, save_like
 
 MOTION = rigid((2, -2, 3), (3, -2, 2))
 
@@ -54,6 +54,28 @@ def test_files_on_one_grid_are_taken_as_they_are(files, tmp_path):
     assert found.prepared is None and found.registered == {}
     assert [said.split(" (")[0] for said in found.warnings] == ["the brain is cut off at the front of T1w"]
     assert found.volume.shape == scan("T1w", (3, 3, 3))[0].shape
+
+
+def test_what_is_doubted_of_one_grid_is_told_as_of_registered_files(files, tmp_path):
+    t2 = written(tmp_path / "t2.nii.gz", "T2w", (3, 3, 3))
+    with pytest.warns(Doubt, match="exchanged"):
+        found = open_files({"T1w": t2, "T2w": files["T1w"]}, registered=False)
+    told = [said for said in found.warnings if "exchanged" in said]
+    assert told and "given as T2w" in told[-1]
+    assert found.warnings == found.volume.doubts
+    with quiet():
+        head = open_files({"T1w": files["T1w"]}, registered=False, part="head")
+    assert any("a skull would be made up" in said for said in head.warnings), "of a stripped image no CT is made"
+
+
+@pytest.mark.parametrize(
+    ("size", "registered", "wanted"), [((3, 3, 3), False, 3), ((2, 3, 4), False, 2), ((2, 3, 4), True, 1)]
+)
+def test_the_voxels_by_which_a_model_is_chosen(tmp_path, size, registered, wanted):
+    nib.save(nib.Nifti1Image(np.eye(4)[:, :, None] * np.ones((4, 4, 4)), np.diag([*size, 1.0])), tmp_path / "a.nii")
+    assert model_spacing({"T1w": tmp_path / "a.nii", "T2w": tmp_path / "nowhere.nii"}, registered) == pytest.approx(
+        wanted
+    )
 
 
 def test_files_on_different_grids_are_registered(opened):
