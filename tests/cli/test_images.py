@@ -96,6 +96,25 @@ def test_prepare_does_not_write_over_what_it_reads(files, words):
     assert contents(files) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-o", "a" * 300 + ".nii"),
+        ("-o", "folder.nii"),
+        ("-o", "made.nii", "--qc", "."),
+        ("-o", "made.nii", "--qc", "a" * 300 + ".html"),
+        ("-o", "made.nii", "--mask", "a" * 300 + ".nii"),
+    ],
+    ids=lambda words: " ".join(words)[:24],
+)
+def test_names_that_cannot_be_written_or_read_are_one_sentence_before_anything_is_computed(files, quick, words):
+    (files / "folder.nii").mkdir()
+    before = contents(files)
+    done = call(*GIVEN[:-2], *words)
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1, (done.output, done.exception)
+    assert contents(files) == before and not quick
+
+
 @pytest.mark.parametrize("text", ['{"EchoTime": 0.09}', "no json"])
 def test_the_json_of_an_acquired_image_is_never_overwritten(files, quick, text):
     (files / "made.json").write_text(text)
@@ -200,6 +219,12 @@ def test_contrasts_that_no_model_has_are_refused_with_what_there_is_each_once(fi
     assert done.exit_code == 2 and "No shipped model translates T1w+T2w to PDw" in done.stderr
     offers = done.stderr.partition("there is ")[2].partition("; train one")[0].split("; ")
     assert "T1w+T2w to FLAIR" in offers and len(offers) == len(set(offers))
+
+
+@pytest.mark.parametrize("words", [(), ("--to", "FLAIR"), ("--system", "unet")])
+def test_no_image_at_all_is_told(files, quick, words):
+    done = call("translate", *words, "-o", "made.nii.gz")
+    assert done.exit_code == 2 and "no source image was given" in done.stderr, done.output
 
 
 # --- content that is not here, and sizes

@@ -250,6 +250,12 @@ def test_what_is_no_file_with_content_is_one_sentence_with_what_to_do(tmp_path, 
         assert str(path) in str(said.value) and "truncated" not in str(said.value)
 
 
+@pytest.mark.parametrize("name", ["a" * 300 + ".nii", "a\0.nii"], ids=["long", "zero"])
+def test_names_that_no_file_can_have_are_one_sentence(tmp_path, name):
+    with pytest.raises(InputError, match="check the path"):
+        read_grid(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["a.img", "a.hdr"])
 def test_pairs_of_header_and_image_are_to_be_converted(tmp_path, name):
     nib.save(nib.Nifti1Pair(DATA, AFFINE), tmp_path / "a.img")
