@@ -154,6 +154,17 @@ def test_a_scale_below_zero_does_not_hide_what_fluid_shows():
         assert water_is_bright(values) is bright and scaled in (bright, None), "none the wrong way round"
 
 
+def test_nothing_is_said_of_good_files_that_were_scaled_to_a_mean_of_zero(tmp_path):
+    images, affine = phantom()
+    mask = images["mask"]
+    for name in ("T1w", "T2w", "FLAIR"):
+        image = images[name].astype(np.float32)
+        image = np.where(mask, (image - image[mask].mean()) / image[mask].std(), 0)
+        nib.save(nib.Nifti1Image(image.astype(np.float32), affine), tmp_path / f"{name}.nii")
+    nib.save(nib.Nifti1Image(mask.astype(np.uint8), affine), tmp_path / "mask.nii")
+    assert said(tmp_path, RIGHT, "FLAIR") == []
+
+
 def test_a_head_that_is_no_larger_than_a_brain_is_told():
     small, large = np.ones((40, 40, 40), bool), np.ones((60, 60, 60), bool)
     (sentence,) = stripped(small, np.diag([2.5, 2.5, 2.5, 1]))
