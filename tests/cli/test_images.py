@@ -182,7 +182,7 @@ def test_what_a_header_says_wrong_is_told_too(files, quick):
     done = call(*GIVEN, "-o", "made.nii.gz", "--json")
     assert done.exit_code == 0, done.output
     (told,) = json.loads(done.stdout)["warnings"]
-    assert "qform and sform exchange left and right" in told and done.stderr == f"look at this: {told}\n"
+    assert "qform and sform are mirror images" in told and done.stderr == f"look at this: {told}\n"
     before, after = (nib.load(files / name).header for name in ("T1w.nii.gz", "made.nii.gz"))
     for form in ("get_qform", "get_sform"):
         assert np.allclose(getattr(before, form)(), getattr(after, form)()), "one form is not written over the other"

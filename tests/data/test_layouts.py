@@ -117,7 +117,9 @@ def test_a_folder_becomes_a_manifest_that_can_be_read(tmp_path, name):
     rows, left_out = scan(layout, fill(tmp_path, FOLDERS[name]))
     assert {row.uri: (row.subject, row.contrast) for row in rows} == wanted
     other = {path for path, found in FOLDERS[name].items() if not found}
-    images = {path for path in other if path.endswith((".nii.gz", ".nii")) and not path.startswith((".", "derivatives"))}
+    images = {
+        path for path in other if path.endswith((".nii.gz", ".nii")) and not path.startswith((".", "derivatives"))
+    }
     assert {one.path for one in left_out} == images and all(one.reason for one in left_out), "each is named, with why"
     assert all(row.sha256 == sha256(tmp_path / row.uri) for row in rows)
     cases = read_manifest(saved(rows, tmp_path / "manifest.csv"))  # which checks: no person in two splits

@@ -95,7 +95,7 @@ def test_a_quaternion_that_is_none_does_not_matter_where_the_sform_is_set(tmp_pa
 @pytest.mark.parametrize(
     ("sform", "qform", "codes", "words", "taken"),
     [
-        (AFFINE, np.diag([-1.0, 1, 1, 1]) @ AFFINE, (1, 1), ("exchange left and right", "sform is taken"), AFFINE),
+        (AFFINE, np.diag([-1.0, 1, 1, 1]) @ AFFINE, (1, 1), ("mirror images", "sform is taken"), AFFINE),
         (moved(5.0), AFFINE, (1, 1), ("5 mm apart", "sform is taken"), moved(5.0)),
         (sized(2.4), AFFINE, (1, 4), ("2.4 x 2.4 x 2.4", "template", "qform is taken"), AFFINE),
         (np.zeros((4, 4)), AFFINE, (1, 1), ("sform is no affine", "qform is taken"), AFFINE),
@@ -212,7 +212,9 @@ def test_bytes_after_the_voxels_are_told(tmp_path, ending):
 
 def test_a_synthetic_image_is_told_when_it_is_read_again(tmp_path):
     _, _, grid = read_image(saved(tmp_path / "a.nii"))
-    write_image(DATA, grid, tmp_path / "made.nii.gz", made="FLAIR by yoda-nb, yoda-expa, tiny \u00e9" + "x" * 90)
+    write_image(
+        DATA, grid, tmp_path / "made.nii.gz", made="synthetic: FLAIR by yoda-nb, yoda-expa, tiny \u00e9" + "x" * 90
+    )
     assert bytes(nib.load(tmp_path / "made.nii.gz").header["descrip"].item()).startswith(b"synthetic: FLAIR by yoda-nb")
     (said,) = read_grid(tmp_path / "made.nii.gz").doubts
     assert "is a synthetic image" in said and "yoda-expa" in said

@@ -105,8 +105,25 @@ def writable(*files: Path) -> None:
     from yoda_nb.errors import InputError
 
     for file in files:
-        if not file.absolute().parent.is_dir():
-            raise InputError(f"The folder of {file} does not exist: create it first.")
+        try:
+            if file.is_dir():
+                raise InputError(f"{file} is a folder: name a file in it.")
+            if not file.absolute().parent.is_dir():
+                raise InputError(f"The folder of {file} does not exist: create it first.")
+            file.exists()
+        except (OSError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            why = getattr(error, "strerror", error)
+            raise InputError(f"{file} cannot be written ({why}): choose another name.") from error
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse a file where a folder is asked for."""
+    from yoda_nb.errors import InputError
+
+    if path is not None and path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file: name a folder.")
 
 
 def folder(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from yoda_nb.cli.common import Device, Json, Seed, emit, guarded, look_at, named, note, writable
+from yoda_nb.cli.common import Device, Json, Seed, check_folder, emit, guarded, look_at, named, note, writable
 from yoda_nb.cli.scans import Bias, Keep, Registered, Tool, images_given, inputs_of
 
 
@@ -63,14 +63,15 @@ def translate(
 
     Example: yoda-nb translate --t1 a.nii.gz --t2 b.nii.gz --system yoda-expa --n-ex 10 -o flair.nii.gz
     """
-    from yoda_nb.data.bids import check_sidecar, describe, made_by, sidecar_of, write_sidecar
-    from yoda_nb.errors import quiet
-    from yoda_nb.images.nifti import on_one_grid, sha256, suffix
-    from yoda_nb.images.outputs import check_outputs
+    from yoda_nb.data.bids import check_replaceable, check_sidecar, describe, made_by, sidecar_of, write_sidecar
+    from yoda_nb.errors import InputError, quiet
+    from yoda_nb.images.nifti import on_one_grid, read_grid, sha256, suffix
+    from yoda_nb.images.outputs import check_apart_of_bids, check_outputs
     from yoda_nb.images.units import part_of
     from yoda_nb.images.volumes import required
     from yoda_nb.metrics import evaluate
     from yoda_nb.nets.devices import find_device
+    from yoda_nb.report.qc import check_page
     from yoda_nb.report.subjects import write_page
     from yoda_nb.systems.files import SPACING, model_spacing, open_files, save_like
     from yoda_nb.systems.models import find_model, load_model
@@ -79,6 +80,8 @@ def translate(
     from yoda_nb.systems.table import get_system, parse_settings
 
     files = images_given(t1, t2, flair, source)
+    if not files:
+        raise InputError("no source image was given: name at least one, such as --t1.")
     given = {
         "n_ex": n_ex,
         "n_steps": n_steps,
@@ -98,9 +101,14 @@ def translate(
     find_device(device)
     outputs = {"-o": out, "-o's sidecar": sidecar_of(out), "--qc": qc, "--keep": keep}
     asked = {"mask": mask, "target": target, "like": like, "model": model, "style": style}
-    check_outputs(outputs, inputs_of(files, **asked))
-    check_sidecar(out)
     writable(out, *([qc] if qc else []))
+    check_outputs(outputs, inputs_of(files, **asked))
+    for word, path in (("-o", out), ("--qc", qc), ("--keep", keep)):
+        check_apart_of_bids(path, files.values(), word=word)
+    check_sidecar(out)
+    check_replaceable(out)
+    check_page(qc)
+    check_folder(keep)
     spec = get_system(system, **overrides)
     weights = model or spec.weights
     if not weights:
@@ -116,7 +124,8 @@ def translate(
     how |= {"part": part_of((*files, chosen.contrast)), "target": (chosen.contrast, target) if target else None}
     with quiet():
         opened = open_files(files, mask=mask, **how)
-    look_at(opened.warnings)
+    doubts = [*opened.warnings, *(read_grid(like).doubts if like else ())]
+    look_at(doubts)
     volume = opened.volume
     begun = time.time()
     result = run(
@@ -135,7 +144,7 @@ def translate(
     image, made = required(result, "target"), made_by(chosen.contrast, system, chosen.name)
     save_like(image, replace(opened, volume=result), out, like, made=made)
     about = describe(volume, chosen.contrast, files, system, chosen.name, chosen.sha256, seed, overrides)
-    about |= {"Warnings": list(opened.warnings), "Registered": bool(registered), "BrainTool": tool or ""}
+    about |= {"Warnings": doubts, "Registered": bool(registered), "BrainTool": tool or ""}
     about |= {"ContentSHA256": {name: sha256(path) for name, path in files.items()}}
     write_sidecar(out, about)
     scores = evaluate(volume, result) if volume.target is not None else None
@@ -151,7 +160,7 @@ def translate(
         "shape": list(volume.grid.shape if volume.grid else volume.shape),
         "scores": scores,
         "registered": opened.registered,
-        "warnings": list(opened.warnings),
+        "warnings": doubts,
     }
     if qc:
         write_page(opened, qc, result, document)

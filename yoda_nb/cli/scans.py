@@ -20,6 +20,7 @@ from yoda_nb.cli.common import (
     Seed,
     Slurm,
     Workers,
+    check_folder,
     emit,
     folder,
     guarded,
@@ -84,7 +85,7 @@ def prepare(
     yoda-nb prepare my-bids-study -o prepared --workers 8
     """
     from yoda_nb.errors import InputError
-    from yoda_nb.images.outputs import check_outputs
+    from yoda_nb.images.outputs import check_apart_of_bids, check_outputs
     from yoda_nb.images.volumes import UNKNOWN
     from yoda_nb.report.subjects import chosen_cases, prepare_files, prepare_subject
     from yoda_nb.systems.studies import check_study_output
@@ -103,6 +104,9 @@ def prepare(
         _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json, left_out)
         return
     check_outputs({"-o": out, "--keep": keep}, inputs_of(files, mask=mask))
+    for word, path in (("-o", out), ("--keep", keep)):
+        check_apart_of_bids(path, files.values(), word=word)
+    check_folder(keep)
     found = prepare_files(files, folder(out), mask=mask, subject=subject or UNKNOWN, **how)
     look_at(found["warnings"])
     names = [*(f"{name}.nii.gz" for name in found["images"]), "qc.html"]
@@ -138,6 +142,7 @@ def translate_all(
     A subject that is done, of the same files with the same model and settings, is not done again; one that fails is
     named at the end, and the others go on. Images of a BIDS folder that are left out are named with the reason.
     """
+    from yoda_nb.data.bids import check_derivatives
     from yoda_nb.nets.devices import find_device
     from yoda_nb.report.subjects import chosen_cases, translate_subject
     from yoda_nb.systems.studies import check_study_output
@@ -163,6 +168,7 @@ def translate_all(
     )
     cases, left_out = chosen_cases(study, dataset, listed(subject), trust_paths=trust)
     check_study_output(out, cases)
+    check_derivatives(out, study if study.is_dir() else None)
     _each(cases, do, place(workers, scheduler, slurm, queue, queue_option), json, left_out)
 
 

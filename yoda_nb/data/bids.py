@@ -19,7 +19,8 @@ from yoda_nb.data.layouts import get_layout
 from yoda_nb.data.manifest import Case, cases_of
 from yoda_nb.data.scan import SYNTHETIC, LeftOut, describe_left_out, scan
 from yoda_nb.errors import InputError
-from yoda_nb.images.nifti import SUFFIXES, atomic, sha256, suffix, tell
+from yoda_nb.images.headers import SYNTHETIC as SYNTHETIC_HEADER
+from yoda_nb.images.nifti import SUFFIXES, atomic, is_ours, sha256, suffix, tell
 from yoda_nb.images.volumes import Volume, save_image
 
 VERSION = "1.10.0"  # of the specification
@@ -44,8 +45,13 @@ def scan_bids(
     ``trust_paths`` follows links that lead out of the folder.  Raises InputError for a folder without such images.
     """
     root = Path(root)
-    rows, left_out = scan(get_layout("bids"), root, dataset=dataset, hashed=False)
-    noted = [row.model_copy(update={"notes": _notes(row.uri)}) for row in rows]
+    rows, left_out = scan(get_layout("bids"), root, dataset=dataset, hashed=False, need_splits=False)
+    noted = []
+    for row in rows:
+        try:
+            noted.append(row.model_copy(update={"notes": _notes(row.uri)}))
+        except InputError:
+            left_out.append(LeftOut(row.uri, "its name is not BIDS: write sub- and the like in small letters"))
     return cases_of([(str(root / row.uri), row) for row in noted], root, trust_paths=trust_paths), left_out
 
 
@@ -53,7 +59,8 @@ def read_bids(root: str | Path, *, dataset: str = "bids", trust_paths: bool = Fa
     """The subjects of ``scan_bids``, with a warning of what was left out."""
     cases, left_out = scan_bids(root, dataset=dataset, trust_paths=trust_paths)
     if left_out:
-        tell([f"{root}: {len(left_out)} images were left out: {describe_left_out(left_out)}."])
+        count = "1 image was" if len(left_out) == 1 else f"{len(left_out)} images were"
+        tell([f"{root}: {count} left out: {describe_left_out(left_out)}."])
     return cases
 
 
@@ -168,7 +175,7 @@ def describe(
 
 def made_by(contrast: str, system: str, model: str) -> str:
     """What the header of a synthetic image says of it."""
-    return f"{contrast} by yoda-nb, {system}, {Path(model).name}"
+    return f"{SYNTHETIC_HEADER}: {contrast} by yoda-nb, {system}, {Path(model).name}"
 
 
 def sidecar_of(image: str | Path) -> Path:
@@ -193,9 +200,29 @@ def write_sidecar(image: Path, about: Mapping[str, Any]) -> None:
 
 def check_sidecar(image: str | Path) -> None:
     """Refuse an image whose sidecar would replace one of another image, such as an acquired one of that name."""
-    path = sidecar_of(image)
+    path, stem = sidecar_of(image), Path(image).name[: -len(suffix(image))]
     if path.exists() and not (read_sidecar(image) or {}).get("Synthetic"):
         raise InputError(f"{path} is there and is not of a synthetic image: choose another name than {image}.")
+    for other in (path.with_name(f"{stem}{ending}") for ending in SUFFIXES if ending != suffix(image)):
+        if other.exists():
+            raise InputError(f"{other} is there, and would share {path.name} with {image}: choose another name.")
+
+
+def check_derivatives(out: str | Path, raw: str | Path | None = None) -> None:
+    """Refuse a folder that cannot be a derivative data set of ours, before anything is computed."""
+    if Path(out).exists() and not Path(out).is_dir():
+        raise InputError(f"{out} is a file: name a folder.")
+    _description(Path(out), raw)
+
+
+def check_replaceable(image: str | Path) -> None:
+    """Refuse to write over an image that this package did not make, or over a link to content that is not here."""
+    path = Path(image)
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path} is a link to content that is not here: choose another name.")
+    if not path.is_file() or not path.stat().st_size or (read_sidecar(path) or {}).get("Synthetic") or is_ours(path):
+        return
+    raise InputError(f"{path} is there and was not made by yoda-nb: choose another name, or remove it.")
 
 
 def _description(out: Path, raw: str | Path | None) -> str:

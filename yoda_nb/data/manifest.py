@@ -23,7 +23,7 @@ from yoda_nb.data.fetch import downloads, inside
 from yoda_nb.data.fetch import fetch as fetch
 from yoda_nb.data.fetch import locate as locate
 from yoda_nb.data.rows import MISSING, TRUST, Row, phantom_uri, read_rows, scheme
-from yoda_nb.errors import InputError
+from yoda_nb.errors import InputError, quiet
 from yoda_nb.images.masks import as_mask
 from yoda_nb.images.nifti import SAME_MM, corner_distance, on_one_grid, read_grid, read_voxels, tell
 from yoda_nb.images.prepare import prepare
@@ -136,9 +136,13 @@ def load_case(
     paths = {name: files[name] for name in sources}
     if not on_one_grid(files):
         how: dict[str, Any] = {"spacing": spacing or REGISTERED, "subject": case.subject, "keep": _kept(case)}
-        found = prepare(paths, **given, **how)
+        with quiet():
+            found = prepare(paths, **given, **how)
+        tell(f"{case.subject}: {sentence}" for sentence in found.volume.doubts)
         return _with_lesions(found.volume, lesions, files, found.registrations) if lesions else found.volume
-    volume = load_volume(paths, **given, subject=case.subject)
+    with quiet():
+        volume = load_volume(paths, **given, subject=case.subject)
+    tell(f"{case.subject}: {sentence}" for sentence in volume.doubts)
     if lesions:
         volume = _with_lesions(volume, lesions, files, {})
     return conform(volume, spacing) if spacing else volume
@@ -167,7 +171,7 @@ def _with_lesions(volume: Volume, path: Path, files: Mapping[str, Path], found: 
     else:
         there = moved(lesions.astype(np.float32), place, volume.affine, volume.shape, order=1) > 0.5
     more = (*grid.doubts, *([f"{path} {said}"] if said and "labels" not in said else []))
-    tell(more)
+    tell(f"{volume.subject}: {sentence}" for sentence in more)
     return replace(volume, lesions=torch.from_numpy(there)[None] & volume.mask, doubts=(*volume.doubts, *more))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -59,13 +61,15 @@ def scan(
     persons: Mapping[str, str] | None = None,
     hashed: bool = True,
     progress: bool = False,
+    need_splits: bool = True,
 ) -> Scanned:
     """Rows of the images below ``folder`` that lie as ``layout`` has it, each with its SHA-256; and what is left out.
 
     Paths start at ``base``, by default the folder; an absolute path stands for what lies outside it, to be read
     with ``trust_paths``.  Splits are those of a ``participants.tsv`` with a column ``split``, else a hash of the
     person's name.  ``persons`` maps a subject to the person that it is, where names do not say it.  Without
-    ``hashed`` no file is read.  Left out, each with its reason, is every image whose name or content will not do.
+    ``hashed`` no file is read; without ``need_splits`` a table of splits that cannot be read is left out.  Left out,
+    each with its reason, is every image whose name or content will not do.
     Raises InputError for a folder that is none, or holds nothing of the kind.
     """
     folder = Path(folder)
@@ -83,8 +87,19 @@ def scan(
         path: (_uri(folder / path, base), sha256(folder / path) if hashed else MISSING)
         for path in tqdm(kept, desc="checksums", disable=not progress)
     }
-    rows, refused = _rows(layout, files, dataset, persons or {}, participants(folder))
+    try:
+        splits = participants(folder)
+    except InputError as error:
+        if need_splits:
+            raise
+        splits, table = {}, folder / "participants.tsv"
+        left_out.append(
+            LeftOut(table.name, str(error).removeprefix(f"{table} ").removeprefix(f"{table}: ").rstrip("."))
+        )
+    rows, refused = _rows(layout, files, dataset, persons or {}, splits)
     left_out = sorted([*left_out, *refused])
+    if layout.name == "bids":
+        left_out += _absent(folder, {*kept, *(one.path for one in left_out)})
     if not rows:
         why = f"; left out: {describe_left_out(left_out)}" if left_out else ""
         raise InputError(
@@ -155,7 +170,10 @@ def read_table(path: str | Path, needed: Iterable[str], delimiter: str = ",") ->
 
 
 def _table(text: str, delimiter: str) -> list[dict[str, str]]:
-    rows = csv.DictReader(text.splitlines(), delimiter=delimiter, restval=MISSING)
+    try:
+        rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter, restval=MISSING))
+    except csv.Error as error:
+        raise InputError(f"the table cannot be read ({error}): save it again.") from error
     return [{name: (cell or MISSING).strip() for name, cell in row.items() if name is not None} for row in rows]
 
 
@@ -182,7 +200,9 @@ def _images(folder: Path, layout: Layout) -> tuple[list[str], list[LeftOut]]:
     for here, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
-            if Path(here, name).is_symlink():
+            if name.lower().endswith(SUFFIXES):
+                note(Path(here, name), "a folder, not an image file")
+            elif Path(here, name).is_symlink():
                 note(Path(here, name), "a link to a folder is not followed: scan the folder that it leads to")
         for name in sorted(name for name in names if not name.startswith(".")):
             path = Path(here, name)
@@ -203,13 +223,45 @@ def _unfit(path: Path, name: str, layout: Layout) -> str | None:
         return ""
     if layout.read(name) is None:
         return layout.unread(name) if not lower.endswith(".mgz") else "not a NIfTI file: convert it"
-    if SYNTHETIC in path.name:
+    if SYNTHETIC in path.name or _says_synthetic(path):
         return "a synthetic image, not an acquired one"
     try:
         check_there(path)
     except InputError as error:
         return str(error).removeprefix(f"{path} ").rstrip(".")
     return None
+
+
+def _says_synthetic(path: Path) -> bool:
+    """Whether the JSON file beside an image says that it is synthetic."""
+    name = re.sub(r"\.nii(\.gz)?$", ".json", path.name, flags=re.IGNORECASE)
+    try:
+        said = json.loads(path.with_name(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and bool(said.get("Synthetic"))
+
+
+def _absent(folder: Path, named: Collection[str]) -> list[LeftOut]:
+    """Subjects of a BIDS folder of which there is no image at all: empty folders, dead links, rows of the table."""
+    seen = {path.split("/")[0] for path in named}
+    absent = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("sub-") and path.name not in seen and not path.is_file():
+            gone = path.is_symlink() and not path.exists()
+            absent.append(LeftOut(path.name, "a link to nothing" if gone else "the folder holds no image: fetch it"))
+    table = folder / "participants.tsv"
+    try:
+        rows = _table(_text(table, any_code=True), "\t") if table.is_file() else []
+    except InputError:
+        rows = []
+    there = {path.name for path in folder.iterdir()}
+    listed = dict.fromkeys(row.get("participant_id", "") for row in rows)
+    return absent + [
+        LeftOut(name, "listed in participants.tsv, but not here")
+        for name in listed
+        if name.startswith("sub-") and name not in there
+    ]
 
 
 def _first_of_each(layout: Layout, paths: Iterable[str]) -> tuple[list[str], list[tuple[str, str, str, str]]]:

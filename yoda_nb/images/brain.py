@@ -115,7 +115,8 @@ def has_skull(image: np.ndarray, solid: np.ndarray, affine: np.ndarray) -> bool:
     scalp.  Of a brain hardly anything lies SCALP_MM away from it (at most 1 % in scans of ten people, stripped by two
     tools); of a head, and of a slab of one, bone and what is beyond it (12 % and more).
     """
-    even_image, grid = even(np.asarray(image, np.float32), affine, SHELL_VOXEL, SHELL_VOXEL / 3)
+    from_zero = np.asarray(image, np.float32) - min(background(image), float(image[solid].min()))
+    even_image, grid = even(from_zero, affine, SHELL_VOXEL, SHELL_VOXEL / 3)
     inside = even(solid, affine, SHELL_VOXEL, 0.0)[0]
     depth = ndimage.distance_transform_edt(inside, sampling=SHELL_VOXEL)
     middle = float(np.median(even_image[depth > depth.max() / 2]))

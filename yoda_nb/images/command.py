@@ -25,7 +25,14 @@ STRIPPERS = {
 
 
 def mask_with_command(image: np.ndarray, affine: np.ndarray, command: str, *, timeout: float = 3600.0) -> np.ndarray:
-    """The brain as another program sees it: bool (D, H, W).
+    """``command_mask`` without its sentences."""
+    return command_mask(image, affine, command, timeout=timeout)[0]
+
+
+def command_mask(
+    image: np.ndarray, affine: np.ndarray, command: str, *, timeout: float = 3600.0
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The brain as another program sees it: bool (D, H, W); and how its output was taken, where that is to be said.
 
     ``image`` (D, H, W) RAS+ in any units, ``affine`` (4, 4) to mm; ``command`` is one of ``STRIPPERS`` or
     a template with {input} and {output}, a mask or an image that is 0 outside the brain.
@@ -34,10 +41,12 @@ def mask_with_command(image: np.ndarray, affine: np.ndarray, command: str, *, ti
     d, h, w = image.shape
     template = STRIPPERS.get(command, command)
     found, _ = run_program(template, {"input": image}, Grid((d, h, w), affine), timeout=timeout)
-    mask = solid_part(as_mask(found)[0])
+    inside, said = as_mask(found)
+    mask = solid_part(inside)
     if not mask.any():
         raise InputError(f"{shlex.split(template)[0]} found no brain: look at the image, or pass a mask with --mask.")
-    return mask
+    odd = said and "of an image" not in said  # which some programs write, and may
+    return mask, ((f"the output of {shlex.split(template)[0]} {said}",) if odd else ())
 
 
 def run_program(

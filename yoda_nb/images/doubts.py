@@ -120,10 +120,11 @@ def likeness(one: np.ndarray, other: np.ndarray, bins: int = 32) -> float:
 def water_is_bright(values: np.ndarray) -> bool | None:
     """Whether the brain's values (n,) have the bright tail that fluid makes in T2w; None where it cannot be told."""
     lowest, dark, middle, bright = np.percentile(values, (0.5, 5, 50, 98))
-    if lowest < 0:  # no magnitudes: scaled to a mean of 0, say
-        dark, middle, bright = (x - lowest for x in (dark, middle, bright))
+    if lowest < 0:  # no magnitudes: scaled to a mean of 0, say; how dark the dark is cannot be told
+        middle, bright = middle - lowest, bright - lowest
+        return False if bright < FLUID[0] * middle else None
     if bright > FLUID[1] * middle:
-        return bool(dark > DARK * middle)  # else a bright tumour, beside dark fluid
+        return True if dark > DARK * middle else None  # it may be a bright tumour, beside dark fluid
     return False if bright < FLUID[0] * middle else None
 
 

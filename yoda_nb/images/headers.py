@@ -24,7 +24,8 @@ SIZES = 0.01  # relative difference of voxel sizes that is none
 TEMPLATE = (3, 4)  # sform codes of template spaces (Talairach, MNI152)
 SCANNER = (1, 2)  # qform codes of the scanner's or another scan's space
 UNITS = {1: "metres", 3: "micrometres"}  # xyzt_units, where 2 is millimetres
-SYNTHETIC = "synthetic"  # how the field descrip of an image begins that this package made
+SYNTHETIC = "synthetic"  # how the field descrip begins of an image that this package made
+PREPARED = "prepared by yoda-nb"  # and of one that it prepared
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,13 @@ def forms_of(path: Path, image: Any) -> Forms:
     if gap <= APART:
         return Forms(sform, qform, sform, tuple(said))
     sizes = [_size(qform), _size(sform)]
-    if np.allclose(sizes[1], sizes[0], rtol=SIZES):
+    if np.allclose(sizes[1], sizes[0], rtol=SIZES) or _is_sheared(sform):
         flipped = np.linalg.det(qform[:3, :3]) * np.linalg.det(sform[:3, :3]) < 0
-        how = "exchange left and right" if flipped else f"lie up to {gap:.3g} mm apart"
+        how = (
+            "are mirror images of each other (left and right may be exchanged)"
+            if flipped
+            else f"lie up to {gap:.3g} mm apart"
+        )
         return Forms(sform, qform, sform, (*said, f"{path}: qform and sform {how}; the sform is taken."))
     how = f"qform and sform state voxels of {_millimetres(sizes[0])} and {_millimetres(sizes[1])}"
     if header["sform_code"] in TEMPLATE and header["qform_code"] in SCANNER:
@@ -169,6 +174,12 @@ def _gap(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
     size = np.array([*shape, 1, 1, 1][:3])
     corners = np.array(list(np.ndindex(2, 2, 2))) * size
     return float(np.linalg.norm(apply_affine(one, corners) - apply_affine(other, corners), axis=1).max())
+
+
+def _is_sheared(affine: np.ndarray) -> bool:
+    """Whether the axes of an affine are not at right angles, which a qform cannot hold."""
+    axes = affine[:3, :3] / _size(affine)
+    return bool(np.abs(axes.T @ axes - np.eye(3)).max() > SIZES)
 
 
 def _size(affine: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from yoda_nb.errors import InputError
+from yoda_nb.errors import Doubt, InputError
 from yoda_nb.images.nifti import Grid, atomic, read_voxels, sha256, write_image
 from yoda_nb.images.register import Registration
 
@@ -45,12 +45,12 @@ def recall(folder: Path, description: Mapping[str, Any], make: Callable[[], Piec
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (InputError, OSError, ValueError, KeyError, TypeError) as error:
-        warnings.warn(f"the images kept in {entry} are damaged ({error}); they are made again", stacklevel=2)
+        warnings.warn(f"the images kept in {entry} are damaged ({error}); they are made again", Doubt, stacklevel=2)
     pieces = make()
     try:
         _write(entry, pieces)
     except (InputError, OSError) as error:
-        warnings.warn(f"the prepared images could not be kept in {folder}: {error}", stacklevel=2)
+        warnings.warn(f"the prepared images could not be kept in {folder}: {error}", Doubt, stacklevel=2)
     return pieces
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-FEW = 16  # positive whole numbers that a map of labels may hold and a scaled probability does not
-PLATEAU = 0.4  # of a probability's voxels lie near its top, of a map of labels or an image few
+FULL = 0.8  # that or more is the middle of a probability of 0 to 1, of an image on that scale less
+FLAT = 0.3  # of the inside of a mask that was interpolated lies within 2 % of its middle, of an image less
+ROUGH = 0.03  # how much a voxel of a scaled probability differs from those around it, of its middle; of an image more
+RIM = 0.25  # of its middle is what its outermost voxels have at most; of an image 0.29 and more, of labels 0.5
+LEVELS = (9, 1500)  # in whole numbers it has so many of them at least, and none above
 
 
 def as_mask(values: np.ndarray) -> tuple[np.ndarray, str]:
@@ -21,15 +24,33 @@ def as_mask(values: np.ndarray) -> tuple[np.ndarray, str]:
         return inside, ""
     top, whole = float(kinds[-1]), bool((kinds == np.round(kinds)).all())
     shares = not whole and top <= 1.5
-    scaled = not shares and len(kinds) > FEW and np.mean(values[inside] >= 0.9 * top) > PLATEAU
-    if shares or scaled:
-        half = 0.5 if shares else top / 2
+    body = values > 0.1 * top
+    middle = float(np.median(values[body]))
+    scaled = not whole or (LEVELS[0] <= len(kinds) and top <= LEVELS[1])
+    flat = bool(np.mean(np.abs(values[body] - middle) <= 0.02 * middle) > FLAT)
+    if (shares and middle >= FULL) or (
+        scaled and _rises(values, inside, middle) and (flat or _is_smooth(values, body))
+    ):
+        overshot = flat and top > 1.1 * middle  # as splines do
+        half = 0.5 if shares else (middle if overshot else top) / 2
         cut = values > half
-        changed = cut.sum() != inside.sum()
-        return cut, f"holds fractions, not 0 and 1: it was cut at {half:g}." if changed else ""
+        return cut, f"holds fractions, not 0 and 1: it was cut at {half:.3g}." if cut.sum() != inside.sum() else ""
     if whole:
         return inside, f"holds {len(kinds)} labels: all above 0 count as inside."
     return inside, "holds the values of an image, not of a mask: all above 0 count as inside."
+
+
+def _rises(values: np.ndarray, inside: np.ndarray, middle: float) -> bool:
+    """Whether the outermost voxels above 0 (D, H, W) have next to nothing of what the middle has."""
+    rim = inside & ~ndimage.binary_erosion(inside, border_value=1)
+    return not rim.any() or bool(np.median(values[rim]) <= RIM * middle)
+
+
+def _is_smooth(values: np.ndarray, body: np.ndarray) -> bool:
+    """Whether values (D, H, W) change little from voxel to voxel deep inside ``body``, as those of an image do not."""
+    deep = ndimage.binary_erosion(body, iterations=2)
+    around = ndimage.uniform_filter(np.asarray(values, np.float32), 3)
+    return bool(deep.any() and np.abs(values - around)[deep].mean() < ROUGH * np.median(values[body]))
 
 
 def solid_part(mask: np.ndarray) -> np.ndarray:

@@ -24,12 +24,13 @@ from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 from yoda_nb.errors import Doubt, InputError
-from yoda_nb.images.headers import SYNTHETIC, Forms, Nifti1, Nifti2, forms_of, offset_doubt
+from yoda_nb.images.headers import PREPARED, SYNTHETIC, Forms, Nifti1, Nifti2, forms_of, offset_doubt
 from yoda_nb.images.masks import as_mask
 from yoda_nb.images.outputs import check_there
 
 SUFFIXES = (".nii.gz", ".nii", ".mgz")
 MAX_VOXELS = 2**29  # 812 cubed: above any head scan, below what exhausts a laptop's memory
+FAR = 1e5  # mm from a header's origin: no scanner is so large
 SAME_MM = 1e-2  # corners of two grids that are one
 RAS = axcodes2ornt("RAS")
 Image = Any  # what nibabel loads, whose types say less of it than its documentation
@@ -124,7 +125,8 @@ def read_voxels(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid]:
     image, grid = _opened(path)
     extra = _check_stream(path, image)
     try:
-        data = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(grid.shape)
+        with np.errstate(all="ignore"):  # what overflows is refused below
+            data = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(grid.shape)
     except Exception as error:  # nibabel leaks whatever its readers meet in a hostile file
         raise InputError(f"{path} cannot be read ({error}): copy or convert it again.") from error
     if not np.isfinite(data).all():
@@ -149,8 +151,8 @@ def write_image(data: np.ndarray, grid: Grid, path: str | Path, *, made: str = "
     """Write RAS+ data (D, H, W) onto the file grid it was turned from, as float32, atomically.
 
     Flips and transposes are undone exactly; sform and qform are both set (a qform cannot hold
-    shear), as the grid's file had them, and keep its codes.  ``made`` says in a NIfTI's field descrip (79 letters) how
-    a synthetic image was made.  Raises InputError for an unknown suffix, a shape that is
+    shear), as the grid's file had them, and keep its codes.  ``made`` goes into a NIfTI's field descrip (79
+    letters).  Raises InputError for an unknown suffix, a shape that is
     not the grid's, values that are not finite, or a folder that cannot be written.
     """
     ending = suffix(path)
@@ -165,6 +167,15 @@ def write_image(data: np.ndarray, grid: Grid, path: str | Path, *, made: str = "
         nib.save(image, part)
 
 
+def is_ours(path: str | Path) -> bool:
+    """Whether a NIfTI file says in its header that this package made it."""
+    try:
+        words = _open(Path(path)).header["descrip"].item().decode("utf-8", "replace")
+    except (InputError, KeyError):  # no image, or one of another format
+        return False
+    return words.startswith((SYNTHETIC, PREPARED))
+
+
 def _nifti(data: np.ndarray, grid: Grid, made: str) -> nib.Nifti1Image:
     qform, sform = (grid.affine if form is None else form for form in (grid.qform, grid.sform))
     # an image whose affine is not the one that its codes prefer would be saved with that in place of both
@@ -173,7 +184,7 @@ def _nifti(data: np.ndarray, grid: Grid, made: str) -> nib.Nifti1Image:
     image.set_qform(qform, grid.qform_code, update_affine=False)
     image.set_sform(sform, grid.sform_code, update_affine=False)
     if made:
-        image.header["descrip"] = f"{SYNTHETIC}: {made}".encode("ascii", "replace")[:79]
+        image.header["descrip"] = made.encode("ascii", "replace")[:79]
     return image
 
 
@@ -204,6 +215,8 @@ def check_same_grid(files: dict[str, tuple[Path, Grid]], tolerance: float = SAME
 
 def on_one_grid(files: Mapping[str, str | Path]) -> bool:
     """Whether all images lie on the first one's grid (corners within 0.01 mm); InputError for unreadable files."""
+    if not files:
+        raise InputError("no image was given: name at least one, such as T1w.")
     first, *others = (read_grid(path).canonical() for path in files.values())
     return all(corner_distance(first, other) <= SAME_MM for other in others)
 
@@ -222,7 +235,10 @@ def _open(path: Path) -> Image:
     check_there(path)
     ending = suffix(path)
     try:
-        with LoggingOutputSuppressor():  # what nibabel says of a header is said by ``forms_of``
+        with (
+            LoggingOutputSuppressor(),
+            np.errstate(all="ignore"),
+        ):  # what nibabel says of a header is said by ``forms_of``
             return (nib.MGHImage if ending == ".mgz" else _nifti_class(path)).from_filename(path)
     except Exception as error:  # a hostile header can raise nearly anything inside nibabel
         if isinstance(error, ValueError) and "w2 should be positive" in str(error):
@@ -264,6 +280,8 @@ def _check_affine(path: Path, forms: Forms) -> None:
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     if abs(np.linalg.det(affine[:3, :3])) <= 1e-3 * np.prod(spacing):
         raise InputError(f"the affine of {path} is singular (axes coincide): repair its header.")
+    if np.abs(affine[:3, 3]).max() > FAR:
+        raise InputError(f"{path} lies {np.abs(affine[:3, 3]).max():.3g} mm from its origin: repair its header.")
     if spacing.min() < 0.01 or spacing.max() > 50:
         raise InputError(
             f"{path} has voxels of {' x '.join(f'{s:.3g}' for s in spacing)} mm: repair the units in its header."

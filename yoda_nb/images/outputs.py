@@ -36,9 +36,9 @@ def check_apart(out: str | Path, root: str | Path, files: Iterable[str | Path], 
     folders, may have results below ``derivatives``; any other study beside its files.  Raises InputError.
     """
     plain = Path(os.path.abspath(root))
-    paths = [Path(os.path.abspath(plain / file)) for file in files]  # as they are called: git-annex's are links
+    paths = [_below(file, plain) for file in files]  # as they are called: git-annex's are links
     inside = [path.relative_to(plain) for path in paths if path.is_relative_to(plain)]
-    bids = bool(inside) and all(path.parts[0].startswith("sub-") for path in inside)
+    bids = bool(inside) and all(len(path.parts) > 1 and path.parts[0].startswith("sub-") for path in inside)
     out, root = Path(os.path.realpath(out)), Path(os.path.realpath(root))
     if bids:
         wrong = out.is_relative_to(root) and not out.is_relative_to(root / "derivatives")
@@ -54,6 +54,23 @@ def check_apart(out: str | Path, root: str | Path, files: Iterable[str | Path], 
         )
 
 
+def _below(file: str | Path, root: Path) -> Path:
+    """A file's absolute path, whether it is given from the working folder or from ``root``."""
+    whole = Path(os.path.abspath(file))
+    return whole if whole.is_relative_to(root) else Path(os.path.abspath(root / file))
+
+
+def check_apart_of_bids(out: str | Path | None, files: Iterable[str | Path], *, word: str = "-o") -> None:
+    """``check_apart`` for single files: of those below a folder sub-NAME, the study is what holds that folder."""
+    if out is None:
+        return
+    for file in files:
+        whole = Path(os.path.abspath(file))
+        subject = next((folder for folder in whole.parents if folder.name.startswith("sub-")), None)
+        if subject is not None and "derivatives" not in whole.parts:
+            check_apart(out, subject.parent, [whole], word=word)
+
+
 def same_file(one: str | Path, other: str | Path) -> bool:
     """Whether two paths lead to one file, which need not be there."""
     try:
@@ -64,16 +81,20 @@ def same_file(one: str | Path, other: str | Path) -> bool:
 
 def check_there(path: Path) -> None:
     """Refuse what is no file with content, each with what to do: a dead link, a folder, a pointer to content."""
-    if path.is_symlink() and not path.exists():
-        raise InputError(f"{path} is a link to content that is not here: fetch it ('datalad get'), or repair the link.")
     try:
+        if path.is_symlink() and not path.exists():
+            raise InputError(
+                f"{path} is a link to content that is not here: fetch it ('datalad get'), or repair the link."
+            )
         size = path.stat().st_size
         small = path.is_file() and not path.is_symlink() and size < 4096  # a link may lead where nothing may be read
         pointer = small and path.read_bytes().lstrip(b"/.").startswith(POINTERS)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: check the path.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}): check the path.") from error
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: of a path that holds a zero byte, too
+        raise InputError(f"{path} cannot be read ({getattr(error, 'strerror', error)}): check the path.") from error
     if not path.is_file():
         raise InputError(f"{path} is not a file: name one image file.")
     if size == 0:

@@ -16,7 +16,7 @@ from torch import Tensor
 from yoda_nb.errors import InputError
 from yoda_nb.images.bias import correct_bias
 from yoda_nb.images.brain import background, head_mask, part_mask
-from yoda_nb.images.command import mask_with_command
+from yoda_nb.images.command import command_mask
 from yoda_nb.images.doubts import doubts
 from yoda_nb.images.kept import Pieces, recall
 from yoda_nb.images.masks import grown
@@ -167,7 +167,7 @@ def _brain(
         check_same_grid({"reference": (fixed.path, fixed.grid), "mask": (mask, grid)})
         return brain, grid.doubts
     if tool:
-        return about(scan.path, mask_with_command, scan.image, scan.affine, tool), ()
+        return about(scan.path, command_mask, scan.image, scan.affine, tool)
     return about(scan.path, part_mask, scan.image, scan.affine, contrast, "brain"), ()
 
 

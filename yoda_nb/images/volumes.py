@@ -19,7 +19,7 @@ from torch import Tensor
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.brain import part_mask
-from yoda_nb.images.command import mask_with_command
+from yoda_nb.images.command import command_mask
 from yoda_nb.images.doubts import doubts
 from yoda_nb.images.masks import grown
 from yoda_nb.images.nifti import (
@@ -131,7 +131,8 @@ def load_volume(
         name = "T1w" if "T1w" in sources else next(iter(sources))
         scan = read[name][0]
         if tool and part == "brain":
-            brain = about(named[name], mask_with_command, scan, affine, tool)
+            brain, odd = about(named[name], command_mask, scan, affine, tool)
+            said += odd
         else:
             brain = about(named[name], part_mask, scan, affine, name, part)
     images = {

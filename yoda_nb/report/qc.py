@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from yoda_nb.errors import printable
+from yoda_nb.errors import InputError, printable
 from yoda_nb.figures import plots
 from yoda_nb.images.masks import millilitres
 from yoda_nb.images.prepare import Prepared
@@ -53,6 +53,20 @@ def write_qc(
     )
     write_atomic(path, page)
     return path
+
+
+def check_page(path: Path | None) -> None:
+    """Refuse a name that is no page's, and a file that is no page of this package."""
+    if path is not None and path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{path} does not end in .html: name a page.")
+    if path is not None and path.is_file() and not is_page(path):
+        raise InputError(f"{path} is there and was not made by yoda-nb: choose another name.")
+
+
+def is_page(path: str | Path) -> bool:
+    """Whether a file is empty or a page of this package, which may be written again."""
+    text = Path(path).read_bytes()
+    return not text or b"yoda-nb" in text
 
 
 def _lead(prepared: Prepared) -> str:

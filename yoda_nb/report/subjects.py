@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 from yoda_nb.data.manifest import Case, fetch
 from yoda_nb.data.scan import LeftOut
 from yoda_nb.errors import InputError, quiet
+from yoda_nb.images.headers import PREPARED
 from yoda_nb.images.kept import code
-from yoda_nb.images.nifti import Grid, atomic, sha256, write_image
+from yoda_nb.images.nifti import Grid, atomic, is_ours, sha256, write_image
 from yoda_nb.images.outputs import check_outputs
 from yoda_nb.images.prepare import Prepared, prepare
 from yoda_nb.images.units import AIR, hounsfield
 from yoda_nb.images.volumes import UNKNOWN, Volume
-from yoda_nb.report.qc import write_qc
+from yoda_nb.report.qc import is_page, write_qc
 from yoda_nb.study.sweep.trial import device_here
 from yoda_nb.systems.files import Opened
 from yoda_nb.systems.studies import check_study_output, scan_study, translate_case
@@ -50,6 +51,7 @@ def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float 
     """
     outputs = {f"-o's {name}": out / name for name in (*(f"{name}.nii.gz" for name in (*files, "mask")), PAGE, RECORD)}
     check_outputs(outputs, {f"the {name} image": path for name, path in files.items()} | {"the mask": how.get("mask")})
+    _check_replaceable(out, outputs.values())
     request = _request(files, spacing=spacing, **how)  # before the files are read: a change since then must show
     with quiet():
         found = prepare(files, spacing=spacing, **how)
@@ -57,8 +59,9 @@ def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float 
     grid = Grid(volume.shape, volume.affine)
     written = {name: out / f"{name}.nii.gz" for name in (*found.after, "mask")}
     for name, image in found.after.items():
-        write_image(image.where(volume.mask, AIR if hounsfield(name) else 0.0)[0].numpy(), grid, written[name])
-    write_image(volume.mask[0].numpy().astype("float32"), grid, written["mask"])
+        cut = image.where(volume.mask, AIR if hounsfield(name) else 0.0)[0].numpy()
+        write_image(cut, grid, written[name], made=f"{PREPARED}: {name}")
+    write_image(volume.mask[0].numpy().astype("float32"), grid, written["mask"], made=f"{PREPARED}: mask")
     write_qc(found, out / PAGE)
     document = {
         "images": {name: str(path) for name, path in written.items()},
@@ -147,6 +150,15 @@ def write_page(opened: Opened, path: Path, result: Volume | None, document: Mapp
     known = found.volume.subject if found.volume.subject != UNKNOWN else subject
     found = replace(found, volume=replace(found.volume, subject=known), warnings=opened.warnings)
     write_qc(found, path, result=result, facts=facts)
+
+
+def _check_replaceable(out: Path, paths: Iterable[Path]) -> None:
+    """Refuse to write over files in ``out`` that no preparation made."""
+    if (out / RECORD).is_file():  # a finished preparation: its files are ours
+        return
+    for path in paths:
+        if path.exists() and not (is_page(path) if path.suffix == ".html" else is_ours(path)):
+            raise InputError(f"{path} is there and was not made by yoda-nb: choose another folder.")
 
 
 def _request(files: Mapping[str, str | Path], **how: Any) -> dict[str, Any]:

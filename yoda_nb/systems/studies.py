@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -10,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from yoda_nb import __version__
-from yoda_nb.data.bids import derivative_path, read_bids, read_sidecar, scan_bids, write_derivative
+from yoda_nb.data.bids import (
+    SUFFIX,
+    check_derivatives,
+    derivative_path,
+    read_bids,
+    read_sidecar,
+    scan_bids,
+    write_derivative,
+)
 from yoda_nb.data.manifest import Case, fetch, read_manifest
 from yoda_nb.data.scan import LeftOut
 from yoda_nb.errors import InputError
@@ -93,6 +102,9 @@ def translate_case(
     """
     find_device(device)
     check_study_output(out, [case])
+    check_derivatives(out, raw)
+    if not sources:
+        raise InputError("No source contrast was given: name at least one, such as T1w.")
     names = {name: called(name, case.images) for name in (*sources, target)}
     if lacking := [name for name in sources if names[name] is None]:
         raise InputError(
@@ -119,7 +131,7 @@ def translate_case(
         **_made_by(registered, bias, tool),
     }
     label = bids_label(case.subject)
-    path = derivative_path(out, label, None, target)
+    path = derivative_path(out, label, None, target, space=SUFFIX.get(sources[0], sources[0]))
     row: dict[str, Any] = {"subject": case.subject, "file": str(path), "model": chosen.name, "system": system}
     if not again and (said := _done_before(path, about)):
         return Done(path, row | {"state": "was there", "warnings": said.get("Warnings", [])})
@@ -178,7 +190,7 @@ def bids_label(subject: str) -> str:
 
 def _done_before(path: Path, about: Mapping[str, Any]) -> dict[str, Any] | None:
     """The sidecar of an image that is there, whole, and says the same of how it was made; else None."""
-    said = read_sidecar(path) if path.is_file() else None
+    said, about = read_sidecar(path) if path.is_file() else None, json.loads(json.dumps(about))
     if said is None or any(said.get(name) != value for name, value in about.items()):
         return None
     return said if said.get("ImageSHA256") == sha256(path) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from yoda_nb.diffusion.system import System
@@ -77,7 +78,9 @@ def settings_of(system: System) -> dict[str, Any]:
 def get_system(name: str, /, **overrides: Any) -> System:
     """A row of the table with settings changed; InputError for unknown names or values."""
     if name not in SYSTEMS:
-        raise InputError(f"System {name!r} is unknown: choose one of {', '.join(SYSTEMS)}.")
+        near = get_close_matches(name, SYSTEMS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise InputError(f"System {name!r} is unknown: choose one of {', '.join(SYSTEMS)}{hint}")
     row = SYSTEMS[name]
     _check_names(row, overrides)
     own = {f.name for f in fields(row.sampling)}
