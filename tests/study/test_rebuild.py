@@ -53,7 +53,7 @@ def test_a_table_is_made_after_those_that_it_is_made_from(tables):
         "features"
     }
     assert entry["tables"] == {"lower": evidence.index()["lower"]["sha256"]}
-    assert {"machine", "torch", "commit", "date", "seconds", "profile", "seed", "rows", "code"} <= set(entry)
+    assert {"machine", "libraries", "commit", "date", "seconds", "rows", "version", "subject"} <= set(entry)
     assert evidence.read_shipped("upper").x[1] == pytest.approx(2 * 0.3333333, abs=1e-12), "from lower as it is shipped"
     assert any(line.startswith("upper: 2 rows in ") for line in said)
 
