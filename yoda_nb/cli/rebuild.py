@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -69,26 +71,24 @@ def evidence(
 def canaries(only: Only = None, threads: Threads = None, device: Device = None) -> None:
     """Recompute one subject of each table whose weights are shipped, and compare: fails where a number moved."""
     from yoda_nb.nets.devices import find_device
-    from yoda_nb.study import canaries as birds
+    from yoda_nb.study.canaries import left_out, recompute
     from yoda_nb.study.claims.evidence import MAKERS
+    from yoda_nb.study.claims.versions import in_words, libraries
     from yoda_nb.study.rebuild import known
 
     find_device(device)
-    names = known(listed(only), MAKERS, "table")
-    todo = [name for name in birds.canaries() if name in names]
-    say(f"Canaries: {len(todo)} of {len(names)} tables")
-    for name in names:
-        if why := birds.left_out(name):
-            say(f"{name}: left out, {why}")
     use_threads(threads)
     found = []
-    with birds.no_bank():
-        for name in todo:
-            found.append(birds.recompute(name, device or ""))
-            say(f"{name}: {'within' if found[-1].within else 'OUTSIDE'} its tolerances, {found[-1].seconds:.0f} s")
-    say(columns([canary.document() for canary in found]))
-    if outside := [canary.table for canary in found if not canary.within]:
-        say(f"Outside their tolerances: {', '.join(outside)}")
+    with TemporaryDirectory() as bank:
+        os.environ["YODA_NB_BANK"] = bank  # empty: tables of this run share samples with each other alone
+        for name in known(listed(only), MAKERS, "table"):
+            if why := left_out(name):
+                say(f"{name}: left out, {why}")
+                continue
+            found.append(recompute(name, device or ""))
+            say(f"{name}: {'OUTSIDE' if found[-1].outside else 'within'} its tolerances, {found[-1].seconds:.0f} s")
+    say(f"{columns([canary.document() for canary in found])}\nHere: {in_words(libraries())}")
+    if any(canary.outside for canary in found):
         raise typer.Exit(1)
 
 

@@ -1,19 +1,15 @@
 """Canaries: one subject of a shipped table, computed again and compared with its shipped rows.
 
 They find what no version tells: a library, a machine or a change of the code that moves numbers
-(``yoda-nb rebuild canaries``). Nothing shipped and no bank is read, so every image is sampled anew.
+(``yoda-nb rebuild canaries``). No shipped image is read; the caller names an empty bank in ``$YODA_NB_BANK``.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,7 +19,7 @@ from pandas.api.types import is_numeric_dtype
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import WEIGHTS
 from yoda_nb.study.claims.evidence import FETCHED, MAKERS, SHIPPED_STUDY, Study, index, outdated, read_shipped
-from yoda_nb.study.claims.versions import libraries
+from yoda_nb.study.claims.versions import in_words
 from yoda_nb.study.shipping import SAME, source_means
 from yoda_nb.study.subjects import Profile
 
@@ -67,24 +63,16 @@ class Canary:
     outside: tuple[str, ...]  # columns beyond their tolerance; "rows" where others were made, "subject" for another
     seconds: float
 
-    @property
-    def within(self) -> bool:
-        return not self.outside
-
     def document(self) -> dict[str, Any]:
         """As a row of text for people."""
-        then, here = (
-            ", ".join(f"{k} {v}" for k, v in of.items()) for of in (index()[self.table]["libraries"], libraries())
-        )
         largest = ", ".join(f"{column} {d:.1g}" for column, d in self.largest.items() if d)
         return {
             "table": self.table,
             "rows": self.rows,
             "largest difference": largest or "none",
-            "within": "yes" if self.within else f"no: {', '.join(self.outside)}",
+            "within": f"no: {', '.join(self.outside)}" if self.outside else "yes",
             "seconds": round(self.seconds),
-            "made with": then,
-            "here": here,
+            "made with": in_words(index()[self.table]["libraries"]),
         }
 
 
@@ -100,11 +88,6 @@ def left_out(name: str) -> str:
     if missing := [model for model in weights if not (WEIGHTS / f"{model}.safetensors").exists()]:
         return f"{len(missing)} of its {len(weights)} weights not shipped"
     return f"it is outdated: {', '.join(outdated(name))} changed" if outdated(name) else ""
-
-
-def canaries() -> list[str]:
-    """The tables that have one."""
-    return [name for name in MAKERS if not left_out(name)]
 
 
 def recompute(name: str, device: str = "cpu") -> Canary:
@@ -161,17 +144,3 @@ def tolerance(column: str, values: np.ndarray) -> np.ndarray:
         return np.full(len(values), absolute)
     sizes = np.abs(np.nan_to_num(values))
     return np.maximum(OTHERS[0] * sizes, OTHERS[1] * sizes.max(initial=0.0))
-
-
-@contextmanager
-def no_bank() -> Iterator[Path]:
-    """An empty bank for what is sampled within: canaries of one run share images with each other alone."""
-    before = os.environ.get("YODA_NB_BANK")
-    with TemporaryDirectory() as folder:
-        os.environ["YODA_NB_BANK"] = folder
-        try:
-            yield Path(folder)
-        finally:
-            os.environ.pop("YODA_NB_BANK")
-            if before is not None:
-                os.environ["YODA_NB_BANK"] = before

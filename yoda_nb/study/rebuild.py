@@ -6,6 +6,7 @@ that others are made from are read as they are shipped, so that the way there do
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import describe_machine, processor, recording
 from yoda_nb.study.ahead import draw_ahead
+from yoda_nb.study.bank import write_atomic
 from yoda_nb.study.canaries import fingerprint
 from yoda_nb.study.claims import evidence, versions
 from yoda_nb.study.claims.evidence import FETCHED, MAKERS, PLANNED, SHIPPED_STUDY, Study
@@ -164,9 +166,15 @@ def fits(name: str) -> bool:
 def bump(name: str, reason: str) -> int:
     """Raise the version of a table from today's commit; returns it. InputError for an unknown table or no reason."""
     known([name], {**MAKERS, **FETCHED}, "table")
-    now = where_and_when()
-    evidence.outdated.cache_clear()
-    return versions.bump(name, reason, now["commit"], now["date"])
+    if not reason.strip():
+        raise InputError("A new version needs a reason: say with --reason what changes the numbers.")
+    now, version = where_and_when(), versions.version_of(name) + 1
+    raised = {"version": version, "reason": reason, "date": now["date"], "commit": now["commit"]}
+    entries = versions.raises() | {name: [*versions.raises().get(name, []), raised]}
+    write_atomic(versions.VERSIONS, (json.dumps(entries, indent=1, sort_keys=True) + "\n").encode())
+    for cached in (versions.raises, evidence.outdated):
+        cached.cache_clear()
+    return version
 
 
 @dataclass

@@ -181,15 +181,10 @@ def ship(name: str, table: pd.DataFrame, weights: Mapping[str, str], about: Mapp
     """
     blob = table.to_csv(index=False, float_format=f"%.{DIGITS}g", na_rep="nan", lineterminator="\n").encode()
     write_atomic(TABLES / f"{name}.csv.gz", gzip.compress(blob, mtime=0))
-    stamp(name, weights, {"sha256": hashlib.sha256(blob).hexdigest(), **about})
-
-
-def stamp(name: str, weights: Mapping[str, str], about: Mapping[str, Any]) -> None:
-    """Write what a shipped table rests on into the index: how it was made, its version and weights."""
     rests_on = {"weights": dict(sorted(weights.items())), "version": version_of(name)}
     with _index_lock():
         index.cache_clear()  # another process may have written since
-        entries = index() | {name: {**index().get(name, {}), **about, **rests_on}}
+        entries = index() | {name: {"sha256": hashlib.sha256(blob).hexdigest(), **about, **rests_on}}
         write_atomic(INDEX, (json.dumps(dict(sorted(entries.items())), indent=1) + "\n").encode())
     index.cache_clear()
     outdated.cache_clear()

@@ -14,9 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from yoda_nb.errors import InputError
-from yoda_nb.study.bank import write_atomic
-
 VERSIONS = Path(__file__).parents[1] / "shipped" / "versions.json"
 LIBRARIES = ("torch", "numpy", "scipy", "monai")  # those that shape numbers
 
@@ -32,20 +29,14 @@ def version_of(name: str) -> int:
     return raises()[name][-1]["version"] if name in raises() else 1
 
 
-def bump(name: str, reason: str, commit: str, date: str) -> int:
-    """Raise the version of a table and record why; returns the new version. InputError without a reason."""
-    if not reason.strip():
-        raise InputError("A new version needs a reason: say with --reason what changes the numbers.")
-    raised = {"version": version_of(name) + 1, "reason": reason, "date": date, "commit": commit}
-    entries = raises() | {name: [*raises().get(name, []), raised]}
-    write_atomic(VERSIONS, (json.dumps(dict(sorted(entries.items())), indent=1, ensure_ascii=False) + "\n").encode())
-    raises.cache_clear()
-    return version_of(name)
-
-
 def libraries() -> dict[str, str]:
     """Python and the libraries that shape numbers, with their versions."""
     return {"python": ".".join(platform.python_version_tuple()[:2]), **{name: version(name) for name in LIBRARIES}}
+
+
+def in_words(versions: Mapping[str, str]) -> str:
+    """Libraries and their versions in words."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def other_libraries(then: Mapping[str, str]) -> str:
