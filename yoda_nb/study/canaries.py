@@ -18,7 +18,17 @@ from pandas.api.types import is_numeric_dtype
 
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import WEIGHTS
-from yoda_nb.study.claims.evidence import FETCHED, MAKERS, SHIPPED_STUDY, Study, index, outdated, read_shipped
+from yoda_nb.study.claims.evidence import (
+    FETCHED,
+    MAKERS,
+    SHIPPED_STUDY,
+    Study,
+    from_csv,
+    index,
+    outdated,
+    read_shipped,
+    to_csv,
+)
 from yoda_nb.study.claims.versions import in_words
 from yoda_nb.study.shipping import SAME, source_means
 from yoda_nb.study.subjects import Profile
@@ -95,7 +105,7 @@ def recompute(name: str, device: str = "cpu") -> Canary:
     (subject,) = Study(*SHIPPED_STUDY).more(1)
     begun = time.monotonic()
     now = MAKERS[name](OneSubject(*SHIPPED_STUDY, device=device, own=() if name in OWN_PHANTOMS else (subject,)))
-    largest, outside = compare(now, read_shipped(name))
+    largest, outside = compare(from_csv(to_csv(now)), read_shipped(name))
     if not _same(fingerprint(subject), index()[name].get("subject")):
         outside += ("subject",)
     return Canary(name, len(now), largest, outside, time.monotonic() - begun)
@@ -118,14 +128,17 @@ def _same(now: Mapping[str, float], then: Mapping[str, float] | None) -> bool:
 def compare(now: pd.DataFrame, shipped: pd.DataFrame) -> tuple[dict[str, float], tuple[str, ...]]:
     """Largest difference of each column of numbers, and the columns beyond their tolerance.
 
-    Rows are those of the subjects in ``now``, in the order of the shipped table. Where their number, columns or texts
-    are others, nothing is compared and "rows" is the answer.
+    Rows are those of the subjects in ``now``. Rows of the same texts are compared in their order, for the order of
+    systems may change. Where number, columns or texts are others, nothing is compared and "rows" is the answer.
     """
     then = shipped[shipped.subject.isin(now.subject)] if "subject" in shipped else shipped
     numbers = [column for column in then if is_numeric_dtype(then[column])]
     texts = [column for column in then if column not in numbers]
-    same = set(now) == set(then) and len(now) == len(then)
-    if not same or not (now[texts].astype(str).to_numpy() == then[texts].astype(str).to_numpy()).all():
+    if set(now) != set(then) or len(now) != len(then):
+        return {}, ("rows",)
+    if texts:
+        now, then = (t.sort_values(texts, kind="stable") for t in (now, then))
+    if (now[texts].astype(str).to_numpy() != then[texts].astype(str).to_numpy()).any():
         return {}, ("rows",)
     largest, outside = {}, []
     for column in numbers:

@@ -171,6 +171,16 @@ def read_shipped(name: str) -> pd.DataFrame:
         blob = b""
     if hashlib.sha256(blob).hexdigest() != index()[name]["sha256"]:
         raise InputError(f"{path} is not the table that was shipped: get it again, or run yoda-nb rebuild evidence.")
+    return from_csv(blob)
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """A table as it is shipped."""
+    return table.to_csv(index=False, float_format=f"%.{DIGITS}g", na_rep="nan", lineterminator="\n").encode()
+
+
+def from_csv(blob: bytes) -> pd.DataFrame:
+    """Inverse of ``to_csv``, to the digits that are kept."""
     return pd.read_csv(BytesIO(blob), keep_default_na=False, na_values=["nan"])
 
 
@@ -179,7 +189,7 @@ def ship(name: str, table: pd.DataFrame, weights: Mapping[str, str], about: Mapp
 
     The checksum is that of the CSV inside: compressors differ in their bytes.
     """
-    blob = table.to_csv(index=False, float_format=f"%.{DIGITS}g", na_rep="nan", lineterminator="\n").encode()
+    blob = to_csv(table)
     write_atomic(TABLES / f"{name}.csv.gz", gzip.compress(blob, mtime=0))
     rests_on = {"weights": dict(sorted(weights.items())), "version": version_of(name)}
     with _index_lock():
