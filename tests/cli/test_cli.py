@@ -183,9 +183,9 @@ def test_claims_say_what_they_rest_on(monkeypatch):
     from yoda_nb.study.claims import evidence, ledger
 
     for module in (evidence, ledger):
-        monkeypatch.setattr(module, "outdated", lambda name: ("code",) if name == "rician" else ())
+        monkeypatch.setattr(module, "outdated", lambda name: ("version",) if name == "rician" else ())
     first, second = [line for line in call("claims", "Y02", "Y20").stdout.splitlines() if line[:1] == "Y"]
-    assert " (STALE)  " in first and "STALE" not in second
+    assert " (OUTDATED)  " in first and "OUTDATED" not in second
 
 
 def test_notebooks_are_copied_for_students_too(tmp_path):

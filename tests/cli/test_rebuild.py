@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from yoda_nb.cli import app
-from yoda_nb.study import rebuild
-from yoda_nb.study.claims import evidence
+from yoda_nb.study import canaries, rebuild
+from yoda_nb.study.claims import evidence, versions
 
 shell = CliRunner()
 
@@ -121,12 +121,33 @@ def test_results_stay_out_of_the_scans_that_are_read(called, tmp_path):
         assert done.exit_code == 2 and "--out" in done.stderr and "lies in the study" in done.stderr
 
 
-def test_tables_are_stamped_with_a_reason(called, monkeypatch):
-    stamped = {}
-    monkeypatch.setattr(evidence, "restamp", lambda reason, date: stamped.update({reason: date}) or ["rician"])
-    done = call("evidence", "--restamp", "a name changed")
-    assert done.exit_code == 0 and done.stdout == "1 stamped: rician\n" and list(stamped) == ["a name changed"]
+def test_a_version_is_raised_with_a_reason(called, tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "VERSIONS", tmp_path / "versions.json")
+    versions.raises.cache_clear()
+    for words in (("--bump", "rician"), ("--bump", "nosuch", "--reason", "other noise"), ("--reason", "other noise")):
+        done = call("evidence", *words)
+        assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert not (tmp_path / "versions.json").exists()
+    done = call("evidence", "--bump", "rician", "--reason", "other noise")
+    assert done.exit_code == 0 and done.stdout == "rician: version 2\n"
     assert "rebuild_evidence" not in called
+    versions.raises.cache_clear()
+
+
+def test_canaries_fail_where_a_number_moved(monkeypatch):
+    monkeypatch.setenv("YODA_NB_BANK", "mine")
+    monkeypatch.setattr(canaries, "left_out", lambda name: "" if name in ("rician", "views") else "no weights")
+    outside: dict[str, tuple[str, ...]] = {"rician": (), "views": ()}
+    monkeypatch.setattr(
+        canaries, "recompute", lambda name, device: canaries.Canary(name, 3, {"ssim": 0.01}, outside[name], 1.0)
+    )
+    done = call("canaries", "--only", "rician,views,perception")
+    assert done.exit_code == 0, done.output
+    assert "perception: left out, no weights" in done.stdout and "rician: within" in done.stdout
+    assert "ssim 0.01" in done.stdout and "torch" in done.stdout
+    outside["views"] = ("ssim",)
+    done = call("canaries")
+    assert done.exit_code == 1 and "views: OUTSIDE" in done.stdout and "no: ssim" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["bench", "claims", "report", "sweep"])

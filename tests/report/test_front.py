@@ -215,7 +215,7 @@ def test_what_is_not_of_this_run_is_labelled_wherever_it_is_shown(tmp_path):
 @pytest.mark.parametrize(("n", "says"), [(2, "behind Y00, Y01."), (9, "behind 9 of 9 verdicts.")])
 def test_tables_that_no_longer_fit_are_told(n, says):
     [told] = warnings([claim(f"Y{k:02}", stale=["samplers"]) for k in range(n)])
-    assert told == f"Shipped tables that no longer fit the code or the weights are {says}"
+    assert told == f"Shipped tables whose version or weights have changed since are {says}"
     assert warnings([claim("Y01")]) == []
 
 

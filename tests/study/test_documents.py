@@ -97,7 +97,7 @@ def test_the_measured_numbers_are_those_of_the_json():
 def test_every_claim_has_one_row_with_its_verdict_an_effect_that_decides_it_and_evidence():
     rows = [
         line.split(" | ")
-        for line in ledger_tables(findings())["claims"].replace(" (no longer fits)", "").splitlines()
+        for line in ledger_tables(findings())["claims"].replace(" (outdated)", "").splitlines()
         if re.match(r"\| \w\d", line)
     ]
     assert [row[0][2:] for row in rows] == sorted((f.claim.id for f in findings()), key=[r[0][2:] for r in rows].index)

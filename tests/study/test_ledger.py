@@ -113,16 +113,20 @@ def test_a_finding_of_tables_computed_now_says_so(monkeypatch):
 
 def test_a_stale_table_is_told_by_its_findings_and_noted_by_their_check(monkeypatch, capsys):
     (finding,) = claims.find(["Y03"], study=Study())
+    monkeypatch.setattr(ledger, "libraries_note", lambda *names: "")
     for module in (evidence, ledger):
         monkeypatch.setattr(module, "outdated", lambda name: ())
-    assert finding.stale == () and "STALE" not in finding.basis
+    assert finding.stale == () and "OUTDATED" not in finding.basis
     claims.check_findings([finding])
     for module in (evidence, ledger):
-        monkeypatch.setattr(module, "outdated", lambda name: ("code",))
-    assert finding.stale == ("samplers", "scans-samplers") and "STALE: samplers" in finding.basis
+        monkeypatch.setattr(module, "outdated", lambda name: ("version",))
+    assert finding.stale == ("samplers", "scans-samplers") and "OUTDATED: samplers" in finding.basis
     assert capsys.readouterr().out == ""
     claims.check_findings([finding])
-    assert "have changed since these shipped tables were made: samplers" in capsys.readouterr().out
+    assert "weights of these shipped tables have changed since: samplers" in capsys.readouterr().out
+    monkeypatch.setattr(ledger, "libraries_note", lambda *names: f"{names[0]} made with torch 1.0 (here 9.0)")
+    claims.check_findings([finding])
+    assert "libraries here are not those of the shipped tables: samplers made with torch 1.0" in capsys.readouterr().out
 
 
 def test_verdicts_that_are_not_of_this_run_are_named():

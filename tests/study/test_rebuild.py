@@ -53,7 +53,7 @@ def test_a_table_is_made_after_those_that_it_is_made_from(tables):
         "features"
     }
     assert entry["tables"] == {"lower": evidence.index()["lower"]["sha256"]}
-    assert {"machine", "torch", "commit", "date", "seconds", "profile", "seed", "rows", "code"} <= set(entry)
+    assert {"machine", "libraries", "commit", "date", "seconds", "rows", "version", "subject"} <= set(entry)
     assert evidence.read_shipped("upper").x[1] == pytest.approx(2 * 0.3333333, abs=1e-12), "from lower as it is shipped"
     assert any(line.startswith("upper: 2 rows in ") for line in said)
 
@@ -83,7 +83,7 @@ def test_rows_of_more_trainings_are_put_to_those_that_are_there(tables, monkeypa
     with pytest.raises(InputError, match="made as a whole"):
         rebuild_evidence(["lower"], add=True)
     assert len(evidence.read_shipped("lower")) == 2, "and it stays as it was"
-    evidence.stamp("lower", {"features": "0" * 64}, {})
+    evidence.ship("lower", evidence.read_shipped("lower"), {"features": "0" * 64}, {})
     with pytest.raises(InputError, match="features is no longer"):
         rebuild_evidence(["lower"], add=True)
 
@@ -102,7 +102,7 @@ def test_what_fits_is_left_alone_and_what_does_not_is_made(tables):
     assert not fits("upper"), "it is made from another lower"
     assert rebuild_evidence(["upper"]) == ["upper"] and evidence.read_shipped("upper").x[0] == 10
 
-    evidence.stamp("lower", {"features": "0" * 64}, {})
+    evidence.ship("lower", evidence.read_shipped("lower"), {"features": "0" * 64}, {})
     assert rebuild_evidence(["lower"]) == ["lower"], "it was made by other weights"
     (evidence.TABLES / "index.json").unlink()
     forget()

@@ -31,7 +31,7 @@ def claims(
     """
     from yoda_nb.metrics.features import load_eyes
     from yoda_nb.study.claims.evidence import Study
-    from yoda_nb.study.claims.ledger import counted, find, said_of_scans
+    from yoda_nb.study.claims.ledger import counted, find, provenance_notes, said_of_scans
     from yoda_nb.study.claims.origins import trained_words, trainings
 
     if extractor and not (fresh or profile != "quick"):
@@ -43,13 +43,14 @@ def claims(
     findings = find(ids or (), study=study)
     lines = []
     for f in findings:
-        lines.append(f"{f.claim.id}  {f.verdict.upper()}{' (STALE)' if f.stale else ''}  {f.claim.claim}")
+        lines.append(f"{f.claim.id}  {f.verdict.upper()}{' (OUTDATED)' if f.stale else ''}  {f.claim.claim}")
         lines += [f"     {e.label}: {e.found}, n = {e.over}; rule {e.stated}: {e.verdict}" for e in f.effects]
         opened = f"What would decide it: {f.open}" if f.open else ""
         models = trainings(f.tables)
         over = f"Over subjects (n) and {trained_words(models)}{': ' if models else ''}{', '.join(models)}."
         ruled = f"Rule of commit {f.ruled['commit']}, {f.ruled['date']}." if f.ruled else "Rule not on record yet."
         lines += [f"     {text}" for text in (f.note, opened, said_of_scans(f), over, ruled, f.basis) if text]
+    lines += provenance_notes(findings)
     lines.append(counted(f.verdict for f in findings))
     shipped = sum(bool(f.tables) for f in findings)
     lines.append(f"{shipped} of {len(findings)} verdicts rest on shipped evidence; --fresh computes it anew")

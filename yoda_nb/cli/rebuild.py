@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -39,19 +41,19 @@ def evidence(
         bool, Option("--add", help="Keep the rows of trainings that a table knows; make the others.")
     ] = False,
     jobs: Jobs = 1,
-    restamp: Annotated[
-        str, Option(metavar="REASON", help="Compute nothing: declare that no number changes with the code, and why.")
+    bump: Annotated[
+        str,
+        Option(metavar="TABLE", help="Make nothing: raise this table's version, because the code gives other numbers."),
     ] = "",
+    reason: Annotated[str, Option(metavar="TEXT", help="With --bump: what changes the numbers. It is kept.")] = "",
 ) -> None:
-    """Make the tables behind the verdicts that no longer fit the code or the weights."""
+    """Make the tables behind the verdicts whose version or weights have changed."""
     from yoda_nb.nets.devices import find_device
     from yoda_nb.study import rebuild
-    from yoda_nb.study.claims import evidence as shipped
     from yoda_nb.study.claims.evidence import MAKERS, PLANNED, index
 
-    if restamp:
-        names = shipped.restamp(restamp, rebuild.where_and_when()["date"])
-        say(f"{len(names)} stamped: {', '.join(names) or 'none'}")
+    if bump or reason:
+        say(f"{bump}: version {rebuild.bump(bump, reason)}")
         return
     find_device(device)
     names = rebuild.known(listed(only) or set(MAKERS) - PLANNED, MAKERS, "table")
@@ -62,6 +64,32 @@ def evidence(
     use_threads(threads)
     made = rebuild.rebuild_evidence(names, force=force, add=add, device=device, workers=jobs, say=say)
     say(f"{len(made)} made")
+
+
+@rebuild_app.command()
+@guarded
+def canaries(only: Only = None, threads: Threads = None, device: Device = None) -> None:
+    """Recompute one subject of each table whose weights are shipped, and compare: fails where a number moved."""
+    from yoda_nb.nets.devices import find_device
+    from yoda_nb.study.canaries import left_out, recompute
+    from yoda_nb.study.claims.evidence import MAKERS
+    from yoda_nb.study.claims.versions import in_words, libraries
+    from yoda_nb.study.rebuild import known
+
+    find_device(device)
+    use_threads(threads)
+    found = []
+    with TemporaryDirectory() as bank:
+        os.environ["YODA_NB_BANK"] = bank  # empty: tables of this run share samples with each other alone
+        for name in known(listed(only), MAKERS, "table"):
+            if why := left_out(name):
+                say(f"{name}: left out, {why}")
+                continue
+            found.append(recompute(name, device or ""))
+            say(f"{name}: {'OUTSIDE' if found[-1].outside else 'within'} its tolerances, {found[-1].seconds:.0f} s")
+    say(f"{columns([canary.document() for canary in found])}\nHere: {in_words(libraries())}")
+    if any(canary.outside for canary in found):
+        raise typer.Exit(1)
 
 
 @rebuild_app.command()

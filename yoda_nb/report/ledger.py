@@ -140,13 +140,13 @@ def share(found: Found, runs: Sequence[Run]) -> str:
 
 
 def warnings(found: Found) -> list[str]:
-    """What a reader of the verdicts must know first: not of this run, or resting on tables that no longer fit."""
+    """What a reader of the verdicts must know first: not of this run, or resting on outdated tables."""
     claims = distinct(found)
     foreign = Counter(text for finding in claims if (text := finding.get("not_of_this_run")))
     told = [f"{text} ({n} of {len(claims)} verdicts.)" for text, n in foreign.items()]
     if stale := [finding["id"] for finding in claims if finding.get("stale")]:
         which = ", ".join(stale) if len(stale) <= MOST_NAMED else f"{len(stale)} of {len(claims)} verdicts"
-        told.append(f"Shipped tables that no longer fit the code or the weights are behind {which}.")
+        told.append(f"Shipped tables whose version or weights have changed since are behind {which}.")
     return told
 
 

@@ -97,7 +97,7 @@ def ledger_tables(findings: Sequence[Finding]) -> dict[str, str]:
             notes = "\n".join(f"- **{claim}** {text}" for claim, text in said.items() if text)
             parts += [f"### {module.TITLE}", table(heads, [_claim_cells(f) for f in own]), notes]
     used = sorted({name for f in findings for g in (f, f.on_scans) if g for name in g.tables})
-    heads = ("table", "rows", "machine", "torch", "commit", "date", "made in", "fits code and weights")
+    heads = ("table", "rows", "version", "machine", "torch", "commit", "date", "made in", "up to date")
     return {
         "count": f"{len(findings)} claims: {counted(f.verdict for f in findings)}.",
         "claims": "\n\n".join(filter(None, parts)),
@@ -217,7 +217,7 @@ def _claim_cells(f: Finding) -> Cells:
     effect: Cells = (None,) * 4
     if deciding:
         effect = (f"{deciding.label}: {deciding.found}", deciding.stated, deciding.over, deciding.test or None)
-    tables = ", ".join(name + (" (no longer fits)" if name in f.stale else "") for name in f.tables)
+    tables = ", ".join(name + (" (outdated)" if name in f.stale else "") for name in f.tables)
     verdict = f"{SYMBOLS[f.verdict]} {f.verdict}"
     ruled = f.ruled.get("date")
     return (f.claim.id, f.claim.claim, verdict, *effect, ruled, tables or "computed", _scan_cell(f.on_scans))
@@ -231,8 +231,8 @@ def _scan_cell(f: Finding | None) -> str | None:
 def _evidence_cells(name: str) -> Cells:
     about = index()[name]
     changed = ", ".join(outdated(name))
-    made = (about["machine"], about["torch"], about["commit"], about["date"], f"{about['seconds']:,} s")
-    return (f"`{name}`", about["rows"], *made, f"no: {changed} changed" if changed else "yes")
+    made = (about["machine"], about["libraries"]["torch"], about["commit"], about["date"], f"{about['seconds']:,} s")
+    return (f"`{name}`", about["rows"], about["version"], *made, f"no: {changed} changed" if changed else "yes")
 
 
 def _spread(row: Mapping[str, Any], name: str, digits: int) -> str:

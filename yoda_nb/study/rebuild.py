@@ -6,6 +6,7 @@ that others are made from are read as they are shipped, so that the way there do
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -24,8 +25,10 @@ from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import describe_machine, processor, recording
 from yoda_nb.study.ahead import draw_ahead
-from yoda_nb.study.claims import evidence
-from yoda_nb.study.claims.evidence import MAKERS, PLANNED, SHIPPED_STUDY, Study
+from yoda_nb.study.bank import write_atomic
+from yoda_nb.study.canaries import fingerprint
+from yoda_nb.study.claims import evidence, versions
+from yoda_nb.study.claims.evidence import FETCHED, MAKERS, PLANNED, SHIPPED_STUDY, Study
 from yoda_nb.study.claims.yoda import benchmark
 from yoda_nb.study.sampling import samples
 from yoda_nb.study.shipping import find_shipped, keep_shipped, ship, shipped_path
@@ -149,15 +152,29 @@ def rebuild_evidence(
 
 
 def fits(name: str) -> bool:
-    """Whether a shipped table is whole and of today's code, weights and tables that it is made from."""
-    about = evidence.index().get(name, {})
-    if not {"code", "weights"} <= about.keys() or evidence.outdated(name):
+    """Whether a shipped table is whole and of today's version, weights and tables that it is made from."""
+    about = evidence.index().get(name)
+    if about is None or evidence.outdated(name):
         return False
     try:
         evidence.read_shipped(name)
     except InputError:
         return False
     return all(evidence.index().get(other, {}).get("sha256") == it for other, it in about.get("tables", {}).items())
+
+
+def bump(name: str, reason: str) -> int:
+    """Raise the version of a table from today's commit; returns it. InputError for an unknown table or no reason."""
+    known([name], {**MAKERS, **FETCHED}, "table")
+    if not reason.strip():
+        raise InputError("A new version needs a reason: say with --reason what changes the numbers.")
+    now, version = where_and_when(), versions.version_of(name) + 1
+    raised = {"version": version, "reason": reason, "date": now["date"], "commit": now["commit"]}
+    entries = versions.raises() | {name: [*versions.raises().get(name, []), raised]}
+    write_atomic(versions.VERSIONS, (json.dumps(entries, indent=1, sort_keys=True) + "\n").encode())
+    for cached in (versions.raises, evidence.outdated):
+        cached.cache_clear()
+    return version
 
 
 @dataclass
@@ -207,13 +224,14 @@ class _Rebuilt(Study):
         if before:
             table, now.weights = _joined(name, evidence.read_shipped(name), table), before | now.weights
         about = {"profile": self.profile, "seed": self.seed, "seconds": round(seconds), **where_and_when(self.device)}
-        evidence.ship(name, table, weights | now.weights, about | {"rows": len(table), "tables": now.tables})
+        about |= {"rows": len(table), "tables": now.tables, "subject": fingerprint(*Study(*SHIPPED_STUDY).more(1))}
+        evidence.ship(name, table, weights | now.weights, about)
         self.made.append(name)
         self.say(f"{name}: {len(table)} rows in {seconds:.0f} s")
 
     def _known(self, name: str) -> dict[str, str]:
         """The weights that the rows of a shipped table were made by; InputError where one has changed since."""
-        if changed := [model for model in evidence.outdated(name) if model != "code"]:
+        if changed := evidence.outdated(name):
             raise InputError(f"Nothing can be added to {name}: {changed[0]} is no longer what its rows were made by.")
         return dict(evidence.index()[name]["weights"])
 
@@ -226,12 +244,12 @@ def _joined(name: str, old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([old, new], ignore_index=True)
 
 
-def where_and_when(device: str = "") -> dict[str, str]:
-    """Machine, torch, commit and date of what is being made; files that rebuilding writes do not count as changes."""
+def where_and_when(device: str = "") -> dict[str, Any]:
+    """Machine, libraries, commit and date of what is being made; files that rebuilding writes are no changes."""
     cpu = device.startswith("cpu")
     return {
         "machine": f"CPU {processor()}, {torch.get_num_threads()} threads" if cpu else describe_machine(),
-        "torch": torch.__version__,
+        "libraries": versions.libraries(),
         "commit": commit(WRITTEN) or "none",
         "date": datetime.now(UTC).date().isoformat(),
     }

@@ -61,7 +61,7 @@ def ship(volume: Volume, spec: System, seed: int, weights: str, samples: Tensor)
     stored = {
         "values": _packed((samples[:, volume.mask] * SCALE).round().to(torch.int16)),
         "voxels": volume.mask.sum(),
-        "means": _means(volume),
+        "means": source_means(volume),
     }
     path = shipped_path(volume, spec, seed, weights)
     blob = save(stored)
@@ -108,13 +108,13 @@ def _unpacked(packed: Tensor) -> Tensor:
     return planes.reshape(2, -1).T.contiguous().view(torch.int16).flatten()
 
 
-def _means(volume: Volume) -> Tensor:
+def source_means(volume: Volume) -> Tensor:
     """(C,) mean of each source inside the mask."""
     return torch.stack([channel[volume.mask[0]].mean() for channel in volume.source])
 
 
 def _same(volume: Volume, means: Tensor) -> bool:
-    return torch.allclose(_means(volume), means, rtol=0, atol=SAME)
+    return torch.allclose(source_means(volume), means, rtol=0, atol=SAME)
 
 
 def _sums() -> dict[str, str]:

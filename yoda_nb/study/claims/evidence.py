@@ -1,10 +1,10 @@
 """The tables behind the verdicts: one row a subject, made by one function each.
 
 Computing all of them takes over four hours on two cores, so those of the quick profile are shipped as
-compressed CSV with checksums (``study/shipped/tables``); ``yoda-nb rebuild evidence`` makes them again and a
-test recomputes parts of them. The index beside them says from which machine, commit and date each
-is, and which code and weights it rests on, so that a table that no longer fits is known. Any other
-profile or seed computes, with samples from the bank.
+compressed CSV with checksums (``study/shipped/tables``). ``yoda-nb rebuild evidence`` makes them again and
+``yoda-nb rebuild canaries`` recomputes one subject of each. The index beside them records machine, libraries, commit,
+date, version and weights. A table is outdated when its version or its weights have changed; code is not compared. Any
+other profile or seed computes, with samples from the bank.
 """
 
 from __future__ import annotations
@@ -28,16 +28,13 @@ import pandas as pd
 from filelock import FileLock
 from torch import Tensor
 
-from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import WEIGHTS, read_card
-from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
-from yoda_nb.papers import PAPERS as MODULES
 from yoda_nb.study.bank import write_atomic
 from yoda_nb.study.claims.real import FETCHED
-from yoda_nb.study.code import Place, hash_of, place_of
+from yoda_nb.study.claims.versions import other_libraries, version_of
 from yoda_nb.study.sampling import samples as draw
 from yoda_nb.study.subjects import Profile, get_profile, load_subjects
 from yoda_nb.systems.models import weights_path
@@ -150,11 +147,19 @@ def basis(*names: str, study: Study | None = None) -> str:
     shipped = [name for name in names if study.ships(name)]
     if not shipped:
         return "Computed in this run."
-    about = [index()[name] for name in shipped]
-    made = sorted({f"{a['machine']}, commit {a['commit']}, {a['date']}" for a in about})
-    stale = [name for name in shipped if outdated(name)]
-    warning = f" STALE: {', '.join(stale)} no longer fit the code or weights." if stale else ""
-    return f"Shipped evidence ({', '.join(shipped)}): {'; '.join(made)}.{warning}"
+    about = {name: index()[name] for name in shipped}
+    made = sorted({f"{a['machine']}, commit {a['commit']}, {a['date']}" for a in about.values()})
+    named = ", ".join(name if (v := a["version"]) == 1 else f"{name}, version {v}" for name, a in about.items())
+    old = [name for name in shipped if outdated(name)]
+    warning = f" OUTDATED: {', '.join(old)}, by version or weights." if old else ""
+    return f"Shipped evidence ({named}): {'; '.join(made)}.{warning}"
+
+
+def libraries_note(*names: str) -> str:
+    """In words, with which other libraries than those here shipped tables were made; "" where all agree."""
+    told = {name: other_libraries(index()[name]["libraries"]) for name in names}
+    by = {what: [name for name in names if told[name] == what] for what in told.values() if what}
+    return "; ".join(f"{', '.join(of)} made with {what}" for what, of in by.items())
 
 
 def read_shipped(name: str) -> pd.DataFrame:
@@ -166,6 +171,16 @@ def read_shipped(name: str) -> pd.DataFrame:
         blob = b""
     if hashlib.sha256(blob).hexdigest() != index()[name]["sha256"]:
         raise InputError(f"{path} is not the table that was shipped: get it again, or run yoda-nb rebuild evidence.")
+    return from_csv(blob)
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """A table as it is shipped."""
+    return table.to_csv(index=False, float_format=f"%.{DIGITS}g", na_rep="nan", lineterminator="\n").encode()
+
+
+def from_csv(blob: bytes) -> pd.DataFrame:
+    """Inverse of ``to_csv``, to the digits that are kept."""
     return pd.read_csv(BytesIO(blob), keep_default_na=False, na_values=["nan"])
 
 
@@ -174,17 +189,12 @@ def ship(name: str, table: pd.DataFrame, weights: Mapping[str, str], about: Mapp
 
     The checksum is that of the CSV inside: compressors differ in their bytes.
     """
-    blob = table.to_csv(index=False, float_format=f"%.{DIGITS}g", na_rep="nan", lineterminator="\n").encode()
+    blob = to_csv(table)
     write_atomic(TABLES / f"{name}.csv.gz", gzip.compress(blob, mtime=0))
-    stamp(name, weights, {"sha256": hashlib.sha256(blob).hexdigest(), **about})
-
-
-def stamp(name: str, weights: Mapping[str, str], about: Mapping[str, Any]) -> None:
-    """Write what a shipped table rests on into the index: how it was made, by which weights and code."""
-    rests_on = {"weights": dict(sorted(weights.items())), "code": code_behind(name, weights)}
+    rests_on = {"weights": dict(sorted(weights.items())), "version": version_of(name)}
     with _index_lock():
         index.cache_clear()  # another process may have written since
-        entries = index() | {name: {**index().get(name, {}), **about, **rests_on}}
+        entries = index() | {name: {"sha256": hashlib.sha256(blob).hexdigest(), **about, **rests_on}}
         write_atomic(INDEX, (json.dumps(dict(sorted(entries.items())), indent=1) + "\n").encode())
     index.cache_clear()
     outdated.cache_clear()
@@ -207,52 +217,12 @@ def _index_lock() -> Iterator[None]:
         lock.release()
 
 
-def restamp(reason: str, date: str) -> list[str]:
-    """Declare that tables fit today's code although it changed; returns their names.
-
-    No number is computed: the date and the reason are kept in the index. Tables whose weights have changed are left.
-    """
-    if not reason.strip():
-        raise InputError("Stamping a table again needs a reason: say why no number changes.")
-    names = [name for name in index() if outdated(name) == ("code",)]
-    for name in names:
-        stamp(name, index()[name]["weights"], {"restamped": {"date": date, "reason": reason}})
-    return names
-
-
 @cache
 def outdated(name: str) -> tuple[str, ...]:
-    """What a shipped table no longer fits: "code", or the names of weights that have changed or gone."""
+    """What has changed since a shipped table was made: "version", or the names of weights that are others or gone."""
     about = index()[name]
     changed = [model for model, digest in about["weights"].items() if _current(model) != digest]
-    return (*(["code"] if code_behind(name, about["weights"]) != about["code"] else []), *changed)
-
-
-def code_behind(name: str, weights: Mapping[str, str]) -> str:
-    """A hash of the code that makes a table: its function, sampling, and the papers whose weights it uses."""
-    rows = sorted(repr(row) for row in _systems_behind(weights))
-    return hashlib.sha256((hash_of(places_behind(name, weights)) + "".join(rows)).encode()).hexdigest()
-
-
-def places_behind(name: str, weights: Mapping[str, str]) -> set[Place]:
-    """Where the code behind a table begins."""
-    cards = [read_card(path) for model in weights if (path := WEIGHTS / f"{model}.json").exists()]
-    kinds = {card.get("net", {}).get("kind") for card in cards}
-    made = FETCHED[name] if name in FETCHED else MAKERS[name]
-    rows = _systems_behind(weights)
-    roots: set[Callable[..., Any] | type] = {made, draw, load_subjects, *(type(row.sampling) for row in rows)}
-    return set(map(place_of, roots | {NETS[kind] for kind in kinds if kind in NETS}))
-
-
-def _systems_behind(weights: Mapping[str, str]) -> list[System]:
-    """The systems of the papers whose weights are used."""
-    papers = {"yoda"} | {paper for model in weights if (paper := _paper_of(model))}
-    return [row for row in SYSTEMS.values() if row.paper in papers]
-
-
-def _paper_of(model: str) -> str | None:
-    row = TRAININGS.get(model.rpartition("/")[2])
-    return next((name for name, module in MODULES.items() if row in module.TRAININGS.values()), None) if row else None
+    return (*(["version"] if version_of(name) != about["version"] else []), *changed)
 
 
 def _current(model: str) -> str | None:

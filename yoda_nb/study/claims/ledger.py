@@ -15,7 +15,7 @@ from yoda_nb.data.places import CLAIMS
 from yoda_nb.errors import InputError
 from yoda_nb.papers import PAPERS as MODULES
 from yoda_nb.study.claims import origins, rules, scans
-from yoda_nb.study.claims.evidence import PAPERS, Study, basis, outdated, shipped_tables
+from yoda_nb.study.claims.evidence import PAPERS, Study, basis, libraries_note, outdated, shipped_tables
 from yoda_nb.study.claims.undecided import UNDECIDED
 from yoda_nb.study.claims.verdicts import DISPUTED, INCONCLUSIVE, Effect, after_looks, combined
 
@@ -71,7 +71,7 @@ class Finding:
 
     @property
     def stale(self) -> tuple[str, ...]:
-        """Shipped tables behind it that no longer fit the code or the weights."""
+        """Shipped tables behind it whose version or weights have changed since."""
         own = tuple(name for name in self.tables if outdated(name))
         return own if self.on_scans is None else own + self.on_scans.stale
 
@@ -167,18 +167,28 @@ def said_of_scans(finding: Finding) -> str:
     return f"{said} {note}".rstrip()
 
 
+def provenance_notes(findings: Iterable[Finding]) -> list[str]:
+    """In words, which shipped tables are outdated, and which were made with other libraries than those here."""
+    findings, told = list(findings), []
+    if old := sorted({name for f in findings for name in f.stale}):
+        told.append(
+            f"Note: the version or the weights of these shipped tables have changed since: {', '.join(old)}. "
+            "The verdicts above rest on the tables as they are; 'yoda-nb claims --fresh' computes them again."
+        )
+    if others := libraries_note(*sorted({name for f in findings for name in f.tables})):
+        told.append(f"Note: the libraries here are not those of the shipped tables: {others}.")
+    return told
+
+
 def check_findings(findings: Iterable[Finding]) -> None:
     """AssertionError for a number that cannot be right.
 
     That is an estimate outside its interval, a p outside 0..1, a verdict against its rule, or an effect of no subject.
-    Shipped tables that no longer fit the code or the weights are named in a printed note: no reader made that error.
+    Outdated tables, and other versions of libraries, are named in a printed note: no reader made that error.
     """
     findings = list(findings)
-    if old := sorted({name for f in findings for name in f.stale}):
-        print(
-            f"Note: the code or the weights have changed since these shipped tables were made: {', '.join(old)}. "
-            "The verdicts above rest on the tables as they are; 'yoda-nb claims --fresh' computes them again."
-        )
+    for note in provenance_notes(findings):
+        print(note)
     for f in findings:
         assert f.effects, f"{f.claim.id} has no effect"
         for e in f.effects:
