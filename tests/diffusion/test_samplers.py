@@ -16,7 +16,7 @@ from yoda_nb.diffusion.schedules import schedule
 FINE = schedule("linear", 2**20)  # so fine that rounding a time to a whole number changes nothing here
 LINEAR = schedule("linear", 1000)
 MU, S = 0.3, 0.2
-STEPS = (16, 32, 64, 128, 256)
+STEPS = (32, 64, 128, 256, 512)
 
 
 def ddim(*, schedule):
@@ -71,7 +71,7 @@ def test_the_error_at_the_clean_image_falls_with_the_order_of_the_method(name):
         found = SAMPLERS[name](schedule=FINE)(gauss(FINE), start(), pairs)
         errors.append(float((found - exact(start(), FINE, len(FINE) - 1, -1)).abs().max()))
     print(name, "to x0", [f"{e:.2e}" for e in errors], f"slope {slope(errors):.3f}")
-    assert slope(errors) == pytest.approx(-ORDER[name], abs=0.25)
+    assert slope(errors) == pytest.approx(-ORDER[name], abs=0.2)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -84,7 +84,7 @@ def test_the_error_at_a_noisy_time_falls_with_the_order_of_the_method(name):
         found = SAMPLERS[name](schedule=FINE)(gauss(FINE), start(), pairs)
         errors.append(float((found - exact(start(), FINE, first, last)).abs().max()))
     print(name, "to a noisy time", [f"{e:.2e}" for e in errors], f"slope {slope(errors):.3f}")
-    assert slope(errors) == pytest.approx(-ORDER[name], abs=0.15)
+    assert slope(errors) == pytest.approx(-ORDER[name], abs=0.2)
 
 
 # --- the published formulas, in the variables in which they are published
@@ -171,11 +171,9 @@ def test_every_step_is_shown_once_with_the_estimate_at_its_time(name):
     assert torch.equal(x, made)
 
 
-@pytest.mark.parametrize(
-    ("name", "wanted"), [("ddim", [0, 1, 2, 3]), ("heun", [0, 1, 1, 2, 2, 3, 3]), ("dpmpp", [0, 1, 2, 3])]
-)
-def test_the_view_belongs_to_the_time(name, wanted):
-    """The index that chooses the view is that of the time in the pairs, also for a second estimate in one step."""
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_step_looks_through_one_view(name):
+    """The index that chooses the view is that of the step, also for its second estimate, which is at the time s."""
     asked, pairs = [], time_pairs(1000, 4)
 
     def denoise(x, t, i):
@@ -183,7 +181,8 @@ def test_the_view_belongs_to_the_time(name, wanted):
         return x / 2
 
     SAMPLERS[name](schedule=LINEAR)(denoise, start(), pairs)
-    assert asked == [(pairs[i][0], i) for i in wanted]
+    twice = name == "heun"
+    assert asked == [(at, i) for i, (t, s) in enumerate(pairs) for at in ((t, s) if twice and s >= 0 else (t,))]
 
 
 @pytest.mark.parametrize("name", ["heun", "dpmpp"])

@@ -5,7 +5,9 @@ that the denoiser gives, as in k-diffusion. It may call the denoiser as often as
 estimates. ``pairs`` hold the times (t, s), s < t; the last one is (t, -1) and gives x0 itself.
 ``on_step(i, (t, s), x_s, x0)`` sees every step with the x0 that the denoiser made of x_t; nothing else is kept.
 
-The third argument of ``denoise(x, t, i)`` is the index of the time t in ``pairs``; the views of a volume turn with it.
+The third argument of ``denoise(x, t, i)`` is the index of the step, which chooses the view of a volume. A sampler that
+evaluates twice in a step looks through one view both times: the difference of its estimates is then that of their
+times, without that of two views, which a second-order step would enlarge.
 """
 
 from __future__ import annotations
@@ -77,8 +79,7 @@ def heun(
 
         x'_s = x'_euler + (sigma_t / sigma_s - 1) / 2 (x0 at s - x0 at t)
 
-    remains. The last pair is a step of Euler alone: N steps take 2 N - 1 evaluations. No noise is drawn. Both
-    evaluations at one time, the second of a step and the first of the next, look through the same view.
+    remains. The last pair is a step of Euler alone: N steps take 2 N - 1 evaluations. No noise is drawn.
     """
     for i, (t, s) in enumerate(pairs):
         x0 = denoise(x, t, i)
@@ -87,7 +88,7 @@ def heun(
         else:
             euler = _ddim(x, x0, t, s, schedule)
             ratio = exp((schedule.log_snr(s) - schedule.log_snr(t)) / 2)  # sigma_t / sigma_s
-            x = euler + schedule.at(s) ** 0.5 * (ratio - 1) / 2 * (denoise(euler, s, i + 1) - x0)
+            x = euler + schedule.at(s) ** 0.5 * (ratio - 1) / 2 * (denoise(euler, s, i) - x0)
         if on_step is not None:
             on_step(i, (t, s), x, x0)
     return x
