@@ -107,7 +107,8 @@ def dpmpp_2m(
 
     With h the growth of lambda = log(sqrt(ab) / sqrt(1 - ab)) in a step and r = (h of the step before) / h, the step is
     DDIM's with x0 + (x0 - x0 of the step before) / (2 r) in place of x0. The first step is DDIM's own; the last pair
-    gives x0, to which the formula tends for h to infinity. One evaluation a step; no noise is drawn.
+    gives x0, to which the formula tends for h to infinity. One evaluation a step; no noise is drawn. Where
+    views turn, the estimate of the step before is through another view.
     """
     before: Tensor | None = None
     h_before = 0.0

@@ -67,7 +67,7 @@ SYSTEMS = (
     replace(
         _DIFFUSION,
         name="yoda-heun",
-        summary="deterministic steps of second order from T to 0, by Heun's method",
+        summary="deterministic, Heun's method of second order: two evaluations a step but the last",
         reference="Karras et al. 2022, arXiv 2206.00364, Alg. 1",
         sampling=ODE("heun"),
         n_steps=16,
@@ -75,7 +75,7 @@ SYSTEMS = (
     replace(
         _DIFFUSION,
         name="yoda-dpmpp",
-        summary="deterministic steps of second order from T to 0, by DPM-Solver++(2M)",
+        summary="deterministic, DPM-Solver++(2M) of second order: one evaluation a step",
         reference="Lu et al. 2022, arXiv 2211.01095, Alg. 2",
         sampling=ODE("dpmpp"),
         n_steps=16,
