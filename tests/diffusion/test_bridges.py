@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from yoda_nb.diffusion.bridges import bridge_step, kernel_variance, posterior_std, score
-from yoda_nb.diffusion.process import sample, time_pairs
+from yoda_nb.diffusion.process import time_pairs
+from yoda_nb.diffusion.samplers import noise_from, stepwise
 from yoda_nb.papers.bridge.path import brownian
 
 T = 40
@@ -99,7 +100,8 @@ def test_an_oracle_gives_the_target_back(path, images, sigma):
     def step(x, found, t, s, noise):
         return bridge_step(x, found, t, s, noise, y=y, bridge=path, sigma=sigma)
 
-    result = sample(lambda x, t, i: x0, y, pairs, step, generator=torch.Generator().manual_seed(1))
+    noise = noise_from(torch.Generator().manual_seed(1))
+    result = stepwise(step)(lambda x, t, i: x0, y, pairs, noise=noise)
     torch.testing.assert_close(result, x0)
 
 

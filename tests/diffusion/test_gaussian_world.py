@@ -8,16 +8,8 @@ from math import sqrt
 import pytest
 import torch
 
-from yoda_nb.diffusion.process import (
-    PREDICTIONS,
-    SIGMAS,
-    expected,
-    prediction_target,
-    sample,
-    time_pairs,
-    to_x0,
-    vp_step,
-)
+from yoda_nb.diffusion.process import PREDICTIONS, SIGMAS, expected, prediction_target, time_pairs, to_x0, vp_step
+from yoda_nb.diffusion.samplers import noise_from, stepwise
 from yoda_nb.diffusion.schedules import schedule
 
 LINEAR = schedule("linear", 1000)
@@ -79,8 +71,8 @@ def analytic(pairs, sigma: str) -> tuple[float, float]:
 @pytest.mark.parametrize("kind", PREDICTIONS)
 def test_samples_have_the_analytic_mean_and_spread(kind, sigma, n):
     pairs, count = time_pairs(1000, n), 4_000
-    step = partial(vp_step, schedule=LINEAR, sigma=sigma)
-    x = sample(gauss_denoiser(kind), normal(count), pairs, step, generator=rng(1))
+    sampler = stepwise(partial(vp_step, schedule=LINEAR, sigma=sigma))
+    x = sampler(gauss_denoiser(kind), normal(count), pairs, noise=noise_from(rng(1)))
     mean, std = analytic(pairs, sigma)
     assert float(x.mean()) == pytest.approx(mean, abs=4.5 * std / sqrt(count) + 1e-6)
     assert float(x.std()) == pytest.approx(std, rel=4.5 / sqrt(2 * count) + 1e-6)
@@ -105,22 +97,22 @@ def test_re_noising_makes_less_noise_than_the_posterior():
 
 
 def test_one_step_is_regression():
-    step = partial(vp_step, schedule=LINEAR)
-    x = sample(gauss_denoiser("v"), normal(1000), time_pairs(1000, 1), step, generator=rng())
+    sampler = stepwise(partial(vp_step, schedule=LINEAR))
+    x = sampler(gauss_denoiser("v"), normal(1000), time_pairs(1000, 1), noise=noise_from(rng()))
     assert float(x.mean()) == pytest.approx(MU, abs=1e-3)
     assert float(x.std()) < 1e-3
 
 
 def test_expected_error_falls_as_one_over_root_n():
     """ExpA's distance to the regression image is the samples' spread over sqrt(n)."""
-    pairs, step = time_pairs(1000, 50), partial(vp_step, schedule=LINEAR)
+    pairs, sampler = time_pairs(1000, 50), stepwise(partial(vp_step, schedule=LINEAR))
     mean, std = analytic(pairs, "posterior")
     generator = rng(3)
 
     def trajectories(n):
         for _ in range(n):
             start = torch.randn(2000, generator=generator, dtype=torch.float64)
-            yield sample(gauss_denoiser("v"), start, pairs, step, generator=generator)
+            yield sampler(gauss_denoiser("v"), start, pairs, noise=noise_from(generator))
 
     for n in (1, 4, 16):
         error = expected(trajectories(n), "mean") - mean

@@ -15,12 +15,12 @@ from yoda_nb.diffusion.process import (
     expected,
     gaussian,
     prediction_target,
-    sample,
     step_sigma,
     time_pairs,
     to_x0,
     vp_step,
 )
+from yoda_nb.diffusion.samplers import noise_from, stepwise
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.diffusion.vp import VP
 
@@ -183,22 +183,21 @@ def test_the_noise_level_never_drifts(n, jump):
         seen.append(t)
         return truth
 
-    step = partial(vp_step, schedule=LINEAR, sigma="zero")
+    sampler = stepwise(partial(vp_step, schedule=LINEAR, sigma="zero"))
     start = add_noise(truth, eps, LINEAR.at(999))
     pairs = time_pairs(1000, n, jump_to=jump)
-    assert torch.equal(sample(oracle, start, pairs, step, generator=rng()), truth)
+    assert torch.equal(sampler(oracle, start, pairs, noise=noise_from(rng())), truth)
     assert seen == [t for t, _ in pairs]
 
 
 def test_the_loop_shows_every_step_and_changes_no_input():
     x, seen = normal(1, 2, 2, 2), []
     before = x.clone()
-    sample(
+    stepwise(partial(vp_step, schedule=LINEAR))(
         lambda x, t, i: x / 2,
         x,
         time_pairs(1000, 3),
-        partial(vp_step, schedule=LINEAR),
-        generator=rng(),
+        noise=noise_from(rng()),
         on_step=lambda i, pair, x_s, x0: seen.append((i, pair)),
     )
     assert seen == list(enumerate(time_pairs(1000, 3)))
@@ -206,11 +205,10 @@ def test_the_loop_shows_every_step_and_changes_no_input():
 
 
 def test_the_same_generator_gives_the_same_sample():
-    run = partial(
-        sample, lambda x, t, i: 0.5 * x, normal(1, 3, 3, 3), time_pairs(1000, 5), partial(vp_step, schedule=LINEAR)
-    )
-    assert torch.equal(run(generator=rng(1)), run(generator=rng(1)))
-    assert not torch.equal(run(generator=rng(1)), run(generator=rng(2)))
+    sampler = stepwise(partial(vp_step, schedule=LINEAR))
+    run = partial(sampler, lambda x, t, i: 0.5 * x, normal(1, 3, 3, 3), time_pairs(1000, 5))
+    assert torch.equal(run(noise=noise_from(rng(1))), run(noise=noise_from(rng(1))))
+    assert not torch.equal(run(noise=noise_from(rng(1))), run(noise=noise_from(rng(2))))
 
 
 def test_nothing_is_drawn_for_a_step_without_noise():
@@ -219,8 +217,8 @@ def test_nothing_is_drawn_for_a_step_without_noise():
     for quiet in (None, VP(sigma="zero").noiseless):
         generator = torch.Generator().manual_seed(3)
         x = gaussian((1, 4, 4, 4), generator)
-        step = partial(vp_step, schedule=LINEAR, sigma="zero")
-        made = sample(lambda x, t, i: 0.5 * x, x, time_pairs(1000, 5), step, generator=generator, noiseless=quiet)
+        sampler = stepwise(partial(vp_step, schedule=LINEAR, sigma="zero"))
+        made = sampler(lambda x, t, i: 0.5 * x, x, time_pairs(1000, 5), noise=noise_from(generator, quiet))
         drawn.append((made, torch.rand(1, generator=generator)))
     assert torch.equal(drawn[0][0], drawn[1][0]) and not torch.equal(drawn[0][1], drawn[1][1])
     fresh = torch.Generator().manual_seed(3)

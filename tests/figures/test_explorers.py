@@ -255,7 +255,7 @@ def test_a_recorded_trajectory_is_what_translate_runs(monkeypatch):
         assert torch.equal(steps[k]["x0"], x0)
         assert k + 1 == len(seen) or torch.equal(steps[k + 1]["x"], x)
     assert abs(float(steps[0]["x"].std()) - 1) < 0.01, "it starts from noise"
-    monkeypatch.setattr("yoda_nb.figures.explorers.record.sample", lambda *a, **k: pytest.fail("sampled again"))
+    monkeypatch.setattr("yoda_nb.diffusion.system.Process.sample", lambda *a, **k: pytest.fail("sampled again"))
     again = explorers.record_trajectory(volume, n_steps=3, seed=5, device="cpu")
     assert torch.equal(again[1]["x"], steps[1]["x"])
     explorers.trajectory(steps)

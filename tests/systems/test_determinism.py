@@ -36,7 +36,13 @@ CARD = {
     "prediction": "v",
     "training": {},
 }
-ROWS = {"yoda-regression": {}, "yoda-diffusion": {"n_steps": 3}, "yoda-expa": {"n_steps": 3, "n_ex": 2}}
+ROWS = {
+    "yoda-regression": {},
+    "yoda-diffusion": {"n_steps": 3},
+    "yoda-expa": {"n_steps": 3, "n_ex": 2},
+    "yoda-heun": {"n_steps": 3},
+    "yoda-dpmpp": {"n_steps": 3},
+}
 TRAINING = TrainConfig(net=CONFIG, steps=3, batch_size=4, window=16, warmup=2, half=False)
 IMAGE = 1e-5  # largest difference on [-1,1], in float32
 WEIGHTS = 5e-5  # relative: norm of the difference over norm of the weights, after the steps of TRAINING

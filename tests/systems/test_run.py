@@ -27,6 +27,8 @@ SETTINGS = {
     "yoda-noised": {},
     "yoda-diffusion": FEW,
     "yoda-ddim": FEW,
+    "yoda-heun": FEW,
+    "yoda-dpmpp": FEW,
     "yoda-expa": {"n_steps": 3, "n_ex": 2},
 }
 
@@ -104,6 +106,9 @@ def test_what_the_table_says_is_what_the_paper_does():
     assert get_system("yoda-regression").evaluations == 3  # three views of one step
     assert get_system("yoda-expa", n_ex=10, n_steps=250).evaluations == 2500
     assert (get_system("yoda-diffusion").sampling.jump_to, get_system("yoda-ddim").sampling.sigma) == (250, "zero")
+    assert get_system("yoda-heun", n_steps=16).evaluations == 31  # two a step but the last
+    assert get_system("yoda-dpmpp", n_steps=16).evaluations == 16
+    assert get_system("yoda-heun", n_steps=16, aggregate=True, n_ex=2).evaluations == 2 * 3 * 31
 
 
 def test_overrides_reach_the_sampler(model, runs):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from yoda_nb.diffusion.denoise import volume_denoiser
-from yoda_nb.diffusion.process import Denoiser, sample, time_pairs, vp_step
+from yoda_nb.diffusion.process import Denoiser, time_pairs, vp_step
+from yoda_nb.diffusion.samplers import noise_from, stepwise
 from yoda_nb.diffusion.schedules import Schedule, schedule
 from yoda_nb.nets.base import Config, autocast_dtype, placed
 
@@ -88,11 +89,11 @@ def contenders(
     cube, cube_mask = F.pad(source, grow, value=-1.0), F.pad(mask, grow)  # -1 is zero intensity
     plan = schedule()
     pairs = time_pairs(len(plan), n_steps)
-    step = partial(vp_step, schedule=plan, sigma="zero")  # cube and ROI could not share new noise
+    sampler = stepwise(partial(vp_step, schedule=plan, sigma="zero"))  # cube and ROI could not share new noise
     on_cube, on_roi = noise, _cut(noise, roi).contiguous()
 
     def run(denoise: Denoiser, x: Tensor) -> Tensor:
-        return _cut(sample(denoise, x, pairs, step, generator=torch.Generator()), roi)
+        return _cut(sampler(denoise, x, pairs, noise=noise_from(torch.Generator())), roi)
 
     def run_half(denoise: Denoiser, x: Tensor) -> Tensor:
         dtype = autocast_dtype(x.device)

@@ -26,7 +26,9 @@ def translate(
     ] = None,
     system: Annotated[str, Option(help="One of 'yoda-nb systems'.")] = "yoda-regression",
     n_ex: Annotated[int | None, Option(help="Samples to average (ExpA).")] = None,
-    n_steps: Annotated[int | None, Option(help="Function evaluations of one sample.")] = None,
+    n_steps: Annotated[
+        int | None, Option(help="Steps of one sample; Heun evaluates the net twice a step but the last.")
+    ] = None,
     jump_to: Annotated[int | None, Option(help="Truncation: go on from this t after step one; -1: none.")] = None,
     times: Annotated[str | None, Option(help="Where the steps lie: even, or quadratic (denser near the end).")] = None,
     sigma: Annotated[str | None, Option(help="Noise of a step: posterior, fresh or zero.")] = None,

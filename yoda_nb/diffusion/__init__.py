@@ -1,1 +1,1 @@
-"""The mathematics: slabs, schedules, one sampling loop, and the edge where a net becomes a denoiser of volumes."""
+"""The mathematics: slabs, schedules, samplers, and the edge where a net becomes a denoiser of volumes."""

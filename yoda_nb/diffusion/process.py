@@ -1,4 +1,4 @@
-"""Variance-preserving diffusion: targets, time pairs, one step, one sampling loop.
+"""Variance-preserving diffusion: targets, time pairs, one step, the average of samples.
 
 Time runs t = 0 .. T-1 from little to much noise and -1 is the clean image. The paper counts
 1 .. T, so its t is ours plus one. Everything here is free of nets and of slices.
@@ -112,34 +112,6 @@ def gaussian(shape: Iterable[int], generator: torch.Generator, like: Tensor | No
     """Standard normal noise, drawn on the generator's device so that every device sees the same."""
     noise = torch.randn(tuple(shape), generator=generator, device=generator.device)
     return noise if like is None else noise.to(like)
-
-
-def sample(
-    denoise: Denoiser,
-    x: Tensor,
-    pairs: list[Pair],
-    step: Step,
-    *,
-    generator: torch.Generator,
-    on_step: Callable[[int, Pair, Tensor, Tensor], None] | None = None,
-    noiseless: Callable[[int, int], bool] | None = None,
-) -> Tensor:
-    """The sampling loop: start x (1,D,H,W) -> x0 (1,D,H,W) in the range the denoiser gives.
-
-    ``on_step(i, (t, s), x_s, x0)`` sees every step; nothing else is kept. A step for which ``noiseless(t, s)`` holds
-    gets zeros, and nothing is drawn for it. Where ``generator`` is drawn from again afterwards leave ``noiseless``
-    out: what is drawn then would be other numbers.
-    """
-    for i, (t, s) in enumerate(pairs):
-        x0 = denoise(x, t, i)
-        if s < 0:
-            x = x0
-        else:
-            quiet = noiseless is not None and noiseless(t, s)
-            x = step(x, x0, t, s, torch.zeros_like(x) if quiet else gaussian(x.shape, generator, like=x))
-        if on_step is not None:
-            on_step(i, (t, s), x, x0)
-    return x
 
 
 def expected(samples: Iterable[Tensor], combine: str = "rms") -> Tensor:

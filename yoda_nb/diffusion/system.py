@@ -1,4 +1,4 @@
-"""What a system is, what a run of one works on, and what its process gives the sampling loop."""
+"""What a system is, what a run of one works on, and what its process is made of."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from yoda_nb.diffusion.process import TIMES, Denoiser, Pair, Step, time_pairs
+from yoda_nb.diffusion.process import TIMES, Denoiser, Pair, time_pairs
+from yoda_nb.diffusion.samplers import OnStep, Sampler, noise_from
 from yoda_nb.errors import InputError
 from yoda_nb.images.space import Box
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import Model
 
-OnStep = Callable[[int, Pair, Tensor, Tensor], None]
 COMBINE = ("rms", "mean")
 
 
 @dataclass(frozen=True)
 class Process:
-    """What ``process.sample`` needs: a denoiser, a start drawn anew for each trajectory, pairs, a step.
+    """A denoiser, a start drawn anew for each trajectory, pairs of times, and the sampler that goes along them.
 
     ``noiseless(t, s)`` tells which steps use no noise, where nothing within a trajectory depends on the draws for them.
     """
@@ -28,8 +28,19 @@ class Process:
     denoise: Denoiser
     start: Callable[[torch.Generator], Tensor]  # -> x_T (1,d,h,w)
     pairs: list[Pair]
-    step: Step
+    sampler: Sampler
     noiseless: Callable[[int, int], bool] | None = None
+
+    def sample(
+        self, generator: torch.Generator, *, x: Tensor | None = None, on_step: OnStep | None = None, last: bool = False
+    ) -> Tensor:
+        """One trajectory from ``x``, or from a start drawn for it: x0 (1,d,h,w).
+
+        ``last`` promises that ``generator`` is not drawn from afterwards, so nothing is drawn for noiseless steps.
+        """
+        x = self.start(generator) if x is None else x
+        noise = noise_from(generator, self.noiseless if last else None)
+        return self.sampler(self.denoise, x, self.pairs, noise=noise, on_step=on_step)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from yoda_nb.diffusion.coherence import aggregate_views
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.process import PREDICTIONS, SIGMAS, Denoiser, gaussian, vp_step
+from yoda_nb.diffusion.samplers import dpmpp_2m, heun, stepwise
 from yoda_nb.diffusion.schedules import Schedule, schedule
 from yoda_nb.diffusion.system import Job, Process, Sampling, checked
 from yoda_nb.errors import InputError
@@ -35,33 +36,75 @@ class VP(Sampling):
         return model_net(job)
 
     def process(self, job: Job) -> Process:
-        spec, card = job.spec, job.model.card
-        in_log_snr = card.get("options", {}).get("log_snr", False)
-        if self.schedule not in ("", card["schedule"]) and not in_log_snr:
-            raise InputError(
-                f"Model {job.model.name} was told times, not log-SNR: it samples with {card['schedule']} alone."
-            )
-        try:
-            noise = schedule(self.schedule or card["schedule"], card["n_train"])
-        except ValueError as error:
-            raise InputError(f"{spec.name}: {error}.") from error
-        if card["prediction"] not in PREDICTIONS:
-            raise InputError(
-                f"Model {job.model.name} tells {card['prediction']}, but {spec.name} needs one that tells "
-                f"{', '.join(PREDICTIONS)}: choose another model."
-            )
-        net_time = noise.log_snr if in_log_snr else None
-        denoise = volume_denoiser(
-            self.net(job, noise), job.cut.source, noise, prediction=card["prediction"], net_time=net_time, **common(job)
-        )
+        noise = noise_schedule(job, self.schedule)
+        denoise = vp_denoiser(job, self.net(job, noise), noise)
         step = partial(vp_step, schedule=noise, sigma=self.sigma, jump_to=self.jump_to)
         pairs, latents = job.pairs(len(noise), self.jump_to), getattr(job.model.config, "latent", 0)
         draws = latents or type(self).net is not VP.net  # a net that may draw between the steps
-        return Process(finished(denoise, job), partial(_noise, job), pairs, step, None if draws else self.noiseless)
+        quiet = None if draws else self.noiseless
+        return Process(denoise, partial(_noise, job), pairs, stepwise(step), quiet)
 
     def noiseless(self, t: int, s: int) -> bool:
         """Whether a step from t to s adds no noise: all of DDIM but the one that is re-noised."""
         return self.sigma == "zero" and s != self.jump_to
+
+
+SOLVERS = {"heun": heun, "dpmpp": dpmpp_2m}
+
+
+@dataclass(frozen=True)
+class ODE(Sampling):
+    """Start from noise and solve the probability-flow ODE to second order: no noise is drawn after the start.
+
+    DDIM, which is VP with sigma "zero", solves the same ODE to first order.
+    """
+
+    solver: str = "heun"  # "heun" (two evaluations a step but the last) | "dpmpp" (DPM-Solver++(2M): one)
+    schedule: str = ""  # another noise schedule than the model's own (seed 001, App. A)
+
+    def __post_init__(self) -> None:
+        checked("solver", self.solver, tuple(SOLVERS))
+
+    def process(self, job: Job) -> Process:
+        noise = noise_schedule(job, self.schedule)
+        denoise = vp_denoiser(job, model_net(job), noise)
+        return Process(
+            denoise, partial(_noise, job), job.pairs(len(noise)), partial(SOLVERS[self.solver], schedule=noise)
+        )
+
+    def evaluations(self, n_steps: int) -> int:
+        return 2 * n_steps - 1 if self.solver == "heun" else n_steps
+
+
+def noise_schedule(job: Job, name: str = "") -> Schedule:
+    """The noise schedule of a job's model, or the one named; InputError where the model cannot use it."""
+    card = job.model.card
+    if name not in ("", card["schedule"]) and not _in_log_snr(job):
+        raise InputError(
+            f"Model {job.model.name} was told times, not log-SNR: it samples with {card['schedule']} alone."
+        )
+    try:
+        return schedule(name or card["schedule"], card["n_train"])
+    except ValueError as error:
+        raise InputError(f"{job.spec.name}: {error}.") from error
+
+
+def vp_denoiser(job: Job, net: nn.Module, noise: Schedule) -> Denoiser:
+    """The denoiser of a job's volume by a net of slabs that predicts v, eps or x0; InputError for any other."""
+    prediction = job.model.card["prediction"]
+    if prediction not in PREDICTIONS:
+        raise InputError(
+            f"Model {job.model.name} tells {prediction}, but {job.spec.name} needs one that tells "
+            f"{', '.join(PREDICTIONS)}: choose another model."
+        )
+    net_time = noise.log_snr if _in_log_snr(job) else None
+    denoise = volume_denoiser(net, job.cut.source, noise, prediction=prediction, net_time=net_time, **common(job))
+    return finished(denoise, job)
+
+
+def _in_log_snr(job: Job) -> bool:
+    """Whether the model was told log-SNR in place of times."""
+    return bool(job.model.card.get("options", {}).get("log_snr", False))
 
 
 def common(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from yoda_nb.diffusion.coherence import homogenise_slices
-from yoda_nb.diffusion.process import expected, sample
+from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.diffusion.system import Job, OnStep, System
 from yoda_nb.errors import InputError
@@ -155,12 +155,9 @@ def _trajectories(job: Job, run: Run) -> Iterator[Tensor]:
             if run.on_step is not None:
                 run.on_step(*seen)
 
-        how: dict[str, Any] = {"generator": job.generator, "on_step": watch}
         for k in range(spec.n_ex):
-            x = process.start(job.generator)
             last = k == spec.n_ex - 1 and spec.noise == 0  # nothing is drawn afterwards
-            quiet = process.noiseless if last else None
-            yield sample(process.denoise, x, process.pairs, process.step, noiseless=quiet, **how).cpu()
+            yield process.sample(job.generator, on_step=watch, last=last).cpu()
 
 
 def _finish(image: Tensor, job: Job) -> Tensor:

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from yoda_nb.diffusion.process import Pair, sample
+from yoda_nb.diffusion.process import Pair
 from yoda_nb.diffusion.schedules import schedule
-from yoda_nb.diffusion.vp import VP
+from yoda_nb.diffusion.vp import ODE, VP
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.study.bank import default_bank, recall
@@ -30,7 +30,7 @@ def record_trajectory(
     """
     run = Run(**{name: options.pop(name) for name in OPTIONS if name in options})
     spec = get_system(system, n_steps=n_steps, n_ex=1, **options)
-    if not isinstance(spec.sampling, VP):
+    if not isinstance(spec.sampling, (VP, ODE)):
         raise InputError(f"{system} does not start from noise of a schedule: choose a system whose trajectory does.")
     job = prepare(volume, spec, run)
     process, card = spec.sampling.process(job), job.model.card
@@ -54,8 +54,7 @@ def record_trajectory(
             departures.append(x.cpu())
             arrivals.append(x0.cpu())
 
-        how: dict[str, Any] = {"generator": job.generator, "noiseless": process.noiseless}
-        sample(process.denoise, x, process.pairs, process.step, on_step=watch, **how)
+        process.sample(job.generator, x=x, on_step=watch, last=True)
         return {"x": torch.stack(departures[:-1]), "x0": torch.stack(arrivals)}
 
     kept = recall(default_bank(), key, draw)

@@ -34,6 +34,8 @@ FAMILY = {
     "yoda-regression": "regression",
     "yoda-noised": "noised",
     "yoda-ddim": "DDIM",
+    "yoda-heun": "Heun",
+    "yoda-dpmpp": "DPM++",
     "yoda-expa": "ExpA",
     "yoda-diffusion": "diffusion",
 }

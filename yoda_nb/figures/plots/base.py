@@ -26,6 +26,8 @@ FAMILIES = {
     "regression": ("#0072B2", "o"),
     "noised": ("#56B4E9", "v"),
     "DDIM": ("#E69F00", "s"),
+    "Heun": ("#CC79A7", "v"),
+    "DPM++": ("#882255", "D"),
     "ExpA": ("#009E73", "D"),
     "diffusion": ("#D55E00", "^"),
     "truth": ("#000000", "*"),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from yoda_nb.diffusion.bridges import SIGMAS, bridge_step
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.process import Step
+from yoda_nb.diffusion.samplers import stepwise
 from yoda_nb.diffusion.system import Job, Process, Sampling, checked
 from yoda_nb.diffusion.vp import common, finished, model_net
 from yoda_nb.errors import InputError
@@ -73,7 +74,7 @@ class Aligned(Sampling):
                 axis=spec.views[0],
                 mask=job.cut.mask.to(job.device),
             )
-        return Process(denoise, lambda generator: y.clone(), job.pairs(len(path)), step)
+        return Process(denoise, lambda generator: y.clone(), job.pairs(len(path)), stepwise(step))
 
     def evaluations(self, n_steps: int) -> int:
         return n_steps + (n_steps - 1) * self.corrections  # the last step gives x0 itself

@@ -11,6 +11,7 @@ from torch import Tensor
 from yoda_nb.diffusion.bridges import SIGMAS, Bridge, bridge_step
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.process import gaussian
+from yoda_nb.diffusion.samplers import stepwise
 from yoda_nb.diffusion.system import Job, Process, Sampling, checked
 from yoda_nb.diffusion.vp import common, finished, model_net
 from yoda_nb.errors import InputError
@@ -41,7 +42,7 @@ class Recursive(Sampling):
         net = SelfConsistent(model_net(job), self.recursions)
         denoise = volume_denoiser(net, job.cut.source, None, convert=lambda x, output, t: output, **common(job))
         step = partial(bridge_step, y=y, bridge=path, sigma=self.sigma)
-        return Process(finished(denoise, job), partial(_start, y, path), job.pairs(len(path)), step)
+        return Process(finished(denoise, job), partial(_start, y, path), job.pairs(len(path)), stepwise(step))
 
     def evaluations(self, n_steps: int) -> int:
         return n_steps * self.recursions

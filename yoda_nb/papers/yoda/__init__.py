@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from yoda_nb.diffusion.system import System
-from yoda_nb.diffusion.vp import VP
+from yoda_nb.diffusion.vp import ODE, VP
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.training.rows import MORE_SEEDS, Training, base, deciding
 
@@ -63,6 +63,22 @@ SYSTEMS = (
         reference="seed 000, IV-A (DDIM)",
         sampling=VP(sigma="zero"),
         n_steps=32,
+    ),
+    replace(
+        _DIFFUSION,
+        name="yoda-heun",
+        summary="deterministic, Heun's method of second order: two evaluations a step but the last",
+        reference="Karras et al. 2022, arXiv 2206.00364, Alg. 1",
+        sampling=ODE("heun"),
+        n_steps=16,
+    ),
+    replace(
+        _DIFFUSION,
+        name="yoda-dpmpp",
+        summary="deterministic, DPM-Solver++(2M) of second order: one evaluation a step",
+        reference="Lu et al. 2022, arXiv 2211.01095, Alg. 2",
+        sampling=ODE("dpmpp"),
+        n_steps=16,
     ),
     replace(
         _REGRESSION,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from torch import Tensor
 
-from yoda_nb.diffusion.process import sample
 from yoda_nb.images.volumes import Volume, crop_volume
 from yoda_nb.systems.run import Run, prepare
 from yoda_nb.systems.table import get_system
@@ -54,7 +53,6 @@ def one_slice(study: Study, v: Volume, system: str) -> tuple[Callable[[], Tensor
     process = spec.sampling.process(job)
 
     def run() -> Tensor:
-        x = process.start(job.generator)
-        return sample(process.denoise, x, process.pairs, process.step, generator=job.generator).cpu()
+        return process.sample(job.generator).cpu()
 
     return run, {"evaluations": spec.evaluations, "rows": rows, "columns": columns}

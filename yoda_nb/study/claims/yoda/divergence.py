@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from yoda_nb.diffusion.process import gaussian, sample
+from yoda_nb.diffusion.process import gaussian
 from yoda_nb.images.volumes import Volume
 from yoda_nb.systems.run import Run, prepare, subject_seed
 from yoda_nb.systems.table import get_system
@@ -61,8 +62,8 @@ def _trajectory(study: Study, v: Volume):
         generator = torch.Generator().manual_seed(subject_seed(v.subject, 1000 * study.seed + seed))
         x = gaussian(shape, generator).to(job.device) if x is None else x
         # views turn with the index of the step, so a trajectory that goes on keeps its turn
-        turned = partial(_shifted, process.denoise, first)
-        return sample(turned, x, pairs[first:], process.step, generator=generator, on_step=on_step)
+        rest = replace(process, denoise=partial(_shifted, process.denoise, first), pairs=pairs[first:])
+        return rest.sample(generator, x=x, on_step=on_step)
 
     latents: list[Tensor] = []
     go_on(None, 0, 0, on_step=lambda i, pair, x, x0: latents.append(x))
