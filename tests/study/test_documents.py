@@ -62,7 +62,7 @@ def options_of(words: list[str]) -> set[str]:
     for word in words:
         if hasattr(command, "commands"):
             command = command.commands[word]
-    return {"--help"} | {option for p in command.params for option in p.opts}
+    return {"--help"} | {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
 
 
 def prose(page: Path) -> str:

@@ -155,7 +155,7 @@ def _with_lesions(volume: Volume, path: Path, files: Mapping[str, Path], found: 
     the images'.
     """
     drawn, affine, grid = read_voxels(path)
-    lesions, said = as_mask(drawn)
+    lesions, said = as_mask(drawn, may_be_image=False)
     for name, file in files.items():
         if corner_distance(grid.canonical(), read_grid(file).canonical()) <= SAME_MM:
             matrix = found[name].matrix if name in found else np.eye(4)

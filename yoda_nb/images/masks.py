@@ -12,11 +12,12 @@ RIM = 0.25  # of its middle is what its outermost voxels have at most; of an ima
 LEVELS = (9, 1500)  # in whole numbers it has so many of them at least, and none above
 
 
-def as_mask(values: np.ndarray) -> tuple[np.ndarray, str]:
+def as_mask(values: np.ndarray, *, may_be_image: bool = True) -> tuple[np.ndarray, str]:
     """What a file that stands for a mask means: bool (D, H, W), and how it was taken where it is not plainly a mask.
 
     Above 0 where one positive value is all there is, where whole numbers are labels, and of an image without its
     skull.  A probability, up to 1 or scaled (to 100, to 255), and a mask that was interpolated are cut at half.
+    Fractions that look like an image (``may_be_image``: not of lesions, which are few) are not.
     """
     inside = values > 0
     kinds = np.unique(values[inside])
@@ -28,13 +29,13 @@ def as_mask(values: np.ndarray) -> tuple[np.ndarray, str]:
     middle = float(np.median(values[body]))
     scaled = not whole or (LEVELS[0] <= len(kinds) and top <= LEVELS[1])
     flat = bool(np.mean(np.abs(values[body] - middle) <= 0.02 * middle) > FLAT)
-    if (shares and middle >= FULL) or (
+    if (shares and (middle >= FULL or not may_be_image)) or (
         scaled and _rises(values, inside, middle) and (flat or _is_smooth(values, body))
     ):
         overshot = flat and top > 1.1 * middle  # as splines do
         half = 0.5 if shares else (middle if overshot else top) / 2
         cut = values > half
-        return cut, f"holds fractions, not 0 and 1: it was cut at {half:.3g}." if cut.sum() != inside.sum() else ""
+        return cut, f"holds fractions, not 0 and 1: it was cut at {half:g}." if cut.sum() != inside.sum() else ""
     if whole:
         return inside, f"holds {len(kinds)} labels: all above 0 count as inside."
     return inside, "holds the values of an image, not of a mask: all above 0 count as inside."
@@ -50,7 +51,7 @@ def _is_smooth(values: np.ndarray, body: np.ndarray) -> bool:
     """Whether values (D, H, W) change little from voxel to voxel deep inside ``body``, as those of an image do not."""
     deep = ndimage.binary_erosion(body, iterations=2)
     around = ndimage.uniform_filter(np.asarray(values, np.float32), 3)
-    return bool(deep.any() and np.abs(values - around)[deep].mean() < ROUGH * np.median(values[body]))
+    return not deep.any() or bool(np.abs(values - around)[deep].mean() < ROUGH * np.median(values[body]))
 
 
 def solid_part(mask: np.ndarray) -> np.ndarray:
