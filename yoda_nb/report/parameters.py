@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from types import GenericAlias
 from typing import Any, Literal
@@ -163,6 +164,8 @@ def _read_cell(source: str, notebook: str) -> Iterable[Parameter]:
             items = default if isinstance(default, list) else [default]
             if not all(item is None or type(item) in (str, bool, int, float) for item in items):
                 raise ValueError("not a plain value")
+            if any(isinstance(item, float) and not isfinite(item) for item in items):
+                raise ValueError("no finite number")
             if isinstance(default, list) and None in default:
                 raise ValueError("None in a list")
             _check_text(default)

@@ -79,7 +79,7 @@ def get_system(name: str, /, **overrides: Any) -> System:
     """A row of the table with settings changed; InputError for unknown names or values."""
     if name not in SYSTEMS:
         near = get_close_matches(name, SYSTEMS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
+        hint = f"; perhaps {near[0]} was meant." if near else "."
         raise InputError(f"System {name!r} is unknown: choose one of {', '.join(SYSTEMS)}{hint}")
     row = SYSTEMS[name]
     _check_names(row, overrides)
