@@ -14,6 +14,7 @@ UNPICKLERS = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "
 UNPACKERS = {"tarfile"}  # zipfile: only read in place, below
 RUNNERS = {"eval", "exec", "compile", "__import__"}
 OWN = {"yoda_nb/study/exercises.py"}  # runs cells of the package's own lessons
+BETWEEN = {"yoda_nb/training/processes.py"}  # results of the package's own workers, as multiprocessing sends them
 SHELLS = {"os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
 TREES = {
     path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
@@ -43,7 +44,7 @@ def keyword(call: ast.Call, name: str) -> object:
 @pytest.mark.parametrize("name", TREES)
 def test_no_file_is_unpickled_unpacked_evaluated_or_given_to_a_shell(name):
     tree = TREES[name]
-    assert not imports(tree) & (UNPICKLERS | UNPACKERS)
+    assert not imports(tree) & ((UNPICKLERS - {"pickle"} if name in BETWEEN else UNPICKLERS) | UNPACKERS)
     for called, call in calls(tree):
         last = called.rpartition(".")[2]
         assert called not in SHELLS | (set() if name in OWN else RUNNERS), f"line {call.lineno}: {called}"

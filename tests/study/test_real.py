@@ -223,7 +223,7 @@ def test_the_table_is_shipped_with_the_cards_of_its_models(two, nothing_shipped,
         "folds/long-01": "long-01",
         "zero-shot/t1w-t2w-flair": "first",
     }
-    assert about["seconds"] >= 100 and about["rows"] == 3 and {"machine", "commit", "date", "code"} <= set(about)
+    assert about["seconds"] >= 100 and about["rows"] == 3 and {"machine", "commit", "date", "version"} <= set(about)
     assert (rebuild_real.WEIGHTS / "folds" / "cross-07.json").is_file() and not list(
         rebuild_real.WEIGHTS.rglob("*.safetensors")
     )
