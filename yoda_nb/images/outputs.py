@@ -61,13 +61,13 @@ def _below(file: str | Path, root: Path) -> Path:
 
 
 def check_apart_of_bids(out: str | Path | None, files: Iterable[str | Path], *, word: str = "-o") -> None:
-    """``check_apart`` for single files: of those below a folder sub-NAME, the study is what holds that folder."""
+    """``check_apart`` for single files: of those in sub-NAME/[ses-VISIT/]anat, the study is what holds sub-NAME."""
     if out is None:
         return
     for file in files:
         whole = Path(os.path.abspath(file))
         subject = next((folder for folder in whole.parents if folder.name.startswith("sub-")), None)
-        if subject is not None and "derivatives" not in whole.parts:
+        if subject is not None and whole.parent.name == "anat" and "derivatives" not in whole.parts:
             check_apart(out, subject.parent, [whole], word=word)
 
 
