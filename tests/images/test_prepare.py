@@ -12,7 +12,7 @@ from scans_by_hand import apart, brain_points, rigid, scan, written
 
 from yoda_nb.errors import InputError
 from yoda_nb.images import prepare as module
-from yoda_nb.images.command import STRIPPERS, mask_with_command
+from yoda_nb.images.command import STRIPPERS, command_mask
 from yoda_nb.images.doubts import cut_off, likeness, water_is_bright
 from yoda_nb.images.nifti import Grid, read_image, write_image
 from yoda_nb.images.prepare import prepare
@@ -119,7 +119,7 @@ def test_a_mask_or_a_program_says_where_the_brain_is(files, tmp_path):
     stripped = prepare({"T1w": files["T1w"]}, tool=tool, **COARSE)
     assert 0.9 < stripped.volume.mask.sum() * 27 / (image > 0).sum() / 12 < 1.05
     with pytest.raises(InputError, match="found no brain"):
-        mask_with_command(np.zeros((8, 8, 8), np.float32), np.eye(4), tool)
+        command_mask(np.zeros((8, 8, 8), np.float32), np.eye(4), tool)
     assert all("{input}" in command and "{output}" in command for command in STRIPPERS.values())
 
 

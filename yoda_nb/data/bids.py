@@ -25,13 +25,8 @@ from yoda_nb.images.volumes import Volume, save_image
 
 VERSION = "1.10.0"  # of the specification
 LONGEST = 200  # letters of a file's name without ending: below what systems allow, with room for a temporary one
-SUFFIX = {
-    "T1ce": "T1w",
-    "MRA": "angio",
-    "TOF": "angio",
-    "CT": "ct",
-    "CTdef": "ct",
-}  # of contrasts whose suffix is another word
+# of contrasts whose suffix is another word
+SUFFIX = {"T1ce": "T1w", "MRA": "angio", "TOF": "angio", "CT": "ct", "CTdef": "ct"}
 DESCRIPTION = "dataset_description.json"
 
 

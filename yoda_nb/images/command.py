@@ -24,11 +24,6 @@ STRIPPERS = {
 }
 
 
-def mask_with_command(image: np.ndarray, affine: np.ndarray, command: str, *, timeout: float = 3600.0) -> np.ndarray:
-    """``command_mask`` without its sentences."""
-    return command_mask(image, affine, command, timeout=timeout)[0]
-
-
 def command_mask(
     image: np.ndarray, affine: np.ndarray, command: str, *, timeout: float = 3600.0
 ) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -205,13 +205,9 @@ def _content(image: Any, root: Path, digest: Callable[[Path], str]) -> list[Any]
     """What identifies a file of a case: its content where it is here, else the checksum that is stated."""
     path = root / image.uri
     try:
-        return [image.uri, digest(path) if _is_path(image.uri) and path.is_file() else image.sha256]
+        return [image.uri, digest(path) if not scheme(image.uri) and path.is_file() else image.sha256]
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): check the file.") from error
-
-
-def _is_path(uri: str) -> bool:
-    return not scheme(uri)
 
 
 def _weights(name: str) -> list[str]:
