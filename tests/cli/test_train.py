@@ -32,7 +32,7 @@ def planned(*words: object) -> dict:
 
 
 def test_the_papers_nets_have_the_papers_sizes(tmp_path, monkeypatch):
-    """Seed 000, III-D: 53 M parameters, and 214 M of the final model."""
+    """YODA, III-D: 53 M parameters, and 214 M of the final model."""
     monkeypatch.chdir(tmp_path)
     found = {name: planned("--preset", name)["parameters"] for name in ("paper", "paper-large")}
     assert found == {"paper": 53_513_217, "paper-large": 213_882_881}

@@ -1,4 +1,4 @@
-"""The fat fraction of phantoms (seed 003): a share of the tissue, whatever the coil sees."""
+"""The fat fraction of phantoms (FastUNet): a share of the tissue, whatever the coil sees."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def test_style_changes_the_target_alone():
 
 
 def test_two_scanners_change_the_target_alone_and_lie_far_apart():
-    """Seed 004, 2.2: targets of distinct looks for similar sources."""
+    """SKC-ISTA, 2.2: targets of distinct looks for similar sources."""
     small = {"shape": (32, 32, 32), "spacing": 6.0, "style": 0.15}
     a, b = (phantom_case(3, **small, look=look) for look in ("a", "b"))
     assert torch.equal(a.source, b.source) and torch.equal(a.mask, b.mask)

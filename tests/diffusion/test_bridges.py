@@ -1,4 +1,4 @@
-"""Gaussian bridges: marginals, posterior, score and steps against closed forms (seed 004)."""
+"""Gaussian bridges: marginals, posterior, score and steps against closed forms (SKC-ISTA)."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def analytic(pairs, sigma: str) -> tuple[float, float]:
         elif sigma == "zero":  # Song et al. 2021, eq. 13
             of_x = sqrt((1 - b) / (1 - a))
             of_x0, new = sqrt(b) - of_x * sqrt(a), 0.0
-        else:  # seed 000, Alg. 2, line 5
+        else:  # YODA, Alg. 2, line 5
             of_x0, of_x, new = sqrt(b), 0.0, 1 - b
         slope = of_x0 * gain + of_x
         mean, variance = slope * mean + of_x0 * shift, slope**2 * variance + new

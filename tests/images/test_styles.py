@@ -1,4 +1,4 @@
-"""Style keys: histograms of images, their distances, and what a card keeps of them (seed 004)."""
+"""Style keys: histograms of images, their distances, and what a card keeps of them (SKC-ISTA)."""
 
 from __future__ import annotations
 

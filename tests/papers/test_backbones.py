@@ -1,4 +1,4 @@
-"""The backbones of seed 001: their rows, training in continuous time, slices resampled."""
+"""The backbones of Koch: their rows, training in continuous time, slices resampled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nets of seed 001: the wavelet, the transformers, their sizes."""
+"""The nets of Koch: the wavelet, the transformers, their sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slice-consistent Brownian bridges: slices that agree, the loss, style keys in the system (seed 004)."""
+"""Slice-consistent Brownian bridges: slices that agree, the loss, style keys in the system (SKC-ISTA)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RevGAN and MaskGAN, which seed 004 compares with, against their inverses and small computations."""
+"""RevGAN and MaskGAN, which SKC-ISTA compares with, against their inverses and small computations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The light U-Net and its DDPM (seed 003): one difference between them, and what each row runs."""
+"""The light U-Net and its DDPM (FastUNet): one difference between them, and what each row runs."""
 
 from __future__ import annotations
 

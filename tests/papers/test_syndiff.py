@@ -1,4 +1,4 @@
-"""Adversarial diffusion and its unpaired module (seed 002) against closed forms and small computations."""
+"""Adversarial diffusion and its unpaired module (SynDiff) against closed forms and small computations."""
 
 from __future__ import annotations
 

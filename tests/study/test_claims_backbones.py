@@ -1,4 +1,4 @@
-"""Evidence on the backbones (seed 001): patterns of patches, schedules that jump, trainings of several lengths."""
+"""Evidence on the backbones (Koch): patterns of patches, schedules that jump, trainings of several lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evidence on slice-consistent bridges (seed 004)."""
+"""Evidence on slice-consistent bridges (SKC-ISTA)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims on the light U-Net (seed 003): verdicts of made-up tables, and seconds measured."""
+"""Claims on the light U-Net (FastUNet): verdicts of made-up tables, and seconds measured."""
 
 from __future__ import annotations
 

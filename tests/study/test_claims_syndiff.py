@@ -1,4 +1,4 @@
-"""Evidence and verdicts on SynDiff (seed 002)."""
+"""Evidence and verdicts on SynDiff (SynDiff)."""
 
 from __future__ import annotations
 

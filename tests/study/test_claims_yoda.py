@@ -1,4 +1,4 @@
-"""Evidence on YODA (seed 000) against closed forms: power of noise, a straight line."""
+"""Evidence on YODA (YODA) against closed forms: power of noise, a straight line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adversarial losses against closed forms (seed 002)."""
+"""Adversarial losses against closed forms (SynDiff)."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ def phantom_case(
 
     Returns a Volume with source (C,D,H,W), target and clean (1,D,H,W), all in [-1,1] with
     background -1; labels index ``TISSUES``; ``sigma`` is the Rician noise on the [0,1] scale
-    (seed 000, eq. 1); the target "FF" is the fat share of the signal, a ratio of two such images
-    in which all fields cancel (seed 003). With "CT" or "CTA" among the contrasts the phantom is a whole head, its
+    [YODA eq. 1]; the target "FF" is the fat share of the signal, a ratio of two such images
+    in which all fields cancel (FastUNet). With "CT" or "CTA" among the contrasts the phantom is a whole head, its
     mask too, and the CT in [-1,1] over its window in HU (``units``), with Gaussian noise of 300 ``sigma`` HU
     (``head``). With "TOF" (or "MRA") or "CTA" it has arteries, and its lesions are their aneurysms (``vessels``).
     ``spacing`` in mm; ``shape`` by default is 64 voxels a side, of a head what holds it (``field_of_view``).
@@ -70,7 +70,7 @@ def phantom_case(
     FreeSurfer-coded label map, None the MNI152 maps. ``bias`` is the standard deviation of the
     receive field that all contrasts of one session share, ``bias_own`` that of a field of each
     contrast alone, which no model can predict. ``style`` changes the look of the target from
-    subject to subject (``looks.styled``; 1 is clearly visible), which no source tells either (seed 004,
+    subject to subject (``looks.styled``; 1 is clearly visible), which no source tells either (SKC-ISTA,
     2.2); ``look="either"`` draws one of two scanners' looks for each, "a" or "b" names one.
     ``hidden`` is the probability that a lesion has the opposite contrast in the target, dark where others
     are bright, though all look alike in the sources: what no model can tell but by drawing.

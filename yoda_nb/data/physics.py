@@ -62,7 +62,7 @@ BLOOD = (1930.0, 150.0, 0.85)  # T1 ms, T2 ms, proton density
 
 
 def rician(image: np.ndarray, sigma: float, noise: np.ndarray) -> np.ndarray:
-    """Magnitude of an image (D,H,W) under complex noise (2,D,H,W) of deviation ``sigma`` (seed 000, eq. 1)."""
+    """Magnitude of an image (D,H,W) under complex noise (2,D,H,W) of deviation ``sigma`` [YODA eq. 1]."""
     return np.hypot(image + sigma * noise[0], sigma * noise[1])
 
 

@@ -32,7 +32,7 @@ class Bridge:
 
 
 def kernel_variance(bridge: Bridge, t: int, s: int) -> float:
-    """Variance var_{t|s} of the Markov kernel q(x_t | x_s, y), s < t (seed 004, below eq. 1)."""
+    """Variance var_{t|s} of the Markov kernel q(x_t | x_s, y), s < t [SKC-ISTA below eq. 1]."""
     (a_t, _, std_t), (a_s, _, std_s) = bridge.at(t), bridge.at(s)
     return max(std_t**2 - (std_s * a_t / a_s) ** 2, 0.0)
 
@@ -46,7 +46,7 @@ def posterior_std(bridge: Bridge, t: int, s: int) -> float:
 
 
 def score(x: Tensor, x0: Tensor, t: int, *, y: Tensor, bridge: Bridge) -> Tensor:
-    """Gradient of log q(x_t | x0, y): -(x_t - a_t x0 - b_t y) / var_t (seed 004, eq. 6).
+    """Gradient of log q(x_t | x0, y): -(x_t - a_t x0 - b_t y) / var_t [SKC-ISTA eq. 6].
 
     The paper writes it with the net's output x_t - x0 in place of x0. All images (1,D,H,W); ValueError
     at times without noise, where there is no density.
@@ -64,7 +64,7 @@ def bridge_step(
 
     eps is what x_t holds beyond x0 and y, in units of std_t. With sigma the posterior's standard deviation,
     "posterior" draws from q(x_s | x_t, x0, y) (sigma times ``noise``), and "mean" takes its mean: the same
-    share of eps and no noise, which is the deterministic step of the authors of seed 004 (eta = 0 in their
+    share of eps and no noise, which is the deterministic step of the authors of SKC-ISTA (eta = 0 in their
     code). "zero" is DDIM's: sigma = 0, so all of eps stays. All images (1,D,H,W).
     """
     (a_t, b_t, std_t), (a_s, b_s, std_s) = bridge.at(t), bridge.at(s)

@@ -9,7 +9,7 @@ from yoda_nb.diffusion.process import Denoiser
 
 
 def aggregate_views(denoise: Denoiser, n_views: int = 3) -> Denoiser:
-    """Average the x0 of all views in each step (seed 000, III-B.5): costs ``n_views`` evaluations."""
+    """Average the x0 of all views in each step [YODA III-B.5]: costs ``n_views`` evaluations."""
 
     def aggregated(x: Tensor, t: int, i: int) -> Tensor:
         return sum((denoise(x, t, view) for view in range(n_views)), torch.zeros(())) / n_views
@@ -34,7 +34,7 @@ def slice_inconsistency(x: Tensor, mask: Tensor, axis: int) -> float:
 def homogenise_slices(
     x: Tensor, mask: Tensor, axis: int, *, steps: int = 300, lr: float = 0.005, penalty: float = 10.0
 ) -> Tensor:
-    """Correct each slice by (1+a) X^(1+gamma) + c so that neighbours agree (seed 000, eq. 10-11).
+    """Correct each slice by (1+a) X^(1+gamma) + c so that neighbours agree [YODA eq. 10-11].
 
     x (1,D,H,W) in [-1,1], mask (1,D,H,W) bool -> the same shape; slices run along ``axis``;
     intensities outside the mask stay. Minimises the mean squared difference of adjacent slices

@@ -49,7 +49,7 @@ def volume_denoiser(
 
     net: (N, (1 + C) * thickness, A, B), times (N,) -> (N, 1, A, B), predicting ``prediction``.
     source (C,D,H,W) in [-1,1]; x (1,D,H,W) at noise level t -> x0 (1,D,H,W). Step i looks through
-    ``views[i % len(views)]`` (orthogonal denoising, seed 000, III-B.1b). With ``mask`` (1,D,H,W)
+    ``views[i % len(views)]`` (orthogonal denoising, YODA, III-B.1b). With ``mask`` (1,D,H,W)
     x0 is background, -1, outside it, and slices wholly outside do not run; with a ``margin`` too each
     batch is cut to the box of its own mask and so many voxels around it (the net sees less background).
     ``half`` runs the net in the device's half precision.

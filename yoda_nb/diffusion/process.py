@@ -24,19 +24,19 @@ TIMES = ("even", "quadratic")
 
 
 def add_noise(x0: Tensor, eps: Tensor, alpha_bar: Tensor | float) -> Tensor:
-    """Forward process X_t = sqrt(ab) X_0 + sqrt(1 - ab) eps (seed 000, eq. 4)."""
+    """Forward process X_t = sqrt(ab) X_0 + sqrt(1 - ab) eps [YODA eq. 4]."""
     ab = torch.as_tensor(alpha_bar, dtype=x0.dtype, device=x0.device)
     return ab.sqrt() * x0 + (1 - ab).sqrt() * eps
 
 
 def prediction_target(x0: Tensor, eps: Tensor, alpha_bar: Tensor | float, kind: str = "v") -> Tensor:
-    """What the net is trained to predict; v = sqrt(ab) eps - sqrt(1 - ab) X_0 (seed 000, III-B)."""
+    """What the net is trained to predict; v = sqrt(ab) eps - sqrt(1 - ab) X_0 [YODA III-B]."""
     ab = torch.as_tensor(alpha_bar, dtype=x0.dtype, device=x0.device)
     return {"v": lambda: ab.sqrt() * eps - (1 - ab).sqrt() * x0, "eps": lambda: eps, "x0": lambda: x0}[kind]()
 
 
 def to_x0(x: Tensor, output: Tensor, alpha_bar: Tensor | float, kind: str = "v") -> Tensor:
-    """Inverse of ``prediction_target``: the net's output at x_t -> x0 (seed 000, Alg. 2, line 2)."""
+    """Inverse of ``prediction_target``: the net's output at x_t -> x0 [YODA Alg. 2, line 2]."""
     ab = torch.as_tensor(alpha_bar, dtype=x.dtype, device=x.device)
     if kind == "v":
         return ab.sqrt() * x - (1 - ab).sqrt() * output
@@ -53,7 +53,7 @@ def time_pairs(n_train: int, n_steps: int, *, jump_to: int | None = None, times:
     "even" times run from T-1 to -1, so one step is regression and T steps are every time; times
     "quadratic" in the step lie denser near the clean image, where noise of the acquisition's size
     is made. With ``jump_to`` the first pair is (T-1, jump_to) and the other steps are spread from
-    there (truncation, seed 000, III-B.2). Raises ValueError where the steps do not fit.
+    there (truncation, YODA, III-B.2). Raises ValueError where the steps do not fit.
     """
     if times not in TIMES:
         raise ValueError(f"times must be {' or '.join(TIMES)}, got {times!r}")
@@ -78,7 +78,7 @@ def time_pairs(n_train: int, n_steps: int, *, jump_to: int | None = None, times:
 def step_sigma(schedule: Schedule, t: int, s: int, kind: str) -> float:
     """Standard deviation of the noise that a step from t to s adds anew.
 
-    "posterior" is DDPM's q(X_s | X_t, X_0), "fresh" re-noises all of it (seed 000, Alg. 2, line 5),
+    "posterior" is DDPM's q(X_s | X_t, X_0), "fresh" re-noises all of it [YODA Alg. 2, line 5],
     "zero" is DDIM.
     """
     ab_t, ab_s = schedule.at(t), schedule.at(s)
@@ -99,7 +99,7 @@ def vp_step(
 ) -> Tensor:
     """x_s = sqrt(ab_s) x0 + sqrt(1 - ab_s - sigma^2) eps + sigma noise, for any s < t.
 
-    One formula holds DDPM, DDIM and the re-noising of seed 000 (eq. 6). A step that lands on
+    One formula holds DDPM, DDIM and the re-noising of YODA (eq. 6). A step that lands on
     ``jump_to`` is re-noised fresh whatever ``sigma`` says: eps at t = T tells nothing.
     """
     ab_t, ab_s = schedule.at(t), schedule.at(s)
@@ -117,7 +117,7 @@ def gaussian(shape: Iterable[int], generator: torch.Generator, like: Tensor | No
 def expected(samples: Iterable[Tensor], combine: str = "rms") -> Tensor:
     """Average samples in [-1,1], streamed: memory does not grow with their number.
 
-    "rms" is the root mean square of magnitudes x + 1 in [0,2], as ExpA does (seed 000, eq. 2, 8);
+    "rms" is the root mean square of magnitudes x + 1 in [0,2], as ExpA does [YODA eq. 2, 8];
     "mean" the plain mean. Raises ValueError for no samples.
     """
     if combine not in ("rms", "mean"):

@@ -20,7 +20,7 @@ class Schedule:
     """The noise schedule as the share of signal variance left at each time."""
 
     name: str
-    alpha_bar: Tensor  # (T,) float64, falling; seed 000, eq. 4
+    alpha_bar: Tensor  # (T,) float64, falling; YODA, eq. 4
 
     def __len__(self) -> int:
         return len(self.alpha_bar)
@@ -30,7 +30,7 @@ class Schedule:
         return 1.0 if t < 0 else float(self.alpha_bar[t])
 
     def log_snr(self, t: int) -> float:
-        """log(alpha_bar / (1 - alpha_bar)) at a time t of 0 .. T-1 (seed 001, 2.2)."""
+        """log(alpha_bar / (1 - alpha_bar)) at a time t of 0 .. T-1 [Koch 2.2]."""
         return log(self.at(t)) - log(1 - self.at(t))
 
 
@@ -46,7 +46,7 @@ def _cosine(n_train: int) -> Tensor:
 
 
 def fast_diffusion(n_train: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Tensor:
-    """gamma_t of each of the T/k steps of seed 002 (eq. 10), its t/T counted as 1/n .. 1: (n,).
+    """gamma_t of each of the T/k steps of SynDiff (eq. 10), its t/T counted as 1/n .. 1: (n,).
 
     The paper prints +beta_min k/T in the exponent, which makes the first of many small steps remove
     noise (gamma < 0); with -, as here, the product of 1 - gamma is that of the continuous process
@@ -66,28 +66,28 @@ def _product(beta: Tensor) -> Tensor:
 
 
 # In continuous time u in [0,1] nets are told log-SNR within these limits: beyond them an image is as
-# good as noise-free or as noise, and too few training images would lie there to learn from. Seed 001 prints the cosine
+# good as noise-free or as noise, and too few training images would lie there to learn from. Koch prints the cosine
 # without limits; its authors' code rescales u so that log-SNR runs from 15 to -15 and no time sits at a limit. The
 # limit of 10 acts for u below 0.0043 or above 0.9957, less than a hundredth of training; of 128 even steps of the
 # cosine only the first begins there, with a share of the image's variance of 5e-5 in place of 3e-7.
 LOG_SNR_LIMIT = 10.0
-SHIFT = 2 * log(32 / 256)  # seed 001, App. A: reference resolution 32, image side 256
+SHIFT = 2 * log(32 / 256)  # Koch, App. A: reference resolution 32, image side 256
 
 
 def cosine_log_snr(u: Tensor) -> Tensor:
-    """-2 log tan(pi u / 2), so that alpha = cos(pi u / 2) (seed 001, 2.2)."""
+    """-2 log tan(pi u / 2), so that alpha = cos(pi u / 2) [Koch 2.2]."""
     return -2 * torch.tan(torch.pi / 2 * u).log()
 
 
 def shifted_cosine_log_snr(u: Tensor) -> Tensor:
-    """The cosine's log-SNR moved by 2 log(d / 256) (seed 001, eq. A.1)."""
+    """The cosine's log-SNR moved by 2 log(d / 256) [Koch eq. A.1]."""
     return cosine_log_snr(u) + SHIFT
 
 
 def sigmoid_log_snr(u: Tensor, tau: float, end: float = 3.0) -> Tensor:
     """alpha^2 = (sigmoid(e / tau) - sigmoid(e u / tau)) / (sigmoid(e / tau) - 1/2).
 
-    Jabri et al. 2023 with start 0 and end e, which seed 001, App. A, leaves open: its authors' code has the same 0
+    Jabri et al. 2023 with start 0 and end e, which Koch, App. A, leaves open: its authors' code has the same 0
     and 3, but takes the right-hand side for alpha, so that noise prevails still longer.
     """
     a = end / tau
@@ -108,7 +108,7 @@ LOG_SNRS: dict[str, Callable[[Tensor], Tensor]] = {
 def log_snr(name: str, u: Tensor) -> Tensor:
     """log(alpha^2 / sigma^2) at continuous times u in [0,1], within the limits: the same shape.
 
-    alpha^2 = sigmoid(log-SNR) and sigma^2 = sigmoid(-log-SNR) (seed 001, 2.2). ValueError for a
+    alpha^2 = sigmoid(log-SNR) and sigma^2 = sigmoid(-log-SNR) [Koch 2.2]. ValueError for a
     schedule that is not defined in continuous time.
     """
     if name not in LOG_SNRS:
@@ -123,10 +123,10 @@ def _continuous(name: str, n_train: int) -> Tensor:
 
 
 SCHEDULES: dict[str, Callable[[int], Tensor]] = {
-    "linear": _linear,  # DDPM, the default of seed 000
-    "cosine": _cosine,  # seed 000, Table V
-    **{name: partial(_continuous, name) for name in LOG_SNRS},  # seed 001, 2.2 and App. A
-    "syndiff": _syndiff,  # seed 002, eq. 8-10: few large steps
+    "linear": _linear,  # DDPM, the default of YODA
+    "cosine": _cosine,  # YODA, Table V
+    **{name: partial(_continuous, name) for name in LOG_SNRS},  # Koch, 2.2 and App. A
+    "syndiff": _syndiff,  # SynDiff, eq. 8-10: few large steps
 }
 
 

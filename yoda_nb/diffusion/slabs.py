@@ -17,7 +17,7 @@ def to_slabs(volume: Tensor, axis: int, thickness: int = 5) -> Tensor:
 
     S = ``thickness`` slices (odd), those of one channel adjacent; the middle one is the slice
     itself. Beyond the volume the outermost slice repeats. Values are copied, never changed.
-    (seed 000, III-B.1a)
+    [YODA III-B.1a]
     """
     return gather_slabs(volume, axis, torch.arange(volume.shape[1 + axis]), thickness)
 
@@ -37,7 +37,7 @@ def average_slabs(slabs: Tensor, centres: Tensor, n: int) -> Tensor:
     """One image for each of n slices: the mean over the slabs that hold it; zero where none does.
 
     slabs (K,S,A,B) around the slices ``centres`` (K,) -> (n,1,A,B); what lies beyond the volume is
-    left out. (seed 004, eq. 4; with S = 1 it only puts slices in their places)
+    left out. [SKC-ISTA eq. 4; with S = 1 it only puts slices in their places]
     """
     thickness = slabs.shape[1]
     total = slabs.new_zeros(n, *slabs.shape[2:])

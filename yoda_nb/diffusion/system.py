@@ -76,7 +76,7 @@ class System:
     views: tuple[int, ...] = (0, 1, 2)  # axes that slices are taken along, in turn
     n_steps: int = 1  # steps of one trajectory
     times: str = "even"  # where the steps lie: "even" | "quadratic" (denser near the clean image)
-    clip: bool = False  # keep every x0 in [-1,1] (seed 001, 3.3)
+    clip: bool = False  # keep every x0 in [-1,1] [Koch 3.3]
     aggregate: bool = False  # average the views in every step
     n_ex: int = 1  # trajectories to average
     combine: str = "rms"  # how: "rms" | "mean"

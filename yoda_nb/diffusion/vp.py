@@ -1,4 +1,4 @@
-"""The variance-preserving process: from noise to an image (seeds 000, 001, 002, 003)."""
+"""The variance-preserving process: from noise to an image (YODA, Koch, SynDiff, FastUNet)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class VP(Sampling):
 
     sigma: str = "posterior"  # noise of a step: "posterior" | "fresh" | "zero"
     jump_to: int | None = None  # truncation: after the first step go on from this t
-    schedule: str = ""  # another noise schedule than the model's own (seed 001, App. A)
+    schedule: str = ""  # another noise schedule than the model's own [Koch App. A]
 
     def __post_init__(self) -> None:
         checked("sigma", self.sigma, SIGMAS)
@@ -60,7 +60,7 @@ class ODE(Sampling):
     """
 
     solver: str = "heun"  # "heun" (two evaluations a step but the last) | "dpmpp" (DPM-Solver++(2M): one)
-    schedule: str = ""  # another noise schedule than the model's own (seed 001, App. A)
+    schedule: str = ""  # another noise schedule than the model's own [Koch App. A]
 
     def __post_init__(self) -> None:
         checked("solver", self.solver, tuple(SOLVERS))
@@ -130,7 +130,7 @@ def finished(denoise: Denoiser, job: Job) -> Denoiser:
 
 
 def clipped(denoise: Denoiser) -> Denoiser:
-    """x0 kept in [-1,1] (seed 001, 3.3)."""
+    """x0 kept in [-1,1] [Koch 3.3]."""
     return lambda x, t, i: denoise(x, t, i).clamp(-1, 1)
 
 
@@ -142,7 +142,7 @@ def model_net(job: Job) -> nn.Module:
 
 
 class WithLatents(nn.Module):
-    """A net whose random latents (N,L) are drawn anew for every batch of slabs (seed 002, IV-B.1)."""
+    """A net whose random latents (N,L) are drawn anew for every batch of slabs [SynDiff IV-B.1]."""
 
     def __init__(self, net: nn.Module, size: int, generator: torch.Generator):
         super().__init__()

@@ -15,7 +15,7 @@ from yoda_nb.errors import InputError
 
 Box = tuple[slice, slice, slice]
 LARGEST = 2**27  # voxels of a grid that is made: 512 cubed, half a gigabyte for each image on it
-ROI_MARGIN_MM = (20, 10, 5)  # around the brain (seed 000, III-C, whose voxels are of 1 mm)
+ROI_MARGIN_MM = (20, 10, 5)  # around the brain [YODA III-C, whose voxels are of 1 mm]
 
 
 def resample_like(
@@ -95,7 +95,7 @@ def roi_box(mask: Tensor, margin: Sequence[float] = (20, 10, 5), multiple: int =
     """Bounding box of a mask (..., D, H, W), grown along D, H, W and clipped to the volume.
 
     The default is the paper's 5, 10 and 20 voxels along the axial, coronal and sagittal axes
-    (seed 000, III-C), that is 20 along D, 10 along H, 5 along W; fractions round up.  Sides are
+    [YODA III-C], that is 20 along D, 10 along H, 5 along W; fractions round up.  Sides are
     widened to a ``multiple`` where the volume is long enough, and span the whole axis where not.
     Raises InputError for an empty mask.
     """

@@ -1,4 +1,4 @@
-"""Style keys: the histogram of a whole image as a description of its contrast (seed 004, 2.2).
+"""Style keys: the histogram of a whole image as a description of its contrast [SKC-ISTA 2.2].
 
 A histogram of (bins,) is a share of voxels a bin, so it sums to 1; a key is what a net is given of
 it. Averages, distances and what a model card keeps are all of histograms.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from yoda_nb.errors import InputError
 
-BINS = 128  # B of seed 004
+BINS = 128  # B of SKC-ISTA
 SCALE = 10  # of key channels: a bin holds about a hundredth of the voxels
 
 
@@ -30,7 +30,7 @@ def histogram(image: Tensor, mask: Tensor, bins: int = BINS) -> Tensor:
 
 
 def style_key(shares: Tensor) -> Tensor:
-    """c_SKC (3,bins): histogram, cumulative histogram and histogram differential (seed 004, 2.2).
+    """c_SKC (3,bins): histogram, cumulative histogram and histogram differential [SKC-ISTA 2.2].
 
     ``shares`` (bins,) -> histogram times ``SCALE``, its running sum from 0 to 1, and its change
     from bin to bin (0 in the first) times ``SCALE`` squared: all of order one.

@@ -21,7 +21,7 @@ def _each_name(values: dict[str, Value]) -> dict[str, Value]:
 
 AIR = -1000.0  # HU
 # (low, high) in HU, mapped to -1 and 1 wherever an image of such a contrast is normalised, scored or written
-# of a CTA as narrow as blood and bone can still be told apart: seed 001 (3.1) takes -50 to 350, where both are white
+# of a CTA as narrow as blood and bone can still be told apart: Koch (3.1) takes -50 to 350, where both are white
 WINDOWS = _each_name({"CT": (AIR, 2000.0), "CTA": (-100.0, 600.0)})
 # windows in HU that readers look through
 VIEWED = _each_name(

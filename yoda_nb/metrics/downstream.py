@@ -50,7 +50,7 @@ def hd95(a: Tensor, b: Tensor, spacing: Sequence[float]) -> float:
 
 
 def alvr(a: Tensor, b: Tensor) -> float:
-    """Absolute log2 volume ratio of two masks (seed 000, III-F): 0.0 both empty, inf one empty."""
+    """Absolute log2 volume ratio of two masks [YODA III-F]: 0.0 both empty, inf one empty."""
     volumes = [int(mask.sum()) for mask in _masks(a, b)]
     if 0 in volumes:
         return float(np.inf) if any(volumes) else 0.0
@@ -60,7 +60,7 @@ def alvr(a: Tensor, b: Tensor) -> float:
 def lesion_cnr(
     image: Tensor, lesions: Tensor, white_matter: Tensor, spacing: Sequence[float], *, distance: float = 3.0
 ) -> float:
-    """Contrast-to-noise ratio of lesions to the white matter around them (seed 000, eq. 12).
+    """Contrast-to-noise ratio of lesions to the white matter around them [YODA eq. 12].
 
     image (1, D, H, W) on any scale; lesions, white_matter: masks of that shape; spacing in mm.
     For each connected component (26 neighbours): its mean less the mean of the lesion-free white

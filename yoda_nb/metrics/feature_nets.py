@@ -1,6 +1,6 @@
 """The nets behind the Fréchet distance, and how their weights are read.
 
-Each builder returns a frozen net (N, 3 or 1, H, W) -> (N, d). RadImageNet's ResNet-50 (seed 000,
+Each builder returns a frozen net (N, 3 or 1, H, W) -> (N, d). RadImageNet's ResNet-50 (YODA,
 III-F) and ImageNet's ViT-B/16 are MONAI's, with the key names of published weight files mapped
 onto them; the offline net is our own. Weights are data: nothing is unpickled.
 """

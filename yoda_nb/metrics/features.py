@@ -59,7 +59,7 @@ def _pair(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def frechet_distance(a: ArrayLike, b: ArrayLike) -> float:
-    """Fréchet distance of the Gaussians fitted to two feature sets (the FID of seed 000, III-F).
+    """Fréchet distance of the Gaussians fitted to two feature sets (the FID of YODA, III-F).
 
     (N, d), (M, d) -> |mu_a - mu_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2) >= 0, in float64, with
     unbiased covariances A, B. Raises InputError for NaN, N < 2 or unequal d.

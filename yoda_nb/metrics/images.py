@@ -46,7 +46,7 @@ def psnr(pred: Tensor, target: Tensor, mask: Tensor, *, data_range: float, over:
 
     (1, D, H, W) on a scale of width ``data_range`` -> dB; inf for equal images. ``over="mask"``
     averages the squared error over the mask's voxels. ``over="box"`` averages over the mask's
-    bounding box with zero error outside the mask, as cropping masked images does (seed 000,
+    bounding box with zero error outside the mask, as cropping masked images does (YODA,
     III-F); it is higher by 10 log10(box voxels / mask voxels).
     """
     inside = _checked(pred, target, mask, data_range)
@@ -58,7 +58,7 @@ def psnr(pred: Tensor, target: Tensor, mask: Tensor, *, data_range: float, over:
 
 
 def ssim(pred: Tensor, target: Tensor, mask: Tensor, *, data_range: float, background: float = 0.0) -> float:
-    """3-D structural similarity with a Gaussian window of 11 voxels, sigma 1.5 (seed 000, III-F).
+    """3-D structural similarity with a Gaussian window of 11 voxels, sigma 1.5 [YODA III-F].
 
     (1, D, H, W) on a scale of width ``data_range`` -> at most 1. Both images are set to
     ``background`` outside the mask and cropped to its box; the mean runs over every window that
@@ -126,7 +126,7 @@ def _held(image: Tensor | None, volume: Volume, what: str) -> Tensor:
 
 
 def pearson(pred: Tensor, target: Tensor, mask: Tensor) -> float:
-    """Pearson's correlation r of two images (1, D, H, W) over the mask's voxels (seed 003).
+    """Pearson's correlation r of two images (1, D, H, W) over the mask's voxels (FastUNet).
 
     Blind to scale and offset of either; nan where one is constant.
     """
@@ -140,7 +140,7 @@ def noise_bound(clean01: Tensor, mask: Tensor, sigma: float, n_ex: int, *, gener
 
     clean01 (1, D, H, W) in [0, 1]: the SSIM between it and itself plus Gaussian noise of
     sigma / sqrt(n_ex). ExpA sampling cannot come closer to the regression image than this while
-    each of its samples carries noise of sigma (seed 000, eq. 2).
+    each of its samples carries noise of sigma [YODA eq. 2].
     """
     noise = torch.randn(clean01.shape, generator=generator, device=generator.device).to(clean01)
     return ssim(clean01 + sigma / n_ex**0.5 * noise, clean01, mask, data_range=1.0)

@@ -16,7 +16,7 @@ from yoda_nb.errors import InputError
 
 
 def add_rician(image01: Tensor, sigma: float | Tensor, *, generator: torch.Generator) -> Tensor:
-    """One acquisition of a noise-free magnitude: ``|X' + n_re + i n_im|`` (seed 000, eq. 1).
+    """One acquisition of a noise-free magnitude: ``|X' + n_re + i n_im|`` [YODA eq. 1].
 
     image01: any shape, magnitude >= 0 -> same shape, not clipped above; sigma is the standard
     deviation of the real and of the imaginary part. The noise is drawn on the generator's device.
@@ -59,7 +59,7 @@ def white_matter_noise(image01: Tensor, white_matter_mask: Tensor, *, correct: b
 def noise_and_voxels(
     image01: Tensor, white_matter_mask: Tensor, *, correct: bool = True, kernel_size: int = 5, blur: float = 1.1
 ) -> tuple[float, int]:
-    """Noise level sigma of the white matter (seed 000, III-F), and the number of voxels it rests on.
+    """Noise level sigma of the white matter [YODA III-F], and the number of voxels it rests on.
 
     image01, white_matter_mask: (1, D, H, W) or (D, H, W), [0, 1] scale -> sigma on that scale. The
     local mean is a Gaussian blur (5 voxels wide, sigma 1.1) normalised inside the mask, so that no
@@ -101,7 +101,7 @@ def noise_and_voxels(
 
 
 def mse_split(pred: Tensor, acquired: Tensor, clean: Tensor, pred_clean: Tensor, mask: Tensor) -> dict[str, float]:
-    """The terms of MSE(pred, acquired) inside the mask (seed 000, III-A, the split before eq. 3).
+    """The terms of MSE(pred, acquired) inside the mask [YODA III-A, the split before eq. 3].
 
     All (1, D, H, W) on the [0, 1] scale. With the error of the noise-free prediction
     e = pred_clean - clean, the acquired noise n = acquired - clean and the generated noise

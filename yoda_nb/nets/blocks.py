@@ -31,7 +31,7 @@ class TimeEmbedding(nn.Module):
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm over channels of (N,C,A,B) or (N,L,C), as seed 001 uses (3.2)."""
+    """Root-mean-square norm over channels of (N,C,A,B) or (N,L,C), as Koch uses (3.2)."""
 
     def __init__(self, channels: int):
         super().__init__()

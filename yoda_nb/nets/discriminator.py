@@ -12,7 +12,7 @@ class Discriminator(nn.Module):
     """Logits of patches: images (N,in_channels,A,B) [, times (N,)] -> (N,1,a,b).
 
     One block for each width: two convolutions, the embedded time as a bias after the first, and a
-    halving of the sides (seed 002, IV-B.1: six blocks for 256 x 256). The way in to 2 x 2 voxels halves
+    halving of the sides [SynDiff IV-B.1: six blocks for 256 x 256]. The way in to 2 x 2 voxels halves
     them once more: two blocks judge 48 x 48 by 6 x 6 patches, three by 3 x 3, about what six leave of
     256. No normalisation, which would tie the voxels of an image to each other. ``time_scale``
     multiplies the times before they are embedded.

@@ -1,4 +1,4 @@
-"""MONAI's diffusion U-Net over slabs (seed 000, III-D)."""
+"""MONAI's diffusion U-Net over slabs [YODA III-D]."""
 
 from __future__ import annotations
 

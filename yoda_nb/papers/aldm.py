@@ -1,4 +1,4 @@
-"""ALDM, diffusion of a compressed volume: a rival of seed 000 (III-E) and seed 004 (3).
+"""ALDM, diffusion of a compressed volume: a rival of YODA (III-E) and SKC-ISTA (3).
 
 Kim and Park (2024), arXiv 2311.00265: a 3D autoencoder with a codebook, blocks that turn the sources' codes into
 target-like ones (SPADE), and a diffusion of the target's code beside those. Patches of a volume are thick slabs, as in
@@ -218,7 +218,7 @@ SYSTEMS = (
     System(
         "aldm",
         "3D latent diffusion, 25 DDIM steps of a code, guided by the sources' codes",
-        "Kim and Park 2024, arXiv 2311.00265; competitor of seeds 000 and 004",
+        "Kim and Park 2024, arXiv 2311.00265; competitor of YODA and SKC-ISTA",
         VP(),
         weights="systems/aldm",
         views=(AXIAL,),

@@ -1,8 +1,8 @@
-"""Ea-GAN, a 3D GAN that compares edges too: a rival of seed 000 (III-E).
+"""Ea-GAN, a 3D GAN that compares edges too: a rival of YODA (III-E).
 
 Yu et al. (2019), IEEE TMI 38(7), doi 10.1109/TMI.2019.2895894. gEa-GAN lowers the distance of edge maps, dEa-GAN
 shows them to the critic as well. Patches of a volume come as thick slabs, so training and sampling are those of all
-nets: overlapping patches are averaged. Weights are those that seed 000's authors trained with (300 for voxels, 100
+nets: overlapping patches are averaged. Weights are those that YODA's authors trained with (300 for voxels, 100
 for edges, which the paper raises over its first epochs, to 1 for the critic). No batch norm, which would tie patches
 to each other, and labels of the critic are not smoothed.
 """
@@ -124,7 +124,7 @@ TRAININGS |= deciding(TRAININGS, "dea-gan", best=6e-3)
 _DEA_GAN = System(
     "dea-gan",
     "3D U-Net in one step, trained against a critic of volumes and their edges",
-    "Yu et al. 2019, doi 10.1109/TMI.2019.2895894; competitor of seed 000",
+    "Yu et al. 2019, doi 10.1109/TMI.2019.2895894; competitor of YODA",
     VP(),
     weights="systems/dea-gan",
     views=(AXIAL,),

@@ -1,8 +1,8 @@
-"""A light U-Net in one step against a DDPM of the same net in 50, each for two targets (seed 003), from T2w alone.
+"""A light U-Net in one step against a DDPM of the same net in 50, each for two targets (FastUNet), from T2w alone.
 
 The paper states neither schedules nor steps of training, which its referee asks for. Here net,
 data, steps, learning rate and loss are equal, so that only what the net is asked for differs.
-The DDPM predicts v, the best of seed 000's Table VI: a baseline is to be as good as it can be.
+The DDPM predicts v, the best of YODA's Table VI: a baseline is to be as good as it can be.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TRAININGS = {
 _UNET = System(
     "fast-unet",
     "light 4-level U-Net, one regression step, T2w to FLAIR",
-    "seed 003, abstract",
+    "FastUNet, abstract",
     VP(),
     weights="systems/fast-unet",
     views=(AXIAL,),
@@ -43,7 +43,7 @@ _UNET = System(
 _DDPM = System(
     "ddpm-50",
     "DDPM of the same U-Net, 50 DDIM steps, T2w to FLAIR",
-    "seed 003, abstract",
+    "FastUNet, abstract",
     VP(sigma="zero"),
     weights="systems/ddpm-50",
     views=(AXIAL,),

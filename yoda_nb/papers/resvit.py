@@ -1,4 +1,4 @@
-"""ResViT, a GAN whose generator has convolutions and transformers in its middle: a rival of seed 000 (III-E).
+"""ResViT, a GAN whose generator has convolutions and transformers in its middle: a rival of YODA (III-E).
 
 Dalmaz, Yurt and Cukur (2022), arXiv 2106.16031, as a single-task model. Two differences from the authors' code: no
 batch norm, which would tie the slices of a batch to each other (residual branches start at zero in its place), and
@@ -142,7 +142,7 @@ SYSTEMS = (
     System(
         "resvit",
         "convolutions and transformers in one step, trained against a critic of pairs",
-        "Dalmaz et al. 2022, arXiv 2106.16031; competitor of seed 000",
+        "Dalmaz et al. 2022, arXiv 2106.16031; competitor of YODA",
         VP(),
         weights="systems/resvit",
         views=(AXIAL,),

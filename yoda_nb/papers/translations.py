@@ -37,13 +37,13 @@ class Translation:
 
 
 TRANSLATIONS = {
-    "ct": Translation(("T1w",), "CT", "seed 000, Table III", ("selfrdb", "syndiff-paired")),
-    "t2w": Translation(("T1w", "PDw"), "T2w", "seed 000, Table II", ("selfrdb", "syndiff-paired")),
-    "cta": Translation(("TOF",), "CTA", "seed 001, Tables 3 and 4", ("unet", "adm")),
-    "t1w": Translation(("FLAIR",), "T1w", "seed 004, Table 1", ("bbdm", "palette")),
+    "ct": Translation(("T1w",), "CT", "YODA, Table III", ("selfrdb", "syndiff-paired")),
+    "t2w": Translation(("T1w", "PDw"), "T2w", "YODA, Table II", ("selfrdb", "syndiff-paired")),
+    "cta": Translation(("TOF",), "CTA", "Koch, Tables 3 and 4", ("unet", "adm")),
+    "t1w": Translation(("FLAIR",), "T1w", "SKC-ISTA, Table 1", ("bbdm", "palette")),
 }
 
-LONGER = {"ct": ("selfrdb", "syndiff-paired", "resvit")}  # and YODA at CURVE[-1] budgets: all of seed 000, Table III
+LONGER = {"ct": ("selfrdb", "syndiff-paired", "resvit")}  # and YODA at CURVE[-1] budgets: all of YODA, Table III
 # of longer trainings that fail at the shared rate: at 0.002 ResViT's CTs saturate after 2500 steps; its best trial's
 LOWER = {"resvit": RATES[0]}
 

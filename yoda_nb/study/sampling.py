@@ -95,7 +95,7 @@ def all_samplers(
     shipped: bool = True,
     models: Mapping[str, str] | None = None,
 ) -> dict[str, list[Tensor]]:
-    """Every sampler of seed 000 on every subject: label -> images (1,D,H,W) in [-1,1].
+    """Every sampler of YODA on every subject: label -> images (1,D,H,W) in [-1,1].
 
     ExpA averages the first trajectories of one set, whose first is the diffusion sample; the
     noised images take the acquisition's noise, where it is known, times the profile's shares.

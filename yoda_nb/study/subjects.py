@@ -42,7 +42,7 @@ PROFILES = {
         sweep=(1, 2, 4, 8, 16, 32, 64),
         evidence=6,
     ),
-    # seed 000: T = 1000 truncated at 250, which are 252 evaluations; Fig. 2's DDIM steps
+    # YODA: T = 1000 truncated at 250, which are 252 evaluations; Fig. 2's DDIM steps
     "full": Profile(
         subjects=12,
         n_steps=252,

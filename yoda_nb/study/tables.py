@@ -95,7 +95,7 @@ def perceptual_table(
 def rician_table(snrs: Sequence[float], *, seed: int, n: int = 200_000) -> pd.DataFrame:
     """Noise of a constant signal at each SNR, measured on ``n`` voxels and by the Rician law.
 
-    Columns snr, bias, std, bias_law, std_law, all in units of sigma (seed 000, eq. 1).
+    Columns snr, bias, std, bias_law, std_law, all in units of sigma [YODA eq. 1].
     """
     generator = torch.Generator().manual_seed(seed)
     rows = []
@@ -134,7 +134,7 @@ def noise_table(volumes: Iterable[Volume]) -> pd.DataFrame:
 def split_table(
     volumes: Sequence[Volume], regression: Sequence[Tensor], shares: Sequence[float], *, seed: int
 ) -> pd.DataFrame:
-    """The error split of seed 000, III-A on regression images with known noise added.
+    """The error split of YODA, III-A on regression images with known noise added.
 
     One row for each subject and share of the acquisition's noise: subject, label, share, and the
     terms of ``noise.mse_split`` ([0,1] scale). The regression image is the noise-free prediction.

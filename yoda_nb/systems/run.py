@@ -161,7 +161,7 @@ def _trajectories(job: Job, run: Run) -> Iterator[Tensor]:
 
 
 def _finish(image: Tensor, job: Job) -> Tensor:
-    """What a system does to its image afterwards: noise (seed 000, eq. 1), slice correction."""
+    """What a system does to its image afterwards: noise [YODA eq. 1], slice correction."""
     if job.spec.noise > 0:
         magnitude = ((image + 1) / 2).clamp(0, 1)
         image = add_rician(magnitude, job.spec.noise, generator=job.generator) * 2 - 1

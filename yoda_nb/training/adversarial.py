@@ -1,4 +1,4 @@
-"""Adversarial losses on logits: non-saturating, with a gradient penalty (seed 002, eq. 11-12, 17-18).
+"""Adversarial losses on logits: non-saturating, with a gradient penalty [SynDiff eq. 11-12, 17-18].
 
 The papers write D for a probability; here D(x) = sigmoid(logit). A discriminator of patches gives
 several logits an image, and each counts as a judgement of its own.
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """-log D(fake), averaged over logits of any shape (seed 002, eq. 11 and 17)."""
+    """-log D(fake), averaged over logits of any shape [SynDiff eq. 11 and 17]."""
     return F.softplus(-fake.float()).mean()
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """-log D(real) - log(1 - D(fake)), each averaged over logits (seed 002, eq. 12 and 18)."""
+    """-log D(real) - log(1 - D(fake)), each averaged over logits [SynDiff eq. 12 and 18]."""
     return F.softplus(-real.float()).mean() + F.softplus(fake.float()).mean()
 
 
 def gradient_penalty(logits: Tensor, real: Tensor) -> Tensor:
-    """Mean over images of |d logit / d real|^2 (seed 002, eq. 12; R1 of Mescheder et al. 2018).
+    """Mean over images of |d logit / d real|^2 [SynDiff eq. 12; R1 of Mescheder et al. 2018].
 
     logits (N,..) of real (N,C,A,B), which must require a gradient. Where an image has P logits, the
     squared norm of their sum's gradient is divided by P: exact for patches that do not overlap.
@@ -48,7 +48,7 @@ def critic_loss(
     times: Tensor | None = None,
     share: float = 0.25,
 ) -> Tensor:
-    """Eq. 12 of seed 002: images (N,C,A,B), beside them ``given`` (N,G,A,B) that the critic sees too.
+    """Eq. 12 of SynDiff: images (N,C,A,B), beside them ``given`` (N,G,A,B) that the critic sees too.
 
     The penalty, with weight ``eta``, is taken on the first ``share`` of the images: a second
     derivative of all of them would double the cost of a step. The authors save by taking it in every

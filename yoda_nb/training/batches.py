@@ -26,7 +26,7 @@ NAMELESS = Method("", ())  # in place of a configuration's own, whose losses are
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Every choice of a training run (seed 000, III-D, where the paper states one)."""
+    """Every choice of a training run [YODA III-D, where the paper states one]."""
 
     net: Config = field(default_factory=MonaiUNetConfig)
     method: Method = DIFFUSION
@@ -53,7 +53,7 @@ class TrainConfig:
     regression: bool = False  # train at t = T-1 only: a dedicated regression model (III-B.4)
     lesions: float = 0.0  # a voxel of a lesion counts that many times more: few voxels are, and all are looked for
     structure: float = 0.0  # weight of 1 - SSIM beside the absolute error; 0: squared error, as the paper
-    unpaired: bool = False  # sources and targets from disjoint halves of the subjects (seed 002)
+    unpaired: bool = False  # sources and targets from disjoint halves of the subjects (SynDiff)
 
     def option(self, name: str, default):
         """What ``options`` say of a name."""
@@ -90,7 +90,7 @@ class Item:
     images: Tensor | MappedImages  # (1+C,D,H,W) float16: target, then sources
     mask: Tensor | MappedMasks  # (1,D,H,W) bool; (2,D,H,W) with lesions where these count more
     box: tuple[slice, slice, slice]
-    key: Tensor  # (3,bins) style key of the target (seed 004), no bins for a net without
+    key: Tensor  # (3,bins) style key of the target (SKC-ISTA), no bins for a net without
     weight: float = 1.0  # how often it is drawn
 
 

@@ -15,7 +15,7 @@ from yoda_nb.training.method import Method, Player
 if TYPE_CHECKING:
     from yoda_nb.training.batches import Batch, TrainConfig
 
-MIN_SNR = 5.0  # gamma of seed 001, eq. 7
+MIN_SNR = 5.0  # gamma of Koch, eq. 7
 
 
 def masked_mean(values: Tensor, weight: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def middle_of(slabs: Tensor) -> Tensor:
 
 
 def diffusion_loss(net: nn.Module, batch: Batch, config: TrainConfig, noise: Schedule) -> Tensor:
-    """Mask-weighted mean squared error of the predicted target (seed 000, Alg. 1, eq. 7).
+    """Mask-weighted mean squared error of the predicted target [YODA Alg. 1, eq. 7].
 
     With ``config.structure`` the x0 that the prediction stands for is held to the target by ``structural_loss``.
     """

@@ -33,7 +33,7 @@ class Drawn:
 def draw_batch(
     pool: Sequence[Item], config: TrainConfig, step: int, stream: int = 0, device: torch.device | str = "cpu"
 ) -> Batch:
-    """Random volume, plane, slice inside the region of interest and window (seed 000, III-D).
+    """Random volume, plane, slice inside the region of interest and window [YODA III-D].
 
     Unpaired, the targets come from the pool's odd volumes and the sources from its even ones. Times and noise are
     drawn on the device, so a GPU's are others than a CPU's. A ``stream`` other than training's 0 gives other draws.

@@ -1,4 +1,4 @@
-"""Lesion segmentation, the downstream task of seed 000, IV-A: our own segmenter, or any command.
+"""Lesion segmentation, the downstream task of YODA, IV-A: our own segmenter, or any command.
 
 Masks are (1,D,H,W) bool. The segmenter has seen acquired phantom FLAIR images and nothing else.
 """

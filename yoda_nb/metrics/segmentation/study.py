@@ -1,4 +1,4 @@
-"""Images -> how well lesions are found in them, and whether their volumes agree (seed 000, IV-A)."""
+"""Images -> how well lesions are found in them, and whether their volumes agree [YODA IV-A]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four backbones of seed 001 at one budget, and variants: DiT of larger patches, ADM without Min-SNR.
+"""The four backbones of Koch at one budget, and variants: DiT of larger patches, ADM without Min-SNR.
 
 Its widths are [C, 2C, 4C] with C = 128 and its DiT is DiT-L/16; here C = 12 and patches are of 4,
 about as many to a slice. Patches of 8 show what patches do wrong; ADM with and without Min-SNR is trained for
@@ -36,7 +36,7 @@ ADM = UNetConfig((12, 24, 48), (False, False, True), res_blocks=2, **LOG_SNR)
 UVIT = UViTConfig((12, 24), width=48, **LOG_SNR)
 DIT = DiTConfig(patch=4, width=64, time_scale=25.0)
 
-# Sizes as seed 001 states them (3.2): counted in Table 2, never trained here. At which resolutions its ADM attends it
+# Sizes as Koch states them (3.2): counted in Table 2, never trained here. At which resolutions its ADM attends it
 # leaves open: here at two of three, all voxels of a slice to each other, which is half of ADM's operations; in the
 # authors' code at all three, each row of a slice by itself. So operations cannot be compared one by one.
 PAPER = {
@@ -113,18 +113,13 @@ TRAININGS |= {
 }
 
 _UNET = System(
-    "unet",
-    "U-Net: axial slices in one regression step",
-    "seed 001, 3.2",
-    Slices(),
-    weights="systems/unet",
-    views=(AXIAL,),
+    "unet", "U-Net: axial slices in one regression step", "Koch, 3.2", Slices(), weights="systems/unet", views=(AXIAL,)
 )
 _SAMPLED = replace(
     _UNET,
     name="adm",
     summary="ADM, a U-Net with attention: axial slices from noise, 32 DDPM steps",
-    reference="seed 001, 3.2-3.3",
+    reference="Koch, 3.2-3.3",
     weights="systems/adm",
     n_steps=32,
     clip=True,
@@ -143,14 +138,14 @@ SYSTEMS = (
         _SAMPLED,
         name="dit-wavelet",
         summary="DiT of wavelet coefficients",
-        reference="seed 001, 4.1",
+        reference="Koch, 4.1",
         weights="systems/dit-wavelet",
     ),
     replace(
         _SAMPLED,
         name="adm-plain",
         summary="ADM trained without the Min-SNR weight",
-        reference="seed 001, 3.3, eq. 7",
+        reference="Koch, 3.3, eq. 7",
         weights="variants/adm-plain",
     ),
 )

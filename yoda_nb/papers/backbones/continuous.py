@@ -1,4 +1,4 @@
-"""Diffusion in continuous time: the net is told log-SNR, so any schedule may follow (seed 001, 3.3)."""
+"""Diffusion in continuous time: the net is told log-SNR, so any schedule may follow [Koch 3.3]."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OPTIONS = (("log_snr", True), ("min_snr", MIN_SNR))
 
 
 def min_snr_weight(snr: Tensor, gamma: float) -> Tensor:
-    """min(SNR, gamma) / (SNR + 1): the weight of a squared error of v (seed 001, eq. 7)."""
+    """min(SNR, gamma) / (SNR + 1): the weight of a squared error of v [Koch eq. 7]."""
     return snr.clamp(max=gamma) / (snr + 1)
 
 
@@ -32,7 +32,7 @@ def predict(nets: Nets, batch: Batch, config: TrainConfig, level: Tensor) -> tup
 
 
 def continuous_loss(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
-    """Squared error of v, weighted by Min-SNR where the option "min_snr" is above 0 (seed 001, eq. 7)."""
+    """Squared error of v, weighted by Min-SNR where the option "min_snr" is above 0 [Koch eq. 7]."""
     level = levels(batch, config)
     _, output, ab = predict(nets, batch, config, level)
     error = (output - prediction_target(middle_of(batch.target), middle_of(batch.eps), ab, config.prediction)).square()

@@ -1,4 +1,4 @@
-"""Sampling slice by slice, at the size of training where asked for (seed 001, 3.6)."""
+"""Sampling slice by slice, at the size of training where asked for [Koch 3.6]."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from yoda_nb.errors import InputError
 
 @dataclass(frozen=True)
 class Slices(VP):
-    """The variance-preserving process; with ``slice_size`` on slices resampled to it (seed 001, 3.6).
+    """The variance-preserving process; with ``slice_size`` on slices resampled to it [Koch 3.6].
 
     The slices of the region of interest are resampled to that side in both directions and the last
     x0 is resampled back, both by prefiltered cubic splines. InputError for several views or a side

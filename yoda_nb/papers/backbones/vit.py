@@ -1,4 +1,4 @@
-"""Transformers as denoisers: U-ViT, a U-Net whose middle is a transformer, and DiT (seed 001, 3.2)."""
+"""Transformers as denoisers: U-ViT, a U-Net whose middle is a transformer, and DiT [Koch 3.2]."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class UViT(nn.Module):
     """Wavelet, residual blocks down, transformer, residual blocks up with skips, inverse wavelet.
 
     slabs (N, (1 + n_sources) * thickness, A, B), times (N,) -> (N, out_slices, A, B); A and B
-    multiples of ``divisor``. (Hoogeboom et al. 2023; seed 001, 3.2)
+    multiples of ``divisor``. (Hoogeboom et al. 2023; Koch, 3.2)
     """
 
     def __init__(self, config: UViTConfig):
@@ -110,7 +110,7 @@ class DiT(nn.Module):
     """Patches to tokens, adaLN-zero transformer, tokens to patches; zero at first.
 
     slabs (N, (1 + n_sources) * thickness, A, B), times (N,) -> (N, out_slices, A, B); A and B
-    multiples of ``patch``. (Peebles and Xie 2023; seed 001, 3.2)
+    multiples of ``patch``. (Peebles and Xie 2023; Koch, 3.2)
     """
 
     def __init__(self, config: DiTConfig):

@@ -19,7 +19,7 @@ def decompose(x: Tensor) -> Tensor:
     """Slices -> their four bands at half the size: (N,C,A,B) -> (N,4C,A/2,B/2), A and B even.
 
     Channels hold the low band of every input channel first (a mean, twice as large), then detail
-    along B, along A, and along both. (seed 001, 3.2)
+    along B, along A, and along both. [Koch 3.2]
     """
     if x.shape[-2] % 2 or x.shape[-1] % 2:
         raise ValueError(f"a wavelet halves both sides: they must be even, got {tuple(x.shape[-2:])}")

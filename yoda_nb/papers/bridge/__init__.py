@@ -1,4 +1,4 @@
-"""Slice-consistent Brownian bridges and their competitors Palette, MaskGAN and RevGAN (seed 004).
+"""Slice-consistent Brownian bridges and their competitors Palette, MaskGAN and RevGAN (SKC-ISTA).
 
 The phantoms of ``STYLED`` have their targets from one of two scanners, which no source tells: that is what
 style keys are for. The two rows that train on them take four times the budget, for only a net that has
@@ -83,7 +83,7 @@ SYSTEMS = (
     System(
         "bbdm",
         "deterministic Brownian bridge from T2w: average style key, slices that agree (ISTA)",
-        "seed 004, 2.1-2.3",
+        "SKC-ISTA, 2.1-2.3",
         Aligned(),
         weights="systems/bbdm",
         views=(AXIAL,),
@@ -93,7 +93,7 @@ SYSTEMS = (
     System(
         "palette",
         "slice by slice from noise: a conditional DDPM",
-        "Saharia et al. 2022; competitor of seed 004",
+        "Saharia et al. 2022; competitor of SKC-ISTA",
         VP(),
         weights="systems/palette",
         views=(AXIAL,),
@@ -103,7 +103,7 @@ SYSTEMS = (
     System(
         "maskgan",
         "cycle GAN whose generators tell where the brain is, trained on pairs",
-        "Phan et al. 2023, arXiv 2307.16143; competitor of seed 004",
+        "Phan et al. 2023, arXiv 2307.16143; competitor of SKC-ISTA",
         VP(),
         weights="systems/maskgan",
         views=(AXIAL,),
@@ -111,7 +111,7 @@ SYSTEMS = (
     System(
         "revgan",
         "one 3D net that translates both ways, trained against critics of pairs",
-        "van der Ouderaa and Worrall 2019, arXiv 1902.02729; competitor of seed 004",
+        "van der Ouderaa and Worrall 2019, arXiv 1902.02729; competitor of SKC-ISTA",
         VP(),
         weights="systems/revgan",
         views=(AXIAL,),

@@ -1,4 +1,4 @@
-"""Trajectory alignment: slices that are sampled apart agree (seed 004, 2.3)."""
+"""Trajectory alignment: slices that are sampled apart agree [SKC-ISTA 2.3]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def corrected(
     axis: int = 2,
     mask: Tensor | None = None,
 ) -> Step:
-    """A step of a bridge that is then corrected without noise (ISTA; seed 004, eq. 5-6).
+    """A step of a bridge that is then corrected without noise (ISTA; SKC-ISTA, eq. 5-6).
 
     After ``step`` has gone from t to s, ``corrections`` times: x + size var_{s|s-1} S / mean(S^2) for
     the score S at s of a newly co-predicted x0, the mean over the voxels of each slice along

@@ -1,6 +1,6 @@
-"""MaskGAN, a cycle GAN whose generators also tell where the body is: a rival of seed 004 (3, Table 1).
+"""MaskGAN, a cycle GAN whose generators also tell where the body is: a rival of SKC-ISTA (3, Table 1).
 
-Phan, Liao, Verjans and To (2023), arXiv 2307.16143, trained on pairs as seed 004 has it: the distance to the pair is
+Phan, Liao, Verjans and To (2023), arXiv 2307.16143, trained on pairs as SKC-ISTA has it: the distance to the pair is
 added, weighed as the cycle (the seed gives no weight). Coarse masks are the volumes' own. No loss of identity, which
 needs as many sources as targets; what attention keeps of an image with several channels is their mean.
 """

@@ -1,4 +1,4 @@
-"""Training on a diffusion bridge from a target to a source: the net tells x_t - x0 (seed 004, 2.1-2.2)."""
+"""Training on a diffusion bridge from a target to a source: the net tells x_t - x0 [SKC-ISTA 2.1-2.2]."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prior_slabs(batch: Batch, config: TrainConfig) -> Tensor:
 
 
 def bridge_loss(nets: Mapping[str, nn.Module], batch: Batch, config: TrainConfig) -> Tensor:
-    """Mask-weighted mean squared error of m_t (y - x0) + sqrt(delta_t) eps = x_t - x0 (seed 004, eq. 2-3).
+    """Mask-weighted mean squared error of m_t (y - x0) + sqrt(delta_t) eps = x_t - x0 [SKC-ISTA eq. 2-3].
 
     Over all slices of the slab, with the style key where the net takes one. The weight c_eps,t of
     the equations is left out, as the authors' code does: every time then weighs alike. Option "ends"

@@ -1,4 +1,4 @@
-"""The Brownian bridge from target to source (seed 004, 2.1)."""
+"""The Brownian bridge from target to source [SKC-ISTA 2.1]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MARGIN = 0.001  # how far an open bridge stays from its ends
 
 
 def brownian(n_train: int, s: float = 1.0, ends: str = "open") -> Bridge:
-    """Brownian bridge with m_t from target to source and variance 2 s (m - m^2) (seed 004, eq. 1).
+    """Brownian bridge with m_t from target to source and variance 2 s (m - m^2) [SKC-ISTA eq. 1].
 
     Ends "closed": m_t = t/T as printed, so x_T is the source. "open", as in the authors' code: m_t runs
     evenly from 0.001 to 0.999, so that there is noise at every time, of standard deviation 0.045 at both ends.

@@ -1,4 +1,4 @@
-"""Sampling of Brownian bridges with style keys, slices aligned (seed 004)."""
+"""Sampling of Brownian bridges with style keys, slices aligned (SKC-ISTA)."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Aligned(Sampling):
     sigma: str = "mean"  # noise of a step: "posterior", or none: "mean" of the posterior | "zero", as DDIM
     ends: str = "trained"  # of m_t: "open" (0.001 to 0.999) | "closed" (t/T) | "trained", as the model was
     style: str = "average"  # style key: "average" | "best" | "exact" | "foreign", or an image's path
-    corrections: int = 1  # M of ISTA sampling (seed 004, eq. 5)
+    corrections: int = 1  # M of ISTA sampling [SKC-ISTA eq. 5]
     correction_size: float = 0.01  # lambda of ISTA sampling
-    co_predict: bool = True  # average overlapping predictions of one slice (seed 004, eq. 4)
+    co_predict: bool = True  # average overlapping predictions of one slice [SKC-ISTA eq. 4]
 
     def __post_init__(self) -> None:
         checked("sigma", self.sigma, SIGMAS)
@@ -100,7 +100,7 @@ def _bins(model: Model) -> int:
 
 
 def style_histogram(volume: Volume, model: Model, style: str = "average") -> Tensor:
-    """The histogram (bins,) that a style's name stands for (seed 004, 3.1).
+    """The histogram (bins,) that a style's name stands for [SKC-ISTA 3.1].
 
     "average" of the training targets; "best", the training target whose histogram is nearest to
     that of the volume's acquired target; "exact", that one's own (an oracle); "foreign", another

@@ -1,4 +1,4 @@
-"""RevGAN, one 3D net that translates both ways, its core run backwards: a rival of seed 004 (3, Table 1).
+"""RevGAN, one 3D net that translates both ways, its core run backwards: a rival of SKC-ISTA (3, Table 1).
 
 Van der Ouderaa and Worrall (2019), arXiv 1902.02729, the paired 3D model. Patches of a volume are thick slabs, as in
 ``ea_gan``. The core can be undone exactly; that activations could therefore be forgotten and made again, which saves

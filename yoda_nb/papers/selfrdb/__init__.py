@@ -1,4 +1,4 @@
-"""SelfRDB, the self-consistent recursive bridge that seed 000 compares with (Arslan et al. 2024): T2w is its prior."""
+"""SelfRDB, the self-consistent recursive bridge that YODA compares with (Arslan et al. 2024): T2w is its prior."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SYSTEMS = (
     System(
         "selfrdb",
         "bridge from T2w with a soft prior, each x0 iterated to self-consistency",
-        "Arslan et al. 2024, arXiv 2405.06789; competitor of seed 000",
+        "Arslan et al. 2024, arXiv 2405.06789; competitor of YODA",
         Recursive(),
         weights="systems/selfrdb",
         views=(AXIAL,),

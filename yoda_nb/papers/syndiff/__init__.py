@@ -1,4 +1,4 @@
-"""SynDiff, its ablations and its baselines (seed 002).
+"""SynDiff, its ablations and its baselines (SynDiff).
 
 A step of unpaired training sees 16 slabs of each domain. Sampling is the variance-preserving process
 on few large steps, one axial slice at a time: the posterior step is eq. 14-15, and the random latents
@@ -151,7 +151,7 @@ TRAININGS |= deciding(TRAININGS, "syndiff-paired", best=6e-3)
 _SYNDIFF = System(
     "syndiff",
     "adversarial diffusion in 4 steps, trained on unpaired data",
-    "seed 002, III-B, eq. 8-24",
+    "SynDiff, III-B, eq. 8-24",
     VP(),
     weights="systems/syndiff",
     views=(AXIAL,),
@@ -164,11 +164,11 @@ SYSTEMS = (
         _SYNDIFF,
         name="syndiff-paired",
         summary="adversarial diffusion in 4 steps, trained on paired data",
-        reference="seed 002, VI; competitor of seed 000",
+        reference="SynDiff, VI; competitor of YODA",
         weights="systems/syndiff-paired",
     ),
     *(
-        replace(_ONE_SHOT, name=name, summary=summary, reference=f"seed 002, IV-B.{part}", weights=f"systems/{name}")
+        replace(_ONE_SHOT, name=name, summary=summary, reference=f"SynDiff, IV-B.{part}", weights=f"systems/{name}")
         for part, name, summary in (
             (2, "cyclegan", "one-shot cycle-consistent GAN, trained on unpaired data"),
             (3, "unit", "two autoencoders with one space of codes, trained on unpaired data"),
@@ -181,7 +181,7 @@ SYSTEMS = (
         _SYNDIFF,
         name="ddpm-unpaired",
         summary="DDPM with SynDiff's non-diffusive module, unpaired data",
-        reference="seed 002, IV-B.7",
+        reference="SynDiff, IV-B.7",
         weights="systems/ddpm-unpaired",
         n_steps=1000,
         clip=True,
@@ -190,7 +190,7 @@ SYSTEMS = (
         _SYNDIFF,
         name="unit-ddpm",
         summary="two diffusions, each guided by the other's noisy images, unpaired data",
-        reference="seed 002, IV-B.8",
+        reference="SynDiff, IV-B.8",
         sampling=Parallel(),
         weights="systems/unit-ddpm",
         n_steps=1000,

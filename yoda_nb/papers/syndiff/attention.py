@@ -1,4 +1,4 @@
-"""Generators with attention for the cycle GAN, rivals of seed 002: AttGAN (IV-B.5) and SAGAN (IV-B.6).
+"""Generators with attention for the cycle GAN, rivals of SynDiff: AttGAN (IV-B.5) and SAGAN (IV-B.6).
 
 Both work at half the sides of their images, see the sources of the slabs alone and have no norm, as ``nets.OneShot``.
 """

@@ -1,4 +1,4 @@
-"""Two one-shot generators that undo each other: the cycle GAN and SynDiff's non-diffusive module (seed 002).
+"""Two one-shot generators that undo each other: the cycle GAN and SynDiff's non-diffusive module (SynDiff).
 
 Domain B is the target, one contrast; domain A all sources together, of other subjects. ``options`` are
 read by ``weight``: "cycle_phi" and "adversarial_phi" are this module's weights of eq. 22 and 23, "eta_phi"
@@ -25,7 +25,7 @@ from yoda_nb.training.method import Method, Player
 
 Nets = Mapping[str, nn.Module]
 CRITICS = ("critic_a", "critic_b")
-# What seed 002 prints (IV-B.1): lambda_1 = 0.5, lambda_2 = 1, of both modules. It gives no value of eta: 0.02 is
+# What SynDiff prints (IV-B.1): lambda_1 = 0.5, lambda_2 = 1, of both modules. It gives no value of eta: 0.02 is
 # this project's; the authors' code takes 0.05 a step (``adversarial.critic_loss``) for critics of steps, 0 for others.
 DEFAULTS = {"cycle": 0.5, "adversarial": 1.0, "eta": 0.02}
 CRITIC_WIDTHS = (16, 48, 64)  # of the blocks of a critic
@@ -47,7 +47,7 @@ def background(images: Tensor, inside: Tensor) -> Tensor:
 
 
 def one_shot_nets(config: TrainConfig, net: Config | None = None) -> dict[str, nn.Module]:
-    """Generators of both directions and their critics, by default G_phi of the paper (seed 002, III-B.2)."""
+    """Generators of both directions and their critics, by default G_phi of the paper [SynDiff III-B.2]."""
     n, widths, to_b = config.net.n_sources, critic_widths(config), net or ResNetConfig(n_sources=config.net.n_sources)
     generators = {"to_a": replace(to_b, n_sources=1, out_slices=n).build(), "to_b": to_b.build()}
     critics: dict[str, nn.Module] = {"critic_a": Discriminator(n, widths), "critic_b": Discriminator(1, widths)}
@@ -64,7 +64,7 @@ def translators(config: TrainConfig) -> dict[str, nn.Module]:
 
 
 def estimates(nets: Nets, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Seed 002, eq. 16: sources made of the targets (N,C,A,B), targets made of the sources (N,1,A,B)."""
+    """SynDiff, eq. 16: sources made of the targets (N,C,A,B), targets made of the sources (N,1,A,B)."""
     return _to_a(nets, batch.target, batch.weight), _to_b(nets, batch.source, batch.source_weight)
 
 
@@ -80,7 +80,7 @@ def one_shot_loss(nets: Nets, batch: Batch, config: TrainConfig, y_a: Tensor, y_
 
 
 def cycle_loss(nets: Nets, batch: Batch, y_a: Tensor, y_b: Tensor) -> Tensor:
-    """Mean absolute difference of images from their way there and back (seed 002, eq. 21-22)."""
+    """Mean absolute difference of images from their way there and back [SynDiff eq. 21-22]."""
     back_b, back_a = _to_b(nets, y_a, batch.weight), _to_a(nets, y_b, batch.source_weight)
     return masked_mean((back_b - batch.target).abs(), batch.weight) + masked_mean(
         (back_a - batch.source).abs(), batch.source_weight
@@ -88,7 +88,7 @@ def cycle_loss(nets: Nets, batch: Batch, y_a: Tensor, y_b: Tensor) -> Tensor:
 
 
 def one_shot_critics(batch: Batch, nets: Nets, config: TrainConfig, y_a: Tensor, y_b: Tensor) -> Tensor:
-    """Both critics' losses (seed 002, eq. 18) with a gradient penalty, which the paper keeps to eq. 12.
+    """Both critics' losses [SynDiff eq. 18] with a gradient penalty, which the paper keeps to eq. 12.
 
     The paper's text gives these critics the input image as well; unpaired, no real pair exists, so
     here they see single images.

@@ -1,4 +1,4 @@
-"""Adversarial diffusion of seed 002, for paired data or, with a non-diffusive module, for unpaired data.
+"""Adversarial diffusion of SynDiff, for paired data or, with a non-diffusive module, for unpaired data.
 
 Domain B is the target, domain A all sources together. Each domain has a diffusive generator that
 predicts x0, and a critic of single steps (x_{t-k}, x_t). ``options``: "cycle_theta", "adversarial_theta"
@@ -46,7 +46,7 @@ STEP_CRITICS = {"a": "steps_a", "b": "steps_b"}
 
 
 def projected(x_t: Tensor, x0: Tensor, times: Tensor, noise: Tensor, path: Schedule) -> Tensor:
-    """x_{t-k} drawn from q(. | x_t, x0), images (N,C,A,B), times (N,) (seed 002, eq. 13-15).
+    """x_{t-k} drawn from q(. | x_t, x0), images (N,C,A,B), times (N,) [SynDiff eq. 13-15].
 
     The paper prints the weight of x_t with sqrt(alpha-bar_t); Bayes' rule gives sqrt(alpha_t).
     """
@@ -116,7 +116,7 @@ def _unpaired_critics(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
 
 
 def _unpaired_generators(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
-    """Seed 002, eq. 23."""
+    """SynDiff, eq. 23."""
     guides = _guides(nets, batch)
     return one_shot_loss(nets, batch, config, guides["b"], guides["a"]) + sum(
         diffusive_loss(nets, diffuse(nets, batch, config, d, y), batch.times, config, d) for d, y in guides.items()
@@ -142,7 +142,7 @@ def _denoiser_critics(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
 
 
 def _denoiser_generators(nets: Nets, batch: Batch, config: TrainConfig) -> Tensor:
-    """The unpaired DDPM of seed 002 (IV-B.7): a plain diffusion loss on made sources."""
+    """The unpaired DDPM of SynDiff (IV-B.7): a plain diffusion loss on made sources."""
     y_a, y_b = estimates(nets, batch)
     return one_shot_loss(nets, batch, config, y_a, y_b) + _denoising(nets, batch, config, y_a)
 

@@ -1,4 +1,4 @@
-"""MUNIT, translation by a content that domains share and a style that they do not: a rival of seed 002 (IV-B.4).
+"""MUNIT, translation by a content that domains share and a style that they do not: a rival of SynDiff (IV-B.4).
 
 Huang, Liu, Belongie and Kautz (2018), arXiv 1804.04732. "net" takes the content of sources (domain A) and gives it a
 style of targets (domain B), "to_a" the other way round; a style is a latent of normal numbers, so images are samples.
@@ -23,7 +23,7 @@ from yoda_nb.training.denoising import masked_mean
 from yoda_nb.training.method import Method, Nets, Player
 
 STYLE = 8  # numbers of a style, as in the paper
-# of images, contents, styles and critics (seed 002, IV-B.4), over ten
+# of images, contents, styles and critics [SynDiff IV-B.4], over ten
 WEIGHTS = {"image": 1.0, "content": 0.1, "style": 0.1, "adversarial": 0.1}
 
 

@@ -1,4 +1,4 @@
-"""Nets of seed 002: its diffusive U-Net and the one-shot ResNet generator.
+"""Nets of SynDiff: its diffusive U-Net and the one-shot ResNet generator.
 
 All of them work at half the sides of their images: 2 x 2 voxels become channels on the way in and
 back on the way out, which loses nothing and leaves a quarter of the arithmetic.
@@ -20,7 +20,7 @@ from yoda_nb.nets.unet import UNetConfig
 
 @dataclass(frozen=True)
 class HalfUNetConfig(Config):
-    """What rebuilds a diffusive generator from its card (seed 002, IV-B.1)."""
+    """What rebuilds a diffusive generator from its card [SynDiff IV-B.1]."""
 
     channels: tuple[int, ...] = (24, 32, 48)  # from half the sides downwards
     res_blocks: int = 1
@@ -81,7 +81,7 @@ class BoundedUNet(HalfUNet):
 class ResNet(nn.Module):
     """Encoder, residual blocks, decoder: (N,in,A,B) -> (N,out,A,B), in (-1,1), in one step.
 
-    The backbone of the non-diffusive generators of seed 002 (IV-B.1), with a shortcut at half the sides
+    The backbone of the non-diffusive generators of SynDiff (IV-B.1), with a shortcut at half the sides
     that the paper's does not have: without it the short training here left images blurred. A and B are
     multiples of 4.
     """

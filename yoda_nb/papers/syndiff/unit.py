@@ -1,4 +1,4 @@
-"""UNIT, two autoencoders whose codes are one space: a rival of seed 002 (IV-B.3).
+"""UNIT, two autoencoders whose codes are one space: a rival of SynDiff (IV-B.3).
 
 Liu, Breuel and Kautz (2017), arXiv 1703.00848. "net" encodes sources (domain A) and decodes targets (domain B), "to_a"
 the other way round. Codes are normal around what the encoder gives; that the two spaces are one follows from the
@@ -24,7 +24,7 @@ from yoda_nb.training.denoising import masked_mean
 from yoda_nb.training.method import Method, Nets, Player
 
 CODE = 16  # channels of a code, which lies at a quarter of the sides: as many numbers as a slice
-# of reconstructions, cycles and critics (seed 002, IV-B.3), and of codes' squares (the authors' code), over ten
+# of reconstructions, cycles and critics [SynDiff IV-B.3], and of codes' squares (the authors' code), over ten
 WEIGHTS = {"reconstruction": 1.0, "cycle": 1.0, "adversarial": 0.1, "code": 0.001}
 
 

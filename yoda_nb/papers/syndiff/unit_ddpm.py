@@ -1,4 +1,4 @@
-"""UNIT-DDPM, two diffusions side by side, each guided by the other's noisy images: a rival of seed 002 (IV-B.8).
+"""UNIT-DDPM, two diffusions side by side, each guided by the other's noisy images: a rival of SynDiff (IV-B.8).
 
 Sasaki, Willcocks and Breckon (2021), arXiv 2104.05358. Trained on images and their translations, both at one noise
 level; sampling takes the source, noised anew for each step, in place of a translation (release time 1: to the end).
@@ -20,7 +20,7 @@ from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.denoising import masked_mean
 from yoda_nb.training.method import Method, Nets, Player
 
-CYCLE = 1.0  # seed 002, IV-B.8
+CYCLE = 1.0  # SynDiff, IV-B.8
 
 
 @dataclass(frozen=True)

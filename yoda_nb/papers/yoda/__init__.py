@@ -1,4 +1,4 @@
-"""YODA: 2.5D diffusion and regression (seed 000). The net, the samplers, and the row of the table of systems."""
+"""YODA: 2.5D diffusion and regression (YODA). The net, the samplers, and the row of the table of systems."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PRESETS = {
     "tiny": MonaiUNetConfig(),
     # one GPU, 1 mm
     "small": MonaiUNetConfig((48, 96, 128, 192), (False, False, False, True), 1, 32, 16),
-    # seed 000, III-D: 128/128/256/256/512 channels, 0/0/1/1/2 heads, one block a level as in the authors' code: 53.5 M
+    # YODA, III-D: 128/128/256/256/512 channels, 0/0/1/1/2 heads, one block a level as in the authors' code: 53.5 M
     "paper": MonaiUNetConfig((128, 128, 256, 256, 512), (False, False, True, True, True), 1, 256, 32),
     # that of Table I, twice as wide: 213.9 M
     "paper-large": MonaiUNetConfig((256, 256, 512, 512, 1024), (False, False, True, True, True), 1, 512, 32),
 }
-# what the paper says of its training (seed 000, III-D), and how to say it; None: nothing that a number could be
+# what the paper says of its training [YODA III-D], and how to say it; None: nothing that a number could be
 PAPER: Mapping[str, tuple[Any, str]] = {
     "batch_size": (96, "96, and 24 for Gold Atlas"),
     "lr": (1e-4, "0.0001"),
@@ -44,23 +44,23 @@ TRAININGS |= deciding(TRAININGS, "yoda", MORE_SEEDS, best=6e-3)
 _DIFFUSION = System(
     "yoda-diffusion",
     "one sample: orthogonal denoising, truncated",
-    "seed 000, III-B.1-2, Alg. 2",
+    "YODA, III-B.1-2, Alg. 2",
     VP(jump_to=250),
     n_steps=50,
     times="quadratic",
 )
 _REGRESSION = System(
-    "yoda-regression", "the first x0, averaged over three views", "seed 000, III-B.4-5", VP(), aggregate=True
+    "yoda-regression", "the first x0, averaged over three views", "YODA, III-B.4-5", VP(), aggregate=True
 )
 SYSTEMS = (
     _REGRESSION,
     _DIFFUSION,
-    replace(_DIFFUSION, name="yoda-expa", summary="RMS of N_Ex samples", reference="seed 000, III-B.3, eq. 8", n_ex=10),
+    replace(_DIFFUSION, name="yoda-expa", summary="RMS of N_Ex samples", reference="YODA, III-B.3, eq. 8", n_ex=10),
     replace(
         _DIFFUSION,
         name="yoda-ddim",
         summary="deterministic steps from T to 0",
-        reference="seed 000, IV-A (DDIM)",
+        reference="YODA, IV-A (DDIM)",
         sampling=VP(sigma="zero"),
         n_steps=32,
     ),
@@ -84,7 +84,7 @@ SYSTEMS = (
         _REGRESSION,
         name="yoda-noised",
         summary="regression plus Rician noise",
-        reference="seed 000, IV-A, eq. 1",
+        reference="YODA, IV-A, eq. 1",
         noise=0.04,
     ),
 )

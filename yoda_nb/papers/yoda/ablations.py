@@ -1,4 +1,4 @@
-"""The models of the ablation studies (seed 000, IV-C, Tables IV-VI): one change each, one budget.
+"""The models of the ablation studies [YODA IV-C, Tables IV-VI]: one change each, one budget.
 
 ``train_ablations`` is the committed way to all of them. Every model sees the same phantoms and,
 for one seed, the same slabs in the same order.

@@ -63,7 +63,7 @@ class Study:
     fresh: bool = False  # compute even what is shipped, tables and samples alike
     own: tuple[Volume, ...] = ()  # these subjects instead of the ledger's
     eyes: tuple[tuple[str, str], ...] = ()  # a user's own extractors beside those of the project: name, weights
-    models: tuple[tuple[str, str], ...] = ()  # subject, the model of seed 000 to use; others: the one that fits best
+    models: tuple[tuple[str, str], ...] = ()  # subject, the model of YODA to use; others: the one that fits best
     kept: frozenset[str] = frozenset()  # trainings whose rows a table has already: who makes it leaves them out
 
     def __post_init__(self) -> None:

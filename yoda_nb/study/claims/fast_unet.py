@@ -1,4 +1,4 @@
-"""Evidence on a light U-Net against a DDPM of the same net (seed 003): scores, controls, latency."""
+"""Evidence on a light U-Net against a DDPM of the same net (FastUNet): scores, controls, latency."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def images(study: Study, task: str, v: Volume, *, controls: bool = True) -> dict
 
 
 def scores(study: Study) -> pd.DataFrame:
-    """Pearson's r, MAE and the scores of ``tables.score_table`` for both targets (seed 003, abstract).
+    """Pearson's r, MAE and the scores of ``tables.score_table`` for both targets [FastUNet abstract].
 
     Columns of the score table plus task ("FLAIR" | "FF") and r, in the mask. The controls are run
     on the first subjects alone, as many as the profile shows.
@@ -106,7 +106,7 @@ def unet_over_ddpm(study: Study) -> list[Effect]:
 
 
 def controls(study: Study) -> list[Effect]:
-    """What seed 003's referee asks for: more steps, a longer training, and the mean of several samples."""
+    """What FastUNet's referee asks for: more steps, a longer training, and the mean of several samples."""
     t = _acquired(study, "FF")
     others = [s for s in dict.fromkeys(t.sampler) if "DDPM" in s and s != "DDPM"]
     return [effect for other in others for effect in _better(t, "U-Net", other, "T2w to FF")]

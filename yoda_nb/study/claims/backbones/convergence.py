@@ -1,4 +1,4 @@
-"""Evidence on the Min-SNR weight (seed 001, 3.3): samples against training, and what each of two nets is good at."""
+"""Evidence on the Min-SNR weight [Koch 3.3]: samples against training, and what each of two nets is good at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do patches show (seed 001, 4.1)? Evidence on the grid that a DiT cuts slices by, and what follows from it."""
+"""Do patches show [Koch 4.1]? Evidence on the grid that a DiT cuts slices by, and what follows from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of backbones and samplers (seed 001): scores and distances of sixteen subjects."""
+"""Images of backbones and samplers (Koch): scores and distances of sixteen subjects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TITLES = {"adm": "ADM", "uvit": "U-ViT", "dit": "DiT", "dit-wavelet": "DiT, wave
 SWEPT = ("adm", "uvit", "dit")
 LONG = "uvit-long"  # U-ViT where it has learned: that of the shared budget is at its floor from 32 steps on
 KINDS = {"DDPM": "posterior", "DDIM": "zero"}
-STEPS = (16, 32, 64, 128)  # as Fig. 3 and 4 of seed 001, which go on to 256 and 1000
+STEPS = (16, 32, 64, 128)  # as Fig. 3 and 4 of Koch, which go on to 256 and 1000
 SUBJECTS = 16
 # of each table of distances; after sixteen the untrained feature net was the only one not sure of the longer training
 MEASURED = {"backbones_fd": SUBJECTS, "backbones_long": 30}
@@ -116,7 +116,7 @@ def images(study: Study, volumes: Sequence[Volume], of: Sequence[Run]) -> dict[s
 
 
 def scores(study: Study) -> pd.DataFrame:
-    """Tables 1 and 3 and Figure 4 of seed 001, Figure A.7, and slices against a 2.5D model.
+    """Tables 1 and 3 and Figure 4 of Koch, Figure A.7, and slices against a 2.5D model.
 
     Score-table columns plus those of ``Run``, unet_psnr (dB, to the U-Net's image) and inconsistency
     (jumps of the error's mean between adjacent axial slices, [0,1] scale).

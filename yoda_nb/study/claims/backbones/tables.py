@@ -1,4 +1,4 @@
-"""Evidence on what backbones cost (seed 001, Table 2), and the tables of all that it claims."""
+"""Evidence on what backbones cost [Koch Table 2], and the tables of all that it claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effects of backbones and samplers (seed 001). Rules and margins were set before any table was made."""
+"""Effects of backbones and samplers (Koch). Rules and margins were set before any table was made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What seed 004 claims: its tables of evidence and its verdicts."""
+"""What SKC-ISTA claims: its tables of evidence and its verdicts."""
 
 from yoda_nb.study.claims.bridge.measures import both_looks, residual, scanner_of, slice_looks, slice_means, unevenness
 from yoda_nb.study.claims.bridge.tables import DESIGNS, KEYED, PALETTE, PURE, RIVALS, TABLES, draw, subjects

@@ -1,4 +1,4 @@
-"""Evidence on the slice-consistent Brownian bridge (seed 004).
+"""Evidence on the slice-consistent Brownian bridge (SKC-ISTA).
 
 Its parts are taken away one by one on phantoms of two scanners (Table 2); against Palette (Table 1)
 both run on the phantoms of all other evidence.

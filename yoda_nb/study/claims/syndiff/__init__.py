@@ -1,4 +1,4 @@
-"""What seed 002 claims: its tables of evidence and its verdicts."""
+"""What SynDiff claims: its tables of evidence and its verdicts."""
 
 from yoda_nb.study.claims.syndiff.tables import TABLES
 from yoda_nb.study.claims.syndiff.verdicts import EFFECTS, NOTES

@@ -1,4 +1,4 @@
-"""What weights of SynDiff's losses and rest of its modules are worth, beside the paper (seed 002, Tables VIII-X).
+"""What weights of SynDiff's losses and rest of its modules are worth, beside the paper [SynDiff Tables VIII-X].
 
 No claim rests on them: trainings of the shared budget, one seed each.
 """

@@ -1,4 +1,4 @@
-"""Evidence on adversarial diffusion from unpaired data (seed 002): scores, projectors, seconds, spread.
+"""Evidence on adversarial diffusion from unpaired data (SynDiff): scores, projectors, seconds, spread.
 
 Rows are those of the table of systems, what takes a part of SynDiff away, and trainings of 12.5 times the slabs. Of
 most only cards are shipped: what has one is in the tables.
@@ -56,7 +56,7 @@ PROJECTORS = {
 }
 ALL_PROJECTORS = PROJECTORS | {label + LONG: f"{training}-long" for label, training in PROJECTORS.items()}
 DDPM_STEPS = 100  # of 1000, evenly: all of them take ten times as long
-SAMPLES = 10  # seed 002, V-D
+SAMPLES = 10  # SynDiff, V-D
 REPEATS = 3  # timings of one slice, the median of which counts
 FEWEST = 50  # voxels of the brain in a slice that counts
 

@@ -1,4 +1,4 @@
-"""Effects of adversarial diffusion (seed 002). Rules and margins were set before the tables that they judge.
+"""Effects of adversarial diffusion (SynDiff). Rules and margins were set before the tables that they judge.
 
 A model that is not there gives an effect without a value, which leaves the verdict open. So does a SynDiff that
 does not beat a constant and a straight line first: of models that learned less than that, neither that one is

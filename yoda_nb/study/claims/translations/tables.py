@@ -135,7 +135,7 @@ def _scores(study: Study, sets: Sequence[tuple[str, str, Volume, tuple[str, ...]
 def scored(v: Volume, image: Tensor, reference: str) -> dict[str, float]:
     """``evaluate``, and of a CT its ``grain``; of a CTA ssim, psnr and mae (HU) in the window of -50 to 350 HU.
 
-    That window is seed 001's, data range 1 (Tables 3 and 4): its columns end in _angio. lesion_contrast is that of
+    That window is Koch's, data range 1 (Tables 3 and 4): its columns end in _angio. lesion_contrast is that of
     the true lesions, aneurysms of a CTA, to white matter, as a share of the truth's.
     """
     found = evaluate(v, image, reference=reference) | {"lesion_contrast": _lesion_contrast(v, image)}

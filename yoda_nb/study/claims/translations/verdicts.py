@@ -67,7 +67,7 @@ def t2w_by_regression(study: Study) -> list[Effect]:
 
 
 def _angiograms(t: pd.DataFrame, a: str, b: str) -> list[Effect]:
-    """SSIM and PSNR of a higher than b's, its error lower, in the window of seed 001."""
+    """SSIM and PSNR of a higher than b's, its error lower, in the window of Koch."""
     higher = _better(t, a, (b,), {"ssim_angio": "", "psnr_angio": "dB"})
     return [*higher, paired_effect(t, "mae_angio", a, b, "<", unit="HU", name=_named("mae_angio", a, b))]
 

@@ -1,4 +1,4 @@
-"""What seed 000 claims: its tables of evidence and its verdicts, by topic."""
+"""What YODA claims: its tables of evidence and its verdicts, by topic."""
 
 from yoda_nb.study.claims.yoda import (
     ablations,

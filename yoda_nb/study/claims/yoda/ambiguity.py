@@ -1,4 +1,4 @@
-"""Doubt that is there: lesions whose contrast no source tells, and the spread of samples in them (seed 000, I and V).
+"""Doubt that is there: lesions whose contrast no source tells, and the spread of samples in them [YODA I and V].
 
 Half of the lesions of these phantoms are as dark in the target as the others are bright, and all look alike in the
 sources (``phantom_case(hidden=0.5)``). So the law of the target given the sources has two modes in them, and one

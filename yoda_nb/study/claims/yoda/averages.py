@@ -1,4 +1,4 @@
-"""Averages of samples: ExpA, power spectra, and the spread of samples (seed 000)."""
+"""Averages of samples: ExpA, power spectra, and the spread of samples (YODA)."""
 
 from __future__ import annotations
 

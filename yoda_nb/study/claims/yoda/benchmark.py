@@ -1,4 +1,4 @@
-"""All systems in one table: the same phantoms, the same budget of slabs, the same scores (seed 000, Tables I-III)."""
+"""All systems in one table: the same phantoms, the same budget of slabs, the same scores [YODA Tables I-III]."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def trainings(study: Study) -> pd.DataFrame:
     return pd.concat([one, more.assign(sampler=more.system)], ignore_index=True)[list(one)]
 
 
-# as seed 000 names them -> the system that stands for each
+# as YODA names them -> the system that stands for each
 RIVALS = {"SelfRDB": "selfrdb", "SynDiff": "syndiff-paired", "ALDM": "aldm", "ResViT": "resvit", "Ea-GAN": "dea-gan"}
 REGRESSION = "yoda-regression"
 

@@ -1,4 +1,4 @@
-"""What each system of the benchmark is, and what it takes to train and to run (seed 000, Table I)."""
+"""What each system of the benchmark is, and what it takes to train and to run [YODA Table I]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lesions: a segmenter that has seen acquired images only, on every sampler's images (seed 000, Table I, Fig. 4)."""
+"""Lesions: a segmenter that has seen acquired images only, on every sampler's images [YODA Table I, Fig. 4]."""
 
 from __future__ import annotations
 

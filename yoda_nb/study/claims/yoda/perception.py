@@ -1,4 +1,4 @@
-"""Perception against distortion: Fréchet distances of all samplers (seed 000, IV-A, Fig. 2)."""
+"""Perception against distortion: Fréchet distances of all samplers [YODA IV-A, Fig. 2]."""
 
 from __future__ import annotations
 

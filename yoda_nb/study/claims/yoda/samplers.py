@@ -1,4 +1,4 @@
-"""Evidence on the samplers of one trained model: scores, the error's terms, cost (seed 000, III-A and IV-A)."""
+"""Evidence on the samplers of one trained model: scores, the error's terms, cost [YODA III-A and IV-A]."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def scores(study: Study) -> pd.DataFrame:
 
 
 def split(study: Study) -> pd.DataFrame:
-    """The error split of seed 000, III-A, with noise of the acquisition's level added, on thirty subjects."""
+    """The error split of YODA, III-A, with noise of the acquisition's level added, on thirty subjects."""
     volumes = study.more(SPLIT)
     regression = [study.samples(v, "yoda-regression")[0] for v in volumes]
     return tables.split_table(volumes, regression, (1.0,), seed=study.seed)
 
 
 def rician(study: Study) -> pd.DataFrame:
-    """Rician noise at each SNR, eight replicates (seed 000, III-A).
+    """Rician noise at each SNR, eight replicates [YODA III-A].
 
     Columns replicate, snr, bias (share of the signal), std (share of sigma), ks: the largest
     difference of the cumulative distribution to the normal one of the same mean and deviation.

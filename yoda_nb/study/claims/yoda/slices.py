@@ -1,4 +1,4 @@
-"""Views and slices of a regression: what three planes buy, and slices of uneven gain made even (seed 000)."""
+"""Views and slices of a regression: what three planes buy, and slices of uneven gain made even (YODA)."""
 
 from __future__ import annotations
 

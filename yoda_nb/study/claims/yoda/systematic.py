@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from yoda_nb.study.claims.evidence import Study
 
 
-REACH = 3  # voxels around a lesion in which white matter is compared, as of the CNR (seed 000, eq. 12)
+REACH = 3  # voxels around a lesion in which white matter is compared, as of the CNR [YODA eq. 12]
 SMALLEST = 4  # voxels of a lesion
 SIZES = (SMALLEST, 8, 16, 32, 64, np.inf)  # groups of lesions, voxels
 

@@ -1,4 +1,4 @@
-"""The ablation models: one change each, trained at one budget (seed 000, IV-C)."""
+"""The ablation models: one change each, trained at one budget [YODA IV-C]."""
 
 from yoda_nb.study.claims.yoda.ablations.tables import TABLES
 from yoda_nb.study.claims.yoda.ablations.verdicts import EFFECTS, NOTES

@@ -1,4 +1,4 @@
-"""Images of the ablation models, one change each, trained at one budget, as tables (seed 000, IV-C)."""
+"""Images of the ablation models, one change each, trained at one budget, as tables [YODA IV-C]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effects of the ablation models, over their subjects and trainings (seed 000, IV-C)."""
+"""Effects of the ablation models, over their subjects and trainings [YODA IV-C]."""
 
 from __future__ import annotations
 
