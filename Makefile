@@ -10,7 +10,7 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do 
 
 VENV := .venv
 BIN  := $(VENV)/bin
-CODE := yoda_nb tests hatch_build.py
+CODE := yoda_nb yoda_papers tests hatch_build.py
 BIOME := @biomejs/biome@2.6.8
 PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
@@ -42,6 +42,7 @@ lint: $(VENV)/.installed-test ## Check style, types and the explorers' JavaScrip
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 	@if npx --yes $(BIOME) --version >/dev/null 2>&1; then npx --yes $(BIOME) lint; \
 	else echo "The JavaScript was not checked: that needs node and, once, its package registry."; fi
 
@@ -60,7 +61,7 @@ measure: $(VENV)/.installed ## Measure the documents' numbers again (MIRROR=DIR 
 
 clean: ## Remove the report and caches (the environment: rm -r .venv)
 	rm -rf report build dist *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
-	find yoda_nb tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find yoda_nb yoda_papers tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" && $(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' || { \

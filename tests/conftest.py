@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; before torch is imported
@@ -39,3 +40,37 @@ def isolated(monkeypatch, tmp_path_factory):
     yield
     if network_guard.refused:
         pytest.fail(f"the test asked for {network_guard.refused[0]}; tests run without a network")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """The path of an untrained net that answers with something other than zero."""
+    import torch
+    from small_models import CARD, CONFIG
+
+    from yoda_nb.nets.models import save_model
+
+    torch.manual_seed(0)
+    net = CONFIG.build().eval()
+    with torch.no_grad():
+        net.out[-1].conv.weight.normal_(std=0.2)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(net, path, config=CONFIG, card=CARD | {"spacing_mm": 10.0})
+    return str(path)
+
+
+@pytest.fixture
+def empty_tables(tmp_path, monkeypatch) -> Iterator[Path]:
+    """Another folder of shipped tables, empty."""
+    from yoda_papers.ledger import evidence
+
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    monkeypatch.setattr(evidence, "TABLES", tables)
+    monkeypatch.setattr(evidence, "INDEX", tables / "index.json")
+    caches = (evidence.index, evidence.outdated)
+    for cached in caches:
+        cached.cache_clear()
+    yield tables
+    for cached in caches:
+        cached.cache_clear()

@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from yoda_nb.data.phantom import phantom_case
-from yoda_nb.papers import TRAININGS
-from yoda_nb.papers.yoda import PRESETS
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.models import find_model, load_model
+from yoda_nb.systems.papers import TRAININGS
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.draws import batches
 from yoda_nb.training.graphs import Graphed
 from yoda_nb.training.loop import fit
+from yoda_nb.yoda import PRESETS
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 CONFIG = TrainConfig(net=PRESETS["micro"], steps=6, batch_size=4, window=32, warmup=2, lr=1e-3)

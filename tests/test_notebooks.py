@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.volumes import save_image
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.report import read_parameters, run_report
 from yoda_nb.report.pages import NO_ALT
 from yoda_nb.study.checks import STRICT

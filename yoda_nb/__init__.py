@@ -16,8 +16,8 @@ _PLACES = {
     "Volume": "images",
     "evaluate": "metrics",
     "load_case": "data.manifest",
-    "load_volume": "images",
-    "phantom_case": "data.phantom",
+    "load_volume": "preparation.load",
+    "phantom_case": "phantoms.phantom",
     "read_manifest": "data.manifest",
     "save_image": "images",
     "score": "metrics",
@@ -45,10 +45,11 @@ __all__ = [
 if TYPE_CHECKING:
     from yoda_nb import systems
     from yoda_nb.data.manifest import load_case, read_manifest
-    from yoda_nb.data.phantom import phantom_case
     from yoda_nb.errors import InputError
-    from yoda_nb.images import Volume, load_volume, save_image
+    from yoda_nb.images import Volume, save_image
     from yoda_nb.metrics import evaluate, score
+    from yoda_nb.phantoms.phantom import phantom_case
+    from yoda_nb.preparation.load import load_volume
     from yoda_nb.systems import trajectories, translate
     from yoda_nb.systems.train import train
 

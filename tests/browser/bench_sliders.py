@@ -19,9 +19,9 @@ import torch
 from playwright.sync_api import sync_playwright
 from torch import Tensor
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.figures import explorers
 from yoda_nb.figures.explorers import page as pages
+from yoda_nb.phantoms.phantom import phantom_case
 
 MOVES, AIM = 50, 50.0
 NAMES = ("volumes", "tradeoff", "trajectory", "expa", "noise", "live")

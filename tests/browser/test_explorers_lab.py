@@ -15,7 +15,7 @@ import torch, ipywidgets
 from yoda_nb import study
 from yoda_nb.figures import explorers
 from yoda_nb.figures.explorers import runner
-from yoda_nb.data.phantom import phantom_case
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems import get_system
 v = phantom_case(1, spacing=6.0, shape=(32, 32, 32))
 steps = [{"t": t, "s": t - 10, "view": 0, "noise_level": t / 30, "x": v.clean, "x0": x, "mask": v.mask}

@@ -8,10 +8,10 @@ import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, writes
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.figures import explorers, plots
 from yoda_nb.figures.explorers import page as pages
 from yoda_nb.figures.explorers import runner
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.report import run_report
 
 SIX = ("volumes", "tradeoff", "trajectory", "expa", "noise", "live")

@@ -17,7 +17,7 @@ from yoda_nb.report import Run, run_report
 from yoda_nb.report.front import EXPLORER_OF, FIGURE_OF
 from yoda_nb.report.pages import NO_ALT
 from yoda_nb.report.site import write_site
-from yoda_nb.study.claims import Study, find, show_findings
+from yoda_papers.ledger import Study, find, show_findings
 
 PROSE = """\
 # Is $x$ *noise*?

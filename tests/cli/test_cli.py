@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from yoda_nb.cli import app
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.volumes import save_image
+from yoda_nb.phantoms.phantom import phantom_case
 
 shell = CliRunner()
 TRAIN = ("train", "--no-label-maps", "--spacing", 6, "--batch-size", 2, "--window", 32)
@@ -180,7 +180,8 @@ def test_claims_say_what_they_rest_on(monkeypatch):
     (first, second) = json.loads(call("claims", "Y02", "Y20", "--json").stdout)
     assert first["shipped"] == ["rician"] and second["basis"].startswith("Shipped evidence (")
 
-    from yoda_nb.study.claims import evidence, ledger
+    from yoda_papers.ledger import evidence
+    from yoda_papers.ledger import findings as ledger
 
     for module in (evidence, ledger):
         monkeypatch.setattr(module, "outdated", lambda name: ("version",) if name == "rician" else ())

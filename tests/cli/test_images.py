@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from yoda_nb.cli import app
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.nifti import read_grid, sha256
+from yoda_nb.phantoms.phantom import phantom_case
 
 NAMES = ("T1w", "T2w", "FLAIR", "mask")
 

@@ -15,8 +15,8 @@ from yoda_nb.cli import app
 from yoda_nb.cli.train import _without_mirror
 from yoda_nb.data.packs import read_about
 from yoda_nb.data.rows import COLUMNS
-from yoda_nb.papers import TRAININGS
-from yoda_nb.study.claims.undecided import UNDECIDED
+from yoda_nb.systems.papers import TRAININGS
+from yoda_papers.ledger.undecided import UNDECIDED
 
 SMALL = ("--no-label-maps", "--spacing", 6, "--batch-size", 2, "--window", 32, "--phantoms", 1, "--steps", 1)
 

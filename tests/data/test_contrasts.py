@@ -12,10 +12,11 @@ import torch
 from yoda_nb.data.layouts import get_layout
 from yoda_nb.data.manifest import load_case, read_manifest
 from yoda_nb.data.packs import pack, read_pack
-from yoda_nb.data.phantom import field_of_view, phantom_case
 from yoda_nb.data.rows import COLUMNS
 from yoda_nb.images.units import WINDOWS, called, canonical, hounsfield, in_window, part_of, to_hounsfield
-from yoda_nb.images.volumes import load_volume, normalise, save_image
+from yoda_nb.images.volumes import normalise, save_image
+from yoda_nb.phantoms.phantom import field_of_view, phantom_case
+from yoda_nb.preparation.load import load_volume
 
 AFFINE = np.diag([5.0, 5.0, 5.0, 1.0])
 FAT, MUSCLE, BONE, AIR = -100, 50, 900, -1000

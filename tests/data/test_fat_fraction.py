@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from yoda_nb.data.phantom import FAT, PROTOCOLS, _measured_share, phantom_case
+from yoda_nb.phantoms.phantom import FAT, PROTOCOLS, _measured_share, phantom_case
 
 SMALL = {"spacing": 4.0, "shape": (44, 52, 44), "sources": ("T2w",)}
 

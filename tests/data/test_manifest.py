@@ -15,8 +15,9 @@ from yoda_nb.data import manifest as module
 from yoda_nb.data.manifest import check, load_case, read_manifest
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import Doubt, InputError
-from yoda_nb.images.register import Registration
-from yoda_nb.images.volumes import conform, load_volume
+from yoda_nb.images.volumes import conform
+from yoda_nb.preparation.load import load_volume
+from yoda_nb.preparation.register import Registration
 
 
 def test_shipped_manifest_lists_what_the_project_promises():
@@ -61,7 +62,7 @@ def test_files_become_a_volume(tmp_path):
 
 
 def test_phantoms_are_generated_as_the_row_says(tmp_path, monkeypatch):
-    from yoda_nb.data import phantom
+    from yoda_nb.phantoms import phantom
 
     calls, real = [], phantom.phantom_case
 

@@ -15,9 +15,9 @@ import torch
 from yoda_nb.data import mapped
 from yoda_nb.data.mapped import MappedPack, map_pack, open_packs
 from yoda_nb.data.packs import ENDING, read_pack, write_pack
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
+from yoda_nb.phantoms.phantom import phantom_case
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_what_is_no_pack_is_refused_at_once(path, tmp_path, choice):
 HELD = """
 import sys
 from pathlib import Path
-from yoda_nb.bench.memory import _peak_mb
+from yoda_papers.bench.memory import _peak_mb
 from yoda_nb.data.mapped import open_packs
 from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.draws import draw

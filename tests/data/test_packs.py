@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from yoda_nb.data.packs import ENDING, read_pack, write_pack
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
+from yoda_nb.phantoms.phantom import phantom_case
 
 
 @pytest.fixture(scope="module")

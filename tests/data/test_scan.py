@@ -155,9 +155,9 @@ def test_a_table_of_splits_that_is_wrong_is_told(study, table, says):
 def fast(monkeypatch):
     """Nothing is translated: the rows are what would be."""
     row = lambda case, worker=None, **how: {"subject": case.subject, "state": "made", "warnings": ["odd"]}  # noqa: E731
-    monkeypatch.setattr("yoda_nb.report.subjects.translate_subject", row)
+    monkeypatch.setattr("yoda_nb.scans.subjects.translate_subject", row)
     monkeypatch.setattr(
-        "yoda_nb.report.subjects.prepare_subject", lambda case, worker=None, **how: {**row(case), "images": ""}
+        "yoda_nb.scans.subjects.prepare_subject", lambda case, worker=None, **how: {**row(case), "images": ""}
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from yoda_nb.diffusion.bridges import bridge_step, kernel_variance, posterior_std, score
 from yoda_nb.diffusion.process import time_pairs
 from yoda_nb.diffusion.samplers import noise_from, stepwise
-from yoda_nb.papers.bridge.path import brownian
+from yoda_papers.bridge.path import brownian
 
 T = 40
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.figures import explorers
+from yoda_nb.phantoms.phantom import phantom_case
 
 
 def test_the_explorer_of_styles_has_an_image_for_every_choice():

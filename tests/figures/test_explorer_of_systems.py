@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.figures import explorers
+from yoda_nb.phantoms.phantom import phantom_case
 
 plt.switch_backend("agg")
 

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.process import expected
 from yoda_nb.errors import InputError
 from yoda_nb.figures import explorers
 from yoda_nb.figures.explorers.core import chart, clamp_state, make_stage, series
 from yoda_nb.figures.explorers.curves import inverse_law
 from yoda_nb.images.units import VIEWED, to_hounsfield
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.run import translate
 
 # the first figure of a process asks the running IPython, which one test here replaces

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from yoda_nb import study
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.figures import explorers
 from yoda_nb.figures.explorers import runner
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.table import get_system
 
 # the first figure of a process asks the running IPython, which one test here replaces

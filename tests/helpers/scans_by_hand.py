@@ -9,8 +9,8 @@ from nibabel.affines import apply_affine
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.nifti import Grid, write_image
+from yoda_nb.phantoms.phantom import phantom_case
 
 FIELD = (180.0, 204.0, 192.0)  # mm
 MIDDLE = np.array([0.5, -18.0, 12.0])

@@ -9,9 +9,9 @@ import small_models
 import torch
 from torch import Tensor, nn
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.nets.base import Config
 from yoda_nb.nets.models import save_model
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.method import Method
 

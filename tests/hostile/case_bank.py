@@ -13,7 +13,7 @@ import torch
 from inputs import SECRET, Case, Input
 from mutate import as_json, mutated_bytes, mutated_json, mutated_tree
 
-from yoda_nb.study.bank import Bank, entries, recall
+from yoda_nb.store import Bank, entries, recall
 
 DESCRIPTION = {"system": "yoda-expa", "n_ex": 2, "source": torch.arange(6.0)}
 
@@ -36,7 +36,7 @@ def bases() -> dict[str, bytes]:
 
 def _fixed():
     """The version of the code is part of an entry's name: one that outlives the code."""
-    return patch("yoda_nb.study.bank.code_version", lambda: "fixed")
+    return patch("yoda_nb.store.code_version", lambda: "fixed")
 
 
 def good(bases: dict[str, bytes]) -> Input:

@@ -15,7 +15,7 @@ from mutate import NUMBERS, mutated_bytes
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import SUFFIXES, read_image
-from yoda_nb.images.volumes import load_volume
+from yoda_nb.preparation.load import load_volume
 
 SHAPE = (12, 10, 8)
 AFFINE = np.array([[-2.0, 0, 0, 9], [0, 2, 0.1, -8], [0, -0.1, 2, -7], [0, 0, 0, 1]])

@@ -20,7 +20,7 @@ from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import read_model, save_model
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.nets.unet import UNetConfig
-from yoda_nb.papers import NETS
+from yoda_nb.systems.papers import NETS
 from yoda_nb.systems.run import translate
 
 Files = tuple[bytes, dict[str, Any]]  # weights and card

@@ -12,7 +12,7 @@ from inputs import SECRET, Case, Input
 from mutate import WORDS, mutated_bytes, mutated_tree
 
 from yoda_nb.data.rows import COLUMNS
-from yoda_nb.study.sweep import make_plan, read_plan, trials
+from yoda_nb.sweep import make_plan, read_plan, trials
 from yoda_nb.systems.models import load_model
 from yoda_nb.systems.table import get_system
 

@@ -18,12 +18,12 @@ import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from yoda_nb.cli import app
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.data.rows import COLUMNS
 from yoda_nb.images.nifti import Grid, write_image
 from yoda_nb.images.volumes import Volume, save_image
 from yoda_nb.nets.models import save_model
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
+from yoda_nb.phantoms.phantom import phantom_case
 
 HOST = "https://localhost/"
 GROWING = ("checkpoint.pt", "log.jsonl", "index.html", "made.html", "claims.json", "claims.html", "reproduces.html")
@@ -209,7 +209,7 @@ def report(inputs: Path, out: Path) -> None:
 
 def bank(inputs: Path, out: Path) -> None:
     """Thirty entries, one after the other."""
-    from yoda_nb.study import bank as room
+    from yoda_nb import store as room
 
     room.code_version = lambda: "fixed"
     for k in range(30):

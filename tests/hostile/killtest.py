@@ -31,10 +31,10 @@ WARM = (
     "matplotlib.pyplot",
     "monai.networks.nets",
     "torch._dynamo",
-    "yoda_nb.report.qc",
-    "yoda_nb.study.sweep",
+    "yoda_nb.scans.qc",
+    "yoda_nb.sweep",
     "yoda_nb.systems.run",
-    "yoda_nb.systems.studies",
+    "yoda_nb.scans.studies",
     "yoda_nb.systems.train",
 )
 MOST = 3  # kills of one run before it may end
@@ -215,7 +215,7 @@ def warm() -> None:
     """Import what the children need, so that each of them does not; start no thread."""
     for name in WARM:
         import_module(name)
-    from yoda_nb.data.phantom import phantom_case
+    from yoda_nb.phantoms.phantom import phantom_case
 
     torch.set_num_threads(1)
     phantom_case(1, spacing=6.0, shape=(30, 36, 30))  # reads the template once for all

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from yoda_nb.errors import Doubt, InputError
-from yoda_nb.images.kept import Pieces, recall
 from yoda_nb.images.nifti import read_grid, read_image, read_voxels, tell, write_image
+from yoda_nb.preparation.kept import Pieces, recall
 
 SHAPE = (5, 6, 7)
 AFFINE = np.array([[3.0, 0, 0, -8], [0, 3, 0, -9], [0, 0, 3, -10], [0, 0, 0, 1]])

@@ -13,7 +13,7 @@ import pytest
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import read_image
-from yoda_nb.images.volumes import load_volume
+from yoda_nb.preparation.load import load_volume
 
 SHAPE = (20, 22, 21)
 AFFINE = np.array([[7.0, 0, 0, -60], [0, 7, 0, -70], [0, 0, 7, -65], [0, 0, 0, 1]])

@@ -10,7 +10,7 @@ from scipy import ndimage
 from yoda_nb.errors import Doubt, InputError
 from yoda_nb.images.masks import as_mask, millilitres
 from yoda_nb.images.nifti import read_mask
-from yoda_nb.images.volumes import load_volume
+from yoda_nb.preparation.load import load_volume
 
 SHAPE = (32, 36, 30)
 AFFINE = np.diag([5.0, 5, 5, 1])

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
-from yoda_nb.images.brain import head_mask
-from yoda_nb.images.prepare import prepare
 from yoda_nb.images.units import AIR, WINDOWS, part_of, width
-from yoda_nb.images.volumes import load_volume, normalise, save_image
+from yoda_nb.images.volumes import normalise, save_image
 from yoda_nb.metrics import evaluate
-from yoda_nb.systems.files import open_files
+from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.preparation.brain import head_mask
+from yoda_nb.preparation.load import load_volume
+from yoda_nb.preparation.prepare import prepare
+from yoda_nb.scans.files import open_files
 
 LOW, HIGH = WINDOWS["CT"]
 

@@ -17,7 +17,8 @@ from yoda_nb.images import nifti
 from yoda_nb.images.nifti import read_image, sha256
 from yoda_nb.images.space import roi_box, uncrop
 from yoda_nb.images.units import HEAD_ROOM, USUAL_ROOM
-from yoda_nb.images.volumes import Volume, conform, crop_volume, intensity_window, load_volume, normalise, save_image
+from yoda_nb.images.volumes import Volume, conform, crop_volume, intensity_window, normalise, save_image
+from yoda_nb.preparation.load import load_volume
 
 SHAPE = (22, 26, 24)
 AFFINE = np.array([[6.0, 0, 0, -60], [0, 6, 0, -80], [0, 0, 6, -65], [0, 0, 0, 1]])

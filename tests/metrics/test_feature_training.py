@@ -7,12 +7,12 @@ import json
 import pytest
 import torch
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import sha256
 from yoda_nb.metrics.feature_training import acquire, blur, ladder, phantoms, train_extractor, train_offline
 from yoda_nb.metrics.features import load_extractor
 from yoda_nb.nets.models import save_net
+from yoda_nb.phantoms.phantom import phantom_case
 
 
 def gen(seed: int = 0) -> torch.Generator:

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.metrics.features import (
     frechet_distance,
@@ -18,6 +17,7 @@ from yoda_nb.metrics.features import (
     perceptual_report,
     slices_for_features,
 )
+from yoda_nb.phantoms.phantom import phantom_case
 
 
 def gen(seed: int = 0) -> torch.Generator:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.metrics.images import evaluate, noise_bound, pearson, psnr, score, ssim
+from yoda_nb.phantoms.phantom import phantom_case
 
 
 def gen(seed: int = 0) -> torch.Generator:

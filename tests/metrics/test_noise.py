@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from yoda_nb.data.phantom import TISSUES, phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.metrics.noise import add_rician, mse_split, noise_and_voxels, rician_mean, rician_std, white_matter_noise
+from yoda_nb.phantoms.phantom import TISSUES, phantom_case
 
 
 def gen(seed: int = 0) -> torch.Generator:

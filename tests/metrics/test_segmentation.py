@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from volumes_by_hand import blob_volume
 
 from yoda_nb.cli import app
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, conform
 from yoda_nb.metrics.downstream import dice
@@ -21,6 +20,7 @@ from yoda_nb.metrics.segmentation import lesion_probability, load_segmenter, sav
 from yoda_nb.metrics.segmentation.net import SEGMENTERS, build_segmenter
 from yoda_nb.metrics.segmentation.training import SegmenterConfig, acquired_phantom, draw_slabs, fit_segmenter
 from yoda_nb.nets.models import WEIGHTS
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.models import shipped_models
 
 CARD = {"threshold": 0.5, "spacing_mm": 3.0, "net": {"channels": [4, 8], "thickness": 3}}

@@ -17,7 +17,7 @@ from small_models import CARD, CONFIG, net, saved  # noqa: F401  # two fixtures
 from yoda_nb.errors import InputError
 from yoda_nb.nets.base import config_from_dict, config_to_dict
 from yoda_nb.nets.models import read_model, save_model
-from yoda_nb.papers import NETS
+from yoda_nb.systems.papers import NETS
 
 
 def rewrite(path: Path, state: dict | None = None, **changes) -> None:

@@ -7,19 +7,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.nets.base import config_from_dict
-from yoda_nb.nets.models import WEIGHTS, read_card
+from yoda_nb.nets.models import read_card, shipped_file
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
-from yoda_nb.papers import NETS
-from yoda_nb.papers.yoda import ablations
-from yoda_nb.papers.yoda.ablations import ABLATIONS, LOOK, model_name, train_ablations
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.models import load_model, shipped_models
+from yoda_nb.systems.papers import NETS
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.recipes import train_model
+from yoda_papers.yoda.ablations import trainings as ablations
+from yoda_papers.yoda.ablations.trainings import ABLATIONS, LOOK, model_name, train_ablations
 
 ALL = [(name, seed) for name, row in ABLATIONS.items() for seed in row.seeds if seed not in row.planned]
 
@@ -31,7 +31,7 @@ def small():
 
 @pytest.mark.parametrize("name, seed", ALL)
 def test_every_row_has_a_card_and_was_trained_as_the_table_says(name, seed):
-    card, row = read_card(WEIGHTS / f"{model_name(name, seed)}.safetensors"), ABLATIONS[name]
+    card, row = read_card(shipped_file(model_name(name, seed))), ABLATIONS[name]
     told = card["training"]
     assert config_from_dict(card["net"], NETS) == row.config.net
     assert (card["schedule"], card["prediction"]) == (row.config.schedule, row.config.prediction)

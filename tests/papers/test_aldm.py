@@ -12,14 +12,15 @@ from torch import nn
 
 from yoda_nb.diffusion.process import vp_step
 from yoda_nb.nets.base import n_parameters
-from yoda_nb.papers import SYSTEMS, TRAININGS, aldm
-from yoda_nb.papers.aldm import ALDM, NOISE, LatentConfig, code_noise, on_sphere
+from yoda_nb.systems.papers import SYSTEMS, TRAININGS
 from yoda_nb.systems.run import translate
 from yoda_nb.training.adversarial import generator_loss
 from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import fit
 from yoda_nb.training.rows import BUDGET
+from yoda_papers import aldm
+from yoda_papers.aldm import ALDM, NOISE, LatentConfig, code_noise, on_sphere
 
 SMALL = LatentConfig(channels=(4, 8), codes=16, width=8, blocks=1, steps=4, thickness=7, out_slices=7)
 CONFIG = one_shot(SMALL, ALDM)

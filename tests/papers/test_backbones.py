@@ -8,21 +8,21 @@ import pytest
 import torch
 from torch import nn
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.process import prediction_target
 from yoda_nb.diffusion.schedules import LOG_SNRS
 from yoda_nb.errors import InputError
 from yoda_nb.nets.base import config_from_dict, config_to_dict, n_parameters
 from yoda_nb.nets.models import Model
-from yoda_nb.papers import NETS, SYSTEMS, TRAININGS
-from yoda_nb.papers.backbones import BUDGETS, GAMMAS, LONG, PATCH, TRAINED, of_budget
-from yoda_nb.papers.backbones.continuous import CONTINUOUS, continuous_loss, levels, min_snr_weight, x0_error
-from yoda_nb.papers.backbones.slices import resize_slices
-from yoda_nb.papers.backbones.vit import DiTConfig
+from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.systems.papers import NETS, SYSTEMS, TRAININGS
 from yoda_nb.systems.run import Run, prepare
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.rows import BUDGET, STEPS
+from yoda_papers.backbones import BUDGETS, GAMMAS, LONG, PATCH, TRAINED, of_budget
+from yoda_papers.backbones.continuous import CONTINUOUS, continuous_loss, levels, min_snr_weight, x0_error
+from yoda_papers.backbones.slices import resize_slices
+from yoda_papers.backbones.vit import DiTConfig
 
 ROWS = ("unet", "adm", "uvit", "dit", "dit-wavelet", "adm-plain")
 PATCHES = ("dit-8", "dit-8-wavelet", "dit-8-long")

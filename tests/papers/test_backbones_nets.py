@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from yoda_nb.nets.base import n_parameters
-from yoda_nb.papers.backbones import PAPER
-from yoda_nb.papers.backbones.vit import DiTConfig, UViTConfig, positions, run_tokens, transformer
-from yoda_nb.papers.backbones.wavelet import decompose, reconstruct
+from yoda_papers.backbones import PAPER
+from yoda_papers.backbones.vit import DiTConfig, UViTConfig, positions, run_tokens, transformer
+from yoda_papers.backbones.wavelet import decompose, reconstruct
 
 # published taps of the 9/7 pair, from the middle outwards, the low one with a gain of sqrt(2)
 LOW = (0.852698679009, 0.377402855613, -0.110624404418, -0.023849465020, 0.037828455507)

@@ -7,22 +7,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.bridges import kernel_variance, score
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.errors import InputError
 from yoda_nb.images.styles import histogram, nearest, style_key
 from yoda_nb.nets.models import Model, save_model
 from yoda_nb.nets.unet import UNetConfig
-from yoda_nb.papers.bridge import style_histograms
-from yoda_nb.papers.bridge.ista import corrected
-from yoda_nb.papers.bridge.method import BRIDGE, bridge_loss, prior_slabs
-from yoda_nb.papers.bridge.path import brownian
-from yoda_nb.papers.bridge.process import style_histogram
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.models import load_model
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.draws import draw_batch
+from yoda_papers.bridge import style_histograms
+from yoda_papers.bridge.ista import corrected
+from yoda_papers.bridge.method import BRIDGE, bridge_loss, prior_slabs
+from yoda_papers.bridge.path import brownian
+from yoda_papers.bridge.process import style_histogram
 
 T = 40
 

@@ -11,11 +11,11 @@ from small_training import VOLUMES, one_shot, random, shaken
 from torch import nn
 from torch.nn import functional as F
 
-from yoda_nb.papers.bridge import maskgan
-from yoda_nb.papers.bridge.maskgan import MASKGAN, MaskedConfig
-from yoda_nb.papers.bridge.revgan import REVGAN, Coupling, RevConfig
 from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
+from yoda_papers.bridge import maskgan
+from yoda_papers.bridge.maskgan import MASKGAN, MaskedConfig
+from yoda_papers.bridge.revgan import REVGAN, Coupling, RevConfig
 
 REV = RevConfig(channels=4, depth=2, thickness=5, out_slices=5)
 MASKED = MaskedConfig(channels=(8, 8), res_blocks=1)

@@ -9,9 +9,9 @@ from scipy import ndimage
 from small_training import random
 
 from yoda_nb.nets.base import n_parameters
-from yoda_nb.papers.ea_gan import AUTHORS, DEA_GAN, GEA_GAN, UNet3DConfig, distance, edges, volumes_and_edges
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.pairs import as_volumes
+from yoda_papers.ea_gan import AUTHORS, DEA_GAN, GEA_GAN, UNet3DConfig, distance, edges, volumes_and_edges
 
 THICK = UNet3DConfig(channels=(4, 4), thickness=5, out_slices=5)
 

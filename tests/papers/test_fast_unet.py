@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import torch
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.nets.models import save_model
 from yoda_nb.nets.unet import UNetConfig
-from yoda_nb.papers.fast_unet import TRAININGS
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.run import Run, prepare, translate
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.denoising import DIFFUSION
 from yoda_nb.training.rows import BUDGET
+from yoda_papers.fast_unet import TRAININGS
 
 SMALL = {"spacing": 4.0, "shape": (44, 52, 44), "sources": ("T2w",)}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from yoda_nb.nets.base import Config, config_from_dict, config_to_dict
-from yoda_nb.papers import NETS, PAPERS, SYSTEMS, TRAININGS
+from yoda_nb.systems.papers import NETS, PAPERS, SYSTEMS, TRAININGS
 from yoda_nb.systems.train import model_name
 
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_paper_offers_title_nets_trainings_and_systems(name):
     paper = PAPERS[name]
-    assert paper.TITLE and paper.__doc__ and paper.__name__ == f"yoda_nb.papers.{name}"
+    assert paper.TITLE and paper.__doc__ and paper.__name__ == f"yoda_papers.{name}"
     assert all(issubclass(config, Config) and NETS[config.kind] is config for config in paper.NETS)
     assert all(TRAININGS[row] is training for row, training in paper.TRAININGS.items())
     assert all(SYSTEMS[row.name].paper == name for row in paper.SYSTEMS)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from yoda_nb.nets.base import n_parameters
-from yoda_nb.papers.resvit import AUTHORS, ResViTConfig
+from yoda_papers.resvit import AUTHORS, ResViTConfig
 
 SMALL = ResViTConfig(channels=(4, 6, 8), inner=(8, 8), width=8, depth=1, heads=2)
 

@@ -9,19 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.bridges import bridge_step, posterior_std
 from yoda_nb.nets.models import save_model
 from yoda_nb.nets.unet import UNetConfig
-from yoda_nb.papers import TRAININGS
-from yoda_nb.papers.selfrdb.method import ADVERSARIAL, SELFRDB, build, critic_loss, earlier, estimate, net_loss, noisy
-from yoda_nb.papers.selfrdb.path import soft_prior
-from yoda_nb.papers.selfrdb.recursive import SelfConsistent
+from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.systems.papers import TRAININGS
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.batches import Batch, TrainConfig
 from yoda_nb.training.loop import fit
 from yoda_nb.training.rows import BUDGET
+from yoda_papers.selfrdb.method import ADVERSARIAL, SELFRDB, build, critic_loss, earlier, estimate, net_loss, noisy
+from yoda_papers.selfrdb.path import soft_prior
+from yoda_papers.selfrdb.recursive import SelfConsistent
 
 NET = UNetConfig((8, 16), (False, True), heads=2, groups=4, embedding=16, recursive=True)
 CONFIG = TrainConfig(

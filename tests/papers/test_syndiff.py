@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.process import vp_step
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.nets.discriminator import Discriminator
-from yoda_nb.papers import SYSTEMS, TRAININGS
-from yoda_nb.papers.syndiff import TRAININGS as ROWS
-from yoda_nb.papers.syndiff.cyclegan import background, cycle_loss, one_shot_nets, weight
-from yoda_nb.papers.syndiff.method import SYNDIFF as METHOD
-from yoda_nb.papers.syndiff.method import diffuse, projected
-from yoda_nb.papers.syndiff.nets import BoundedUNetConfig, HalfUNetConfig, ResNetConfig
+from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.systems.papers import SYSTEMS, TRAININGS
 from yoda_nb.systems.train import model_name
 from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
+from yoda_papers.syndiff import TRAININGS as ROWS
+from yoda_papers.syndiff.cyclegan import background, cycle_loss, one_shot_nets, weight
+from yoda_papers.syndiff.method import SYNDIFF as METHOD
+from yoda_papers.syndiff.method import diffuse, projected
+from yoda_papers.syndiff.nets import BoundedUNetConfig, HalfUNetConfig, ResNetConfig
 
 
 @pytest.fixture(scope="module")

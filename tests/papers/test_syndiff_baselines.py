@@ -10,8 +10,12 @@ from small_training import VOLUMES, random, saved, shaken
 from torch import nn
 
 from yoda_nb.nets.base import n_parameters
-from yoda_nb.papers import SYSTEMS, TRAININGS
-from yoda_nb.papers.syndiff.attention import (
+from yoda_nb.systems.papers import SYSTEMS, TRAININGS
+from yoda_nb.systems.run import translate
+from yoda_nb.training.batches import make_pool
+from yoda_nb.training.draws import draw_batch
+from yoda_nb.training.loop import fit
+from yoda_papers.syndiff.attention import (
     AttentionGate,
     AttentionUNetConfig,
     AttentiveResNetConfig,
@@ -19,14 +23,10 @@ from yoda_nb.papers.syndiff.attention import (
     Spectral,
     spectral,
 )
-from yoda_nb.papers.syndiff.cyclegan import one_shot_critics
-from yoda_nb.papers.syndiff.munit import MunitConfig
-from yoda_nb.papers.syndiff.nets import ResNetConfig
-from yoda_nb.papers.syndiff.unit import UnitConfig
-from yoda_nb.systems.run import translate
-from yoda_nb.training.batches import make_pool
-from yoda_nb.training.draws import draw_batch
-from yoda_nb.training.loop import fit
+from yoda_papers.syndiff.cyclegan import one_shot_critics
+from yoda_papers.syndiff.munit import MunitConfig
+from yoda_papers.syndiff.nets import ResNetConfig
+from yoda_papers.syndiff.unit import UnitConfig
 
 ROWS = ("attgan", "sagan", "unit", "munit")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from yoda_nb.papers import SYSTEMS, TRAININGS
-from yoda_nb.papers.translations import BUDGETS, SPACING, TRANSLATIONS, named
+from yoda_nb.systems.papers import SYSTEMS, TRAININGS
 from yoda_nb.systems.train import model_name
 from yoda_nb.training.rows import BUDGET
+from yoda_papers.translations import BUDGETS, SPACING, TRANSLATIONS, named
 
 
 @pytest.mark.parametrize("key", TRANSLATIONS)

@@ -10,13 +10,13 @@ from small_training import VOLUMES, random, shaken
 from torch import nn
 from torch.nn import functional as F
 
-from yoda_nb.papers import TRAININGS
-from yoda_nb.papers.syndiff import munit, unit
-from yoda_nb.papers.syndiff.cyclegan import background
-from yoda_nb.papers.syndiff.munit import MunitConfig, StyledBlock
+from yoda_nb.systems.papers import TRAININGS
 from yoda_nb.training.adversarial import generator_loss
 from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
+from yoda_papers.syndiff import munit, unit
+from yoda_papers.syndiff.cyclegan import background
+from yoda_papers.syndiff.munit import MunitConfig, StyledBlock
 
 
 def one_source(row: str):

@@ -10,13 +10,13 @@ from small_training import VOLUMES, random, saved, shaken
 from torch import nn
 
 from yoda_nb.diffusion.schedules import schedule
-from yoda_nb.papers import SYSTEMS, TRAININGS
-from yoda_nb.papers.syndiff.cyclegan import background, cycle_loss, estimates
-from yoda_nb.papers.syndiff.unit_ddpm import NoisedSources
+from yoda_nb.systems.papers import SYSTEMS, TRAININGS
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import fit
+from yoda_papers.syndiff.cyclegan import background, cycle_loss, estimates
+from yoda_papers.syndiff.unit_ddpm import NoisedSources
 
 
 def test_sources_are_shown_at_the_noise_level_of_their_time():

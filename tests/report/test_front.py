@@ -16,7 +16,7 @@ from yoda_nb.report.front import front_explorer, front_figure, question
 from yoda_nb.report.ledger import MIME, by_paper, distinct, share, warnings
 from yoda_nb.report.site import write_site
 from yoda_nb.report.story import sentences
-from yoda_nb.study.claims import Study, evidence, find
+from yoda_papers.ledger import Study, evidence, find
 
 FOREIGN = "These verdicts are not of this run's seed 7: they are of the ledger's phantoms, profile quick, seed 0."
 BASIS = "Shipped evidence (samplers): CPU of tests, commit abc, 2026-01-05."

@@ -10,8 +10,8 @@ from yoda_nb.report import Run
 from yoda_nb.report.ledger import MIME
 from yoda_nb.report.plain import TITLE, by_answer, deciding, found_words, sentences, since_words
 from yoda_nb.report.site import write_site
-from yoda_nb.study.claims import Study, find, origins
-from yoda_nb.study.claims.origins import trained_words
+from yoda_nb.study.findings import trained_words
+from yoda_papers.ledger import Study, find, origins
 
 FD = {"name": "FD, a less b", "value": 2.0, "low": 1.0, "high": 3.0, "unit": "", "n": 6, "seeds": 0, "rule": "> 0"}
 SEEN = {

@@ -259,7 +259,7 @@ def test_an_error_of_running_is_not_told_as_one_of_writing(tmp_path, monkeypatch
         (run,) = run_report([notebook], tmp_path / "out").runs
         assert run.status == "failed" and run.error == "start: the notebook's process cannot start (Connection refused)"
     with monkeypatch.context() as patched:
-        patched.setattr("yoda_nb.study.sweep.workers._processes", failing)
+        patched.setattr("yoda_nb.sweep.workers._processes", failing)
         with pytest.raises(InputError, match=r"worker processes could not start .*Connection refused"):
             run_report([notebook], tmp_path / "out", place={"workers": 2})
     assert not run_report([notebook], tmp_path / "out").failed, "and the folder is free again"

@@ -10,21 +10,21 @@ import torch
 from small_models import CARD, CONFIG, net  # noqa: F401 - net is a fixture
 
 from yoda_nb import study
-from yoda_nb.bench import run_bench
 from yoda_nb.data.manifest import Case
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.figures.explorers.runner import live
 from yoda_nb.figures.readme import readme_figure
 from yoda_nb.metrics.segmentation import segment
 from yoda_nb.nets.models import recording, save_model
-from yoda_nb.study.claims.evidence import Study
-from yoda_nb.study.measure import measure
-from yoda_nb.study.rebuild_real import rebuild_normalisation
-from yoda_nb.study.sweep.plan import Trial
-from yoda_nb.study.sweep.trial import image_of
+from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.sweep.plan import Trial
+from yoda_nb.sweep.trial import image_of
 from yoda_nb.systems.run import prepare
 from yoda_nb.systems.table import get_system
+from yoda_papers.bench import run_bench
+from yoda_papers.ledger.evidence import Study
+from yoda_papers.ledger.measure import measure
+from yoda_papers.ledger.rebuild_real import rebuild_normalisation
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_an_answer_is_told_right_or_wrong_and_never_given_away(answer, said, cap
 
 def test_two_models_of_the_same_sources_are_told_apart_by_the_target_alike(net, tmp_path, monkeypatch):
     """A sample, a translation and a trial of a sweep ask the same question and get the same answer."""
-    monkeypatch.setattr("yoda_nb.systems.models.WEIGHTS", tmp_path)
+    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path])
     for target in ("FLAIR", "PDw"):
         card = CARD | {"target": target, "contrast": target, "spacing_mm": 6.0}
         save_model(net, tmp_path / f"{target.lower()}.safetensors", config=CONFIG, card=card)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.study import shipping as shipped
 from yoda_nb.systems.table import get_system
 

@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from yoda_nb.data.phantom import phantom_case
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.run import translate
 
 MARGINS = (None, 8, 4, 2, 0)

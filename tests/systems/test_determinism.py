@@ -17,10 +17,10 @@ import pytest
 import torch
 from torch import nn
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.models import save_model
 from yoda_nb.nets.unet import UNetConfig
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.models import load_model
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import TrainConfig

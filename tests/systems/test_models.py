@@ -33,7 +33,7 @@ def test_a_missing_card_or_model_is_named(saved, tmp_path):
 
 
 def test_the_model_for_the_contrasts_of_nearest_voxel_size(net, tmp_path, monkeypatch):
-    monkeypatch.setattr("yoda_nb.systems.models.WEIGHTS", tmp_path)
+    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path])
     for name, change in {
         "a1": {"spacing_mm": 1.0},
         "a3": {"spacing_mm": 3.0},
@@ -62,7 +62,7 @@ def test_the_model_for_the_contrasts_of_nearest_voxel_size(net, tmp_path, monkey
 
 
 def test_a_single_step_rather_takes_a_model_of_regression_alone_and_several_never_do(net, tmp_path, monkeypatch):
-    monkeypatch.setattr("yoda_nb.systems.models.WEIGHTS", tmp_path)
+    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path])
     for name, alone in {"a-diffusion": False, "b-regression": True}.items():
         save_model(net, tmp_path / f"{name}.safetensors", config=CONFIG, card=CARD | {"regression_only": alone})
     assert find_model(("T1w", "T2w"), "FLAIR", 3.0) == "b-regression"
@@ -72,8 +72,7 @@ def test_a_single_step_rather_takes_a_model_of_regression_alone_and_several_neve
 @pytest.fixture
 def card_alone(net, tmp_path, monkeypatch) -> Path:
     """A package whose model "folder/lone" is a card alone."""
-    for module in ("yoda_nb.systems.models", "yoda_nb.nets.models"):
-        monkeypatch.setattr(f"{module}.WEIGHTS", tmp_path)
+    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path])
     path = tmp_path / "folder" / "lone.safetensors"
     save_model(net, path, config=CONFIG, card=CARD | {"training": {"command": "yoda-nb rebuild it --only lone"}})
     path.unlink()

@@ -10,12 +10,12 @@ import pytest
 import torch
 from small_models import CONFIG
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.images.space import resample_like
 from yoda_nb.images.volumes import UNKNOWN, Volume, conform
 from yoda_nb.metrics.noise import rician_mean, rician_std
-from yoda_nb.papers import SYSTEMS
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.models import load_model
+from yoda_nb.systems.papers import SYSTEMS
 from yoda_nb.systems.run import noise_name, subject_seed, trajectories, translate
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.batches import TrainConfig

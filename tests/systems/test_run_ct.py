@@ -8,9 +8,9 @@ import pytest
 import torch
 from small_models import CARD, CONFIG, net  # noqa: F401  # a fixture
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.nets.models import save_model
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.run import trajectories, translate
 
 FEW = {"n_steps": 3, "n_ex": 3}
@@ -23,7 +23,7 @@ def head():
 
 @pytest.fixture
 def model(net, tmp_path, monkeypatch):
-    monkeypatch.setattr("yoda_nb.systems.models.WEIGHTS", tmp_path)
+    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path])
     for name, target in (("to-ct", "CT"), ("to-flair", "FLAIR")):
         path = tmp_path / f"{name}.safetensors"
         save_model(net, path, config=CONFIG, card=CARD | {"target": target, "spacing_mm": 10.0})

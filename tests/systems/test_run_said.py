@@ -10,8 +10,8 @@ import pytest
 import torch
 from small_models import CONFIG
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.run import Run, prepare, subject_seed, trajectories, translate
 from yoda_nb.systems.table import get_system
 

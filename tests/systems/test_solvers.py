@@ -7,9 +7,9 @@ from functools import cache
 import pytest
 import torch
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.figures import explorers
 from yoda_nb.images.volumes import Volume, crop_volume
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.table import get_system
 

@@ -12,27 +12,31 @@ from typer.testing import CliRunner
 
 import yoda_nb
 from yoda_nb.cli import app
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.system import Sampling
 from yoda_nb.errors import InputError
-from yoda_nb.images.volumes import Volume, load_volume
+from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.base import config_from_dict
-from yoda_nb.nets.models import WEIGHTS, read_card
-from yoda_nb.papers import NETS, PAPERS, SYSTEMS, TRAININGS, translations
+from yoda_nb.nets.models import read_card, shipped_file
+from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.preparation.load import load_volume
 from yoda_nb.systems.models import is_shipped, load_model
+from yoda_nb.systems.papers import NETS, PAPERS, SYSTEMS, TRAININGS
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.table import FIXED, describe_systems, get_system, parse_settings, rows_for, settings_of
 from yoda_nb.systems.train import FOLDERS, model_name
 from yoda_nb.training.rows import BUDGET
+from yoda_papers import WEIGHTS, translations
 
 OWN = [row.name for row in SYSTEMS.values() if is_shipped(row.weights)]
 CARDS = sorted(path for folder in FOLDERS.values() for path in (WEIGHTS / folder).glob("*.json"))
-CARDS += [path for name, row in TRAININGS.items() if row.chosen and (path := WEIGHTS / f"{name}.json").exists()]
+CARDS += [
+    path for name, row in TRAININGS.items() if row.chosen and (path := shipped_file(name).with_suffix(".json")).exists()
+]
 MB = 1e6
 
 
 BOTH = ("T1w", "T2w")
-REAL = [name for name in OWN if set(read_card(WEIGHTS / f"{SYSTEMS[name].weights}.json")["sources"]) <= {*BOTH}]
+REAL = [name for name in OWN if set(read_card(shipped_file(SYSTEMS[name].weights))["sources"]) <= {*BOTH}]
 
 
 def case(name: str = "unet") -> Volume:
@@ -127,7 +131,7 @@ def test_a_row_without_its_weights_says_so_and_keeps_what_its_card_knows(monkeyp
 
 
 def test_a_row_without_a_card_is_not_trained(monkeypatch, tmp_path):
-    monkeypatch.setattr("yoda_nb.systems.table.WEIGHTS", tmp_path)
+    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path])
     monkeypatch.setattr("yoda_nb.systems.table.find_model", lambda *contrasts: "tiny-t1w-t2w-flair")
     for row in describe_systems():
         assert row["state"] == "not trained" and row["slabs"] is None

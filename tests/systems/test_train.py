@@ -6,12 +6,12 @@ import pytest
 
 import yoda_nb
 from yoda_nb.errors import InputError
-from yoda_nb.papers import TRAININGS
-from yoda_nb.papers.yoda import PRESETS
 from yoda_nb.systems import training_data
 from yoda_nb.systems.models import load_model
+from yoda_nb.systems.papers import TRAININGS
 from yoda_nb.systems.train import training_config
 from yoda_nb.training.recipes import training_phantoms
+from yoda_nb.yoda import PRESETS
 
 
 def test_a_configuration_is_a_presets_or_a_rows_with_fields_changed():

@@ -12,10 +12,10 @@ import torch
 
 from yoda_nb.data.mapped import MappedPack, open_packs
 from yoda_nb.data.packs import ENDING, pack, write_pack
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.data.rows import COLUMNS
 from yoda_nb.errors import InputError
 from yoda_nb.nets.unet import UNetConfig
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems import training_data
 from yoda_nb.systems.training_data import TrainingData, dataset_volumes, mixed, packed_volumes, scanner_volumes
 from yoda_nb.training import recipes

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.nets.unet import UNetConfig
-from yoda_nb.papers import TRAININGS
+from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.systems.papers import TRAININGS
 from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.denoising import DIFFUSION, REGRESSION, masked_mean, middle_of, regression_loss
 from yoda_nb.training.draws import draw_batch

@@ -11,17 +11,17 @@ from small_training import VOLUMES, one_shot, saved
 from torch import nn
 
 from yoda_nb.nets.base import n_parameters
-from yoda_nb.papers import TRAININGS
-from yoda_nb.papers.bridge.maskgan import MASKGAN, MaskedConfig
-from yoda_nb.papers.bridge.revgan import REVGAN, RevConfig
-from yoda_nb.papers.ea_gan import DEA_GAN, GEA_GAN, UNet3DConfig
-from yoda_nb.papers.resvit import RESVIT, ResViTConfig
+from yoda_nb.systems.papers import TRAININGS
 from yoda_nb.systems.run import translate
 from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import fit
 from yoda_nb.training.pairs import absolute, as_volumes, beside, least_squares, paired_gan
 from yoda_nb.training.rows import BUDGET
+from yoda_papers.bridge.maskgan import MASKGAN, MaskedConfig
+from yoda_papers.bridge.revgan import REVGAN, RevConfig
+from yoda_papers.ea_gan import DEA_GAN, GEA_GAN, UNet3DConfig
+from yoda_papers.resvit import RESVIT, ResViTConfig
 
 SMALL = ResViTConfig(channels=(4, 6, 8), inner=(8, 8), width=8, depth=1, heads=2)
 THICK = UNet3DConfig(channels=(4, 4), thickness=5, out_slices=5)

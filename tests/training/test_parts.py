@@ -13,11 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
 from yoda_nb.nets.unet import UNetConfig
-from yoda_nb.papers import TRAININGS
+from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.systems.papers import TRAININGS
 from yoda_nb.training.batches import TrainConfig, make_pool
 from yoda_nb.training.denoising import REGRESSION
 from yoda_nb.training.draws import draw_batch
@@ -101,7 +101,7 @@ def test_the_penalty_of_a_critic_is_among_the_losses_tested():
 HELD = """
 import torch
 from torch import nn
-from yoda_nb.bench.memory import _peak_mb
+from yoda_papers.bench.memory import _peak_mb
 from yoda_nb.training.parts import Divided
 
 layers = (layer for _ in range(24) for layer in (nn.Conv2d(8, 8, 3, padding=1), nn.Tanh()))

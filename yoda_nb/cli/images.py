@@ -73,9 +73,9 @@ def translate(
     from yoda_nb.images.volumes import required
     from yoda_nb.metrics import evaluate
     from yoda_nb.nets.devices import find_device
-    from yoda_nb.report.qc import check_page
-    from yoda_nb.report.subjects import write_page
-    from yoda_nb.systems.files import SPACING, model_spacing, open_files, save_like
+    from yoda_nb.scans.files import SPACING, model_spacing, open_files, save_like
+    from yoda_nb.scans.qc import check_page
+    from yoda_nb.scans.subjects import write_page
     from yoda_nb.systems.models import find_model, load_model
     from yoda_nb.systems.run import check_model
     from yoda_nb.systems.run import translate as run

@@ -84,11 +84,11 @@ def prepare(
     Examples: yoda-nb prepare --t1 T1W.nii.gz --t2 T2W.nii.gz --flair FLAIR.nii.gz -o prepared;
     yoda-nb prepare my-bids-study -o prepared --workers 8
     """
+    from yoda_nb.data.study import check_study_output
     from yoda_nb.errors import InputError
     from yoda_nb.images.outputs import check_apart_of_bids, check_outputs
     from yoda_nb.images.volumes import UNKNOWN
-    from yoda_nb.report.subjects import chosen_cases, prepare_files, prepare_subject
-    from yoda_nb.systems.studies import check_study_output
+    from yoda_nb.scans.subjects import chosen_cases, prepare_files, prepare_subject
 
     files = images_given(t1, t2, flair, source)
     how: dict[str, Any] = {"reference": reference, "spacing": spacing, "bias": bias, "tool": tool, "keep": keep}
@@ -143,9 +143,9 @@ def translate_all(
     named at the end, and the others go on. Images of a BIDS folder that are left out are named with the reason.
     """
     from yoda_nb.data.bids import check_derivatives
+    from yoda_nb.data.study import check_study_output
     from yoda_nb.nets.devices import find_device
-    from yoda_nb.report.subjects import chosen_cases, translate_subject
-    from yoda_nb.systems.studies import check_study_output
+    from yoda_nb.scans.subjects import chosen_cases, translate_subject
     from yoda_nb.systems.table import parse_settings
 
     if not (scheduler or slurm or queue):  # other machines have other devices
@@ -181,7 +181,7 @@ def _each(
 ) -> None:
     """Every case by workers, a line each as they end; InputError at the end that names those that failed."""
     from yoda_nb.errors import InputError
-    from yoda_nb.study.sweep import client_of, done_by
+    from yoda_nb.sweep import client_of, done_by
 
     note_left_out(left_out)
     rows, failed = dict[str, dict[str, Any]](), dict[str, str]()

@@ -119,8 +119,8 @@ def data_pack(
 
     from yoda_nb.data.manifest import load_case, read_manifest
     from yoda_nb.data.packs import pack
+    from yoda_nb.data.study import check_study_output
     from yoda_nb.errors import InputError
-    from yoda_nb.systems.studies import check_study_output
 
     cases = read_manifest(manifest, dataset=named, trust_paths=trust)
     wanted = listed(subject)
@@ -217,9 +217,9 @@ def data_dicom(
     json: Json = False,
 ) -> None:
     """Convert a folder of DICOM files to NIfTI with dcm2niix, which has to be installed."""
-    from yoda_nb.data.dicom import convert_dicom
     from yoda_nb.errors import InputError
     from yoda_nb.images.outputs import same_file
+    from yoda_nb.scans.dicom import convert_dicom
 
     if same_file(folder, out):
         raise InputError(f"{out} is the folder of the DICOM files itself: choose another for the NIfTI files.")
@@ -231,7 +231,7 @@ def data_dicom(
 @guarded
 def bank_list(json: Json = False) -> None:
     """Show what is stored and how large it is."""
-    from yoda_nb.study.bank import default_bank, entries
+    from yoda_nb.store import default_bank, entries
 
     bank = default_bank()
     rows = []
@@ -249,7 +249,7 @@ def bank_clear(
     older_than_days: Annotated[float, Option(help="Only entries older than this.")] = 0.0, json: Json = False
 ) -> None:
     """Remove stored samples; they are computed again when needed."""
-    from yoda_nb.study.bank import clear, default_bank
+    from yoda_nb.store import clear, default_bank
 
     removed = clear(default_bank(), older_than=older_than_days * 86400)
     emit({"removed": removed}, json, f"{removed} entries removed")

@@ -65,8 +65,8 @@ def sweep(
     Example: yoda-nb sweep --subjects 4 --system yoda-regression,unet,yoda-ddim --set n_steps=8 --set n_steps=16 -o out
     """
     from yoda_nb.images.outputs import check_outputs
-    from yoda_nb.study.sweep import FAILED, FILES, crossed, make_plan, read_plan
-    from yoda_nb.study.sweep import sweep as run
+    from yoda_nb.sweep import FAILED, FILES, crossed, make_plan, read_plan
+    from yoda_nb.sweep import sweep as run
 
     check_outputs({f"-o's {name}": out / name for name in FILES}, {"the plan": plan})
     fields: dict[str, Any] = read_plan(plan) if plan else {}
@@ -111,7 +111,7 @@ def _means(found: pd.DataFrame) -> list[dict[str, Any]]:
     """Mean SSIM and PSNR, and of every further score that images have, for each system and reference; None for none."""
     from math import isfinite
 
-    from yoda_nb.study.sweep import COLUMNS, is_setting
+    from yoda_nb.sweep import COLUMNS, is_setting
 
     further = [name for name in found if name not in COLUMNS and not is_setting(name)]
     groups = found.groupby(["system", "reference"], sort=False)

@@ -26,10 +26,11 @@ from yoda_nb.data.rows import MISSING, TRUST, Row, phantom_uri, read_rows, schem
 from yoda_nb.errors import InputError, quiet
 from yoda_nb.images.masks import as_mask
 from yoda_nb.images.nifti import SAME_MM, corner_distance, on_one_grid, read_grid, read_voxels, tell
-from yoda_nb.images.prepare import prepare
-from yoda_nb.images.register import Registration, moved
 from yoda_nb.images.units import called
-from yoda_nb.images.volumes import Volume, conform, load_volume
+from yoda_nb.images.volumes import Volume, conform
+from yoda_nb.preparation.load import load_volume
+from yoda_nb.preparation.prepare import prepare
+from yoda_nb.preparation.register import Registration, moved
 
 REGISTERED = 1.0  # mm, of what is registered
 
@@ -181,7 +182,7 @@ def _kept(case: Case) -> Path:
 
 
 def _phantom(case: Case, sources, target, mirror, spacing) -> Volume:
-    from yoda_nb.data.phantom import field_of_view, phantom_case
+    from yoda_nb.phantoms.phantom import field_of_view, phantom_case
 
     seed, options = phantom_uri(case.images["any"].uri)
     chosen = options.model_dump(exclude_none=True, exclude={"anatomy"})

@@ -70,7 +70,7 @@ def pack(volume: Volume, folder: Path, *, rescans: int = 0, split: str | None = 
 
     All carry the ``split`` (train, val, test) of their person.
     """
-    from yoda_nb.data.scanner import rescanned
+    from yoda_nb.phantoms.scanner import rescanned
 
     cut = crop_volume(volume, roi_box(volume.mask, (4, 4, 4)))
     each = [cut, *(rescanned(cut, seed) for seed in range(1, rescans + 1))]

@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.feature_nets import offline_net
 from yoda_nb.metrics.features import frechet_distance, slices_for_features
 from yoda_nb.metrics.noise import add_rician
 from yoda_nb.nets.models import Card, save_net
+from yoda_nb.phantoms.phantom import phantom_case
 
 CONTRASTS = ("T1w", "T2w", "PDw", "FLAIR")
 SCALES = (2.0, 0.08, 1.0)  # the largest blur before the noise (voxels), noise, blur after it

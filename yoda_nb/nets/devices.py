@@ -23,3 +23,10 @@ def find_device(name: str | torch.device | None = None) -> torch.device:
         return device
     here = ["cpu", *(["cuda"] if gpus else []), *(f"cuda:{k}" for k in range(gpus))]
     raise InputError(f"There is no device {str(name)!r} here: choose {' or '.join(here)}.")
+
+
+def device_here(name: object) -> str | None:
+    """The GPU of a worker of this name: those that are counted take one each; None without a GPU."""
+    if not torch.cuda.is_available():
+        return None
+    return f"cuda:{int(str(name)) % torch.cuda.device_count()}" if str(name).isdigit() else "cuda"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from yoda_nb.nets.base import Config, config_from_dict, config_to_dict
 from yoda_nb.nets.eight_bit import narrowed, widened
 
 WEIGHTS = Path(__file__).parent / "weights"
+FOLDERS = [WEIGHTS]  # where shipped models are found, in this order; installed papers add theirs (``systems.papers``)
 FIELDS = ("sources", "target", "spacing_mm", "schedule", "n_train", "prediction", "training")  # of a card
 
 NARROW = 64  # a number on a card that is no larger asks for little, whatever the weights
@@ -218,8 +220,21 @@ def check_fields(path: Path, card: Card, fields: tuple[str, ...]) -> None:
 def model_name(path: Path) -> str:
     """What ``load_model`` calls weights that come with the package; else the file's own name."""
     path = Path(path).resolve()
-    inside = path.is_relative_to(WEIGHTS.resolve())
-    return path.relative_to(WEIGHTS.resolve()).with_suffix("").as_posix() if inside else path.name
+    for folder in FOLDERS:
+        if path.is_relative_to(folder.resolve()):
+            return path.relative_to(folder.resolve()).with_suffix("").as_posix()
+    return path.name
+
+
+def shipped_file(name: str | os.PathLike) -> Path:
+    """The weights' file of a shipped model, of which only the card may be there; in the first folder if neither is."""
+    places = [folder / f"{name}.safetensors" for folder in FOLDERS]
+    return next((path for path in places if path.is_file() or path.with_suffix(".json").is_file()), places[0])
+
+
+def shipped_files() -> list[Path]:
+    """The weights' files at the top of all folders of shipped models."""
+    return [path for folder in FOLDERS for path in sorted(folder.glob("*.safetensors"))]
 
 
 @contextmanager

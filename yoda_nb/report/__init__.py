@@ -26,8 +26,8 @@ from yoda_nb.report.parameters import Parameter, read_parameters, resolve_parame
 from yoda_nb.report.provenance import named_files
 from yoda_nb.report.site import PAGES, write_site
 from yoda_nb.report.tasks import Task, plan
-from yoda_nb.study.bank import remove_strays
-from yoda_nb.study.sweep.workers import cores
+from yoda_nb.store import remove_strays
+from yoda_nb.sweep.workers import cores
 
 MOST_JOBS = 4  # by default: each kernel takes about a gigabyte
 

@@ -30,8 +30,8 @@ from yoda_nb.report.kernels import KERNEL, kernel_environment, transport
 from yoda_nb.report.parameters import read_notebook
 from yoda_nb.report.provenance import fingerprint
 from yoda_nb.report.tasks import Task
-from yoda_nb.study.bank import write_atomic
-from yoda_nb.study.sweep.workers import client_of, done_by
+from yoda_nb.store import write_atomic
+from yoda_nb.sweep.workers import client_of, done_by
 
 if TYPE_CHECKING:
     from distributed import Client

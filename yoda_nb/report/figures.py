@@ -19,7 +19,7 @@ import nbformat
 
 from yoda_nb.figures.plots.base import FIGURE_MIME
 from yoda_nb.report.execution import Run
-from yoda_nb.study.bank import write_atomic
+from yoda_nb.store import write_atomic
 
 FOLDER = "figures"
 OURS = re.compile(r".+-\d\d-[\w-]+\.(svg|png|csv)")  # in a folder that may hold other files

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from yoda_nb.errors import InputError
 from yoda_nb.report.provenance import commit
-from yoda_nb.study.sweep.workers import cores
+from yoda_nb.sweep.workers import cores
 
 KERNEL = "yoda-nb-report"
 

@@ -12,10 +12,8 @@ from itertools import groupby
 from typing import Any
 
 from yoda_nb.figures.plots.base import FIGURE_MIME
-from yoda_nb.papers import PAPERS
 from yoda_nb.report.execution import Run
-from yoda_nb.study.claims.evidence import index
-from yoda_nb.study.claims.ledger import MIME, SYMBOLS, counted
+from yoda_nb.study.findings import MIME, SYMBOLS, counted
 
 Found = Sequence[Mapping[str, Any]]
 KINDS = {"reproduced": "yes", "not reproduced": "no"}  # classes of style.css; else "open"
@@ -45,19 +43,15 @@ def distinct(found: Found) -> list[Mapping[str, Any]]:
 
 
 def by_paper(found: Found) -> list[dict[str, Any]]:
-    """The claims in groups of one paper, in the ledger's order of papers: title, and findings with what is shown."""
-    known = list(PAPERS)
+    """The claims in groups of one paper, YODA first: title, and findings with what is shown."""
 
-    def place(finding: Mapping[str, Any]) -> tuple[int, str]:
+    def place(finding: Mapping[str, Any]) -> tuple[bool, str]:
         paper = finding.get("paper", "")
-        return (known.index(paper) if paper in known else len(known), paper)
+        return (paper != "yoda", finding.get("title") or paper or "Claims")
 
     return [
-        {
-            "title": PAPERS[paper].TITLE if paper in PAPERS else paper or "Claims",
-            "claims": [_shown(finding) for finding in group],
-        }
-        for (_, paper), group in groupby(sorted(distinct(found), key=place), place)
+        {"title": title, "claims": [_shown(finding) for finding in group]}
+        for (_, title), group in groupby(sorted(distinct(found), key=place), place)
     ]
 
 
@@ -131,7 +125,7 @@ def share(found: Found, runs: Sequence[Run]) -> str:
         return ""
     if not shipped and not resting:
         return f"None of the {' and '.join(count.partition(' of ')[2] for count in counts)} rests on shipped evidence."
-    made = _origin({table for finding in shipped for table in finding["shipped"]})
+    made = _origin({name: about for finding in shipped for name, about in finding.get("made", {}).items()})
     verb = "rests" if len(counts) == 1 and counts[0].startswith("1 of ") else "rest"
     return (
         f"{' and '.join(counts)} {verb} on evidence computed before and shipped{made}, as each says beside it; "
@@ -154,9 +148,9 @@ def number(value: float | None) -> str:
     return "not finite" if value is None else f"{value:.3g}"
 
 
-def _origin(tables: set[str]) -> str:
+def _origin(tables: Mapping[str, Mapping[str, str]]) -> str:
     """From which machines, commits and dates these shipped tables are, in brackets."""
-    about = [index()[name] for name in sorted(tables) if name in index()]
+    about = list(tables.values())
 
     def all_of(field: str) -> list[str]:
         return sorted({str(entry[field]) for entry in about if entry.get(field)})

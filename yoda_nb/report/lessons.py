@@ -11,7 +11,7 @@ from yoda_nb.data.places import NOTEBOOKS
 from yoda_nb.errors import InputError
 from yoda_nb.images.outputs import same_file
 from yoda_nb.report.parameters import parse_notebook
-from yoda_nb.study.bank import write_atomic
+from yoda_nb.store import write_atomic
 from yoda_nb.study.exercises import MARK
 
 ANSWER = re.compile(r"\s*<details\b.*?</details>\s*", re.DOTALL)

@@ -23,7 +23,7 @@ import nbformat
 from pydantic import ConfigDict, TypeAdapter
 
 from yoda_nb.errors import InputError
-from yoda_nb.study.sweep.plan import check_place
+from yoda_nb.sweep.plan import check_place
 
 PROFILES = ("tiny", "quick", "full")  # seconds for tests, minutes on two cores, the paper's setting
 

@@ -10,8 +10,7 @@ from datetime import date
 from typing import Any
 
 from yoda_nb.report.ledger import KINDS, distinct, number
-from yoda_nb.study.claims.ledger import SYMBOLS
-from yoda_nb.study.claims.origins import trained_words
+from yoda_nb.study.findings import SYMBOLS, trained_words
 
 Finding = Mapping[str, Any]
 Effect = Mapping[str, Any]

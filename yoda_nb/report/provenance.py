@@ -13,9 +13,9 @@ from typing import Any
 
 from yoda_nb.data.places import commit as commit
 from yoda_nb.images.nifti import sha256
-from yoda_nb.study.bank import key_of
-from yoda_nb.study.sweep.record import FILES
-from yoda_nb.study.sweep.workers import cores
+from yoda_nb.store import key_of
+from yoda_nb.sweep.record import FILES
+from yoda_nb.sweep.workers import cores
 
 VERSIONED = ("yoda-nb", "torch", "monai", "numpy", "scipy", "nibabel", "matplotlib", "papermill")
 

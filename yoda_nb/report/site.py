@@ -18,7 +18,7 @@ from yoda_nb.report.pages import notebook_title, page_cells, render_page
 from yoda_nb.report.plain import TITLE, by_answer
 from yoda_nb.report.provenance import commit, machine, versions
 from yoda_nb.report.story import sentences
-from yoda_nb.study.bank import write_atomic
+from yoda_nb.store import write_atomic
 
 PAGES = ("index.html", "claims.html", "claims.json", "reproduces.html", "made.html")  # beside those of notebooks
 

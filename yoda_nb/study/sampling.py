@@ -18,7 +18,7 @@ from yoda_nb.diffusion.process import expected
 from yoda_nb.diffusion.system import OnStep, System
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.devices import find_device
-from yoda_nb.study.bank import Bank, default_bank, recall
+from yoda_nb.store import Bank, default_bank, recall
 from yoda_nb.study.shipping import find_shipped
 from yoda_nb.study.subjects import Profile
 from yoda_nb.systems.models import load_model, model_for

@@ -23,9 +23,14 @@ from torch import Tensor
 from yoda_nb.diffusion.system import Sampling, System
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
-from yoda_nb.study.bank import write_atomic
+from yoda_nb.store import write_atomic
+from yoda_nb.systems.papers import PAPERS
 
-SAMPLES = Path(__file__).parent / "shipped" / "samples"
+# folders of installed papers; new samples go to the first
+SAMPLES = [
+    *dict.fromkeys(p.SAMPLES for p in PAPERS.values() if hasattr(p, "SAMPLES")),
+    Path(__file__).parent / "samples",
+]
 SUMS = "SHA256SUMS"
 SCALE = 511.0  # levels on either side of 0
 # Another processor rounds the phantom's voxels differently; another phantom differs by far more.
@@ -42,7 +47,7 @@ def find_shipped(volume: Volume, spec: System, seed: int, weights: str) -> Tenso
     if os.environ.get("YODA_NB_SHIPPED") == "0" or not path.exists():
         return None
     blob = path.read_bytes()
-    if _sums().get(path.name) != sha256(blob).hexdigest():
+    if _sums(path.parent).get(path.name) != sha256(blob).hexdigest():
         raise InputError(f"{path} is not the file that was shipped: get it again or set YODA_NB_SHIPPED=0.")
     try:
         stored = load(blob)
@@ -66,15 +71,15 @@ def ship(volume: Volume, spec: System, seed: int, weights: str, samples: Tensor)
     path = shipped_path(volume, spec, seed, weights)
     blob = save(stored)
     write_atomic(path, blob)
-    _write_sums({**_sums(), path.name: sha256(blob).hexdigest()})
+    _write_sums({**_sums(path.parent), path.name: sha256(blob).hexdigest()})
     return path
 
 
 def keep_shipped(paths: Collection[Path]) -> list[Path]:
     """Remove all shipped samples but these, and their checksums; returns what was removed."""
     names = {path.name for path in paths}
-    others = sorted(path for path in SAMPLES.glob("*.safetensors") if path.name not in names)
-    _write_sums({name: digest for name, digest in _sums().items() if name in names})
+    others = sorted(path for path in SAMPLES[0].glob("*.safetensors") if path.name not in names)
+    _write_sums({name: digest for name, digest in _sums(SAMPLES[0]).items() if name in names})
     for path in others:
         path.unlink()
     return others
@@ -93,7 +98,8 @@ def shipped_path(volume: Volume, spec: System, seed: int, weights: str) -> Path:
     settings["process"] = type(spec.sampling).__name__
     known = [volume.subject, volume.sources, volume.contrast, tuple(volume.shape), settings, seed, weights]
     digest = sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
-    return SAMPLES / f"{volume.subject}-{digest[:16]}.safetensors"
+    places = [folder / f"{volume.subject}-{digest[:16]}.safetensors" for folder in SAMPLES]
+    return next((path for path in places if path.exists()), places[0])
 
 
 def _packed(values: Tensor) -> Tensor:
@@ -117,12 +123,12 @@ def _same(volume: Volume, means: Tensor) -> bool:
     return torch.allclose(source_means(volume), means, rtol=0, atol=SAME)
 
 
-def _sums() -> dict[str, str]:
-    path = SAMPLES / SUMS
+def _sums(folder: Path) -> dict[str, str]:
+    path = folder / SUMS
     lines = path.read_text().splitlines() if path.exists() else []
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def _write_sums(sums: Mapping[str, str]) -> None:
     text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-    write_atomic(SAMPLES / SUMS, text.encode())
+    write_atomic(SAMPLES[0] / SUMS, text.encode())

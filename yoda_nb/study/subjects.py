@@ -11,7 +11,8 @@ from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import InputError, printable
 from yoda_nb.images.nifti import sha256
 from yoda_nb.images.units import part_of
-from yoda_nb.images.volumes import UNKNOWN, Volume, load_volume
+from yoda_nb.images.volumes import UNKNOWN, Volume
+from yoda_nb.preparation.load import load_volume
 
 FIRST_SEED = 1001  # of the manifest's test phantoms
 

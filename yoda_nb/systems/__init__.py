@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from yoda_nb.diffusion.system import Job, OnStep, Process, Sampling, System
-from yoda_nb.papers import SYSTEMS, TRAININGS
 from yoda_nb.systems.models import find_model, is_shipped, load_model, shipped_models
+from yoda_nb.systems.papers import SYSTEMS, TRAININGS
 from yoda_nb.systems.run import Run, prepare, subject_seed, trajectories, translate
 from yoda_nb.systems.table import describe_systems, get_system, parse_settings
 

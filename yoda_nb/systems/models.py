@@ -17,8 +17,8 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.units import SAME, canonical
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.eight_bit import SCALE
-from yoda_nb.nets.models import WEIGHTS, Card, Model, model_name, note, read_card, read_model
-from yoda_nb.papers import NETS
+from yoda_nb.nets.models import Card, Model, model_name, note, read_card, read_model, shipped_file, shipped_files
+from yoda_nb.systems.papers import NETS
 
 
 def load_model(name: str | os.PathLike) -> Model:
@@ -42,7 +42,7 @@ def load_model(name: str | os.PathLike) -> Model:
 
 def weights_path(name: str | os.PathLike) -> Path:
     """The file that a model's name or path stands for; InputError for a name that has none."""
-    path, shipped = Path(name), WEIGHTS / f"{name}.safetensors"
+    path, shipped = Path(name), shipped_file(name)
     if path.is_absolute() or path.suffix:
         return path if path.is_absolute() or not shipped.is_file() else shipped
     if shipped.is_file():
@@ -57,12 +57,12 @@ def weights_path(name: str | os.PathLike) -> Path:
 
 def shipped_models() -> list[str]:
     """Names of the denoisers that come with the package, those of the table of systems left out."""
-    return sorted(p.stem for p in WEIGHTS.glob("*.safetensors") if "target" in read_card(p))
+    return sorted({path.stem for path in shipped_files() if "target" in read_card(path)})
 
 
 def is_shipped(name: str) -> bool:
     """Whether ``load_model`` finds weights under this name."""
-    return (WEIGHTS / f"{name}.safetensors").is_file()
+    return shipped_file(name).is_file()
 
 
 def find_model(sources: tuple[str, ...], target: str | None, spacing: float, *, steps: int = 1) -> str:
@@ -72,7 +72,7 @@ def find_model(sources: tuple[str, ...], target: str | None, spacing: float, *, 
     FLAIR is made of, such as T1w alone, the target has to be named. A system of several ``steps`` gets a model
     of diffusion, one of a single step rather one of regression alone. Raises InputError listing what there is.
     """
-    cards = {name: read_card(WEIGHTS / f"{name}.safetensors") for name in shipped_models()}
+    cards = {name: read_card(shipped_file(name)) for name in shipped_models()}
     wanted = canonical(target or _usual_target(sources, cards.values()))
     fitting = [
         (abs(card["spacing_mm"] - spacing), not card.get("regression_only"), name)
@@ -134,7 +134,7 @@ def _near(name: str, known: Iterable[str]) -> str | None:
 
 def stored_parameters(name: str) -> int:
     """How many numbers a shipped model's file holds, read from its header alone."""
-    with safe_open(WEIGHTS / f"{name}.safetensors", "pt") as file:
+    with safe_open(shipped_file(name), "pt") as file:
         names = [key for key in file.keys() if not key.endswith(SCALE)]  # noqa: SIM118
         return sum(prod(file.get_slice(name).get_shape()) for name in names)
 

@@ -10,9 +10,9 @@ from typing import Any
 from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.images.units import canonical
-from yoda_nb.nets.models import WEIGHTS, read_card
-from yoda_nb.papers import SYSTEMS
+from yoda_nb.nets.models import read_card, shipped_file
 from yoda_nb.systems.models import find_model, is_shipped, stored_parameters
+from yoda_nb.systems.papers import SYSTEMS
 
 FIXED = ("name", "summary", "reference", "sampling", "paper", "weights")  # of a row: no settings
 
@@ -36,7 +36,7 @@ def _described(row: System) -> dict[str, Any]:
         "evaluations": row.evaluations,
     }
     name = row.weights or find_model(("T1w", "T2w"), "FLAIR", 3.0)
-    path = WEIGHTS / f"{name}.safetensors"
+    path = shipped_file(name)
     if not path.with_suffix(".json").is_file():
         unknown = dict.fromkeys(("translates", "parameters", "slabs", "seconds", "machine"))
         return known | unknown | {"state": "not trained"}
@@ -64,7 +64,7 @@ def _makes(row: System, sources: Collection[str], target: str) -> bool:
         return False
     if not is_shipped(name):
         return False
-    card = read_card(WEIGHTS / f"{name}.safetensors")
+    card = read_card(shipped_file(name))
     makes = canonical(card["target"]) == canonical(target)
     return makes and {*map(canonical, card["sources"])} <= {*map(canonical, sources)}
 

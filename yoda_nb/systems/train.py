@@ -16,8 +16,8 @@ import torch
 
 from yoda_nb.data.manifest import read_manifest
 from yoda_nb.data.packs import ENDING
-from yoda_nb.data.phantom import field_of_view
 from yoda_nb.data.places import MANIFEST
+from yoda_nb.data.study import check_study_output
 from yoda_nb.diffusion.process import PREDICTIONS
 from yoda_nb.diffusion.schedules import SCHEDULES
 from yoda_nb.errors import InputError
@@ -26,11 +26,10 @@ from yoda_nb.images.units import canonical
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.base import config_to_dict
 from yoda_nb.nets.devices import find_device
-from yoda_nb.nets.models import WEIGHTS, Card
-from yoda_nb.papers import TRAININGS
-from yoda_nb.papers.yoda import PAPER, PRESETS
+from yoda_nb.nets.models import Card
+from yoda_nb.phantoms.phantom import field_of_view
 from yoda_nb.systems.models import load_model, weights_path
-from yoda_nb.systems.studies import check_study_output
+from yoda_nb.systems.papers import TRAININGS, weights_folder
 from yoda_nb.systems.training_data import (
     check_share,
     dataset_volumes,
@@ -44,6 +43,7 @@ from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.denoising import DIFFUSION
 from yoda_nb.training.parts import check_parts
 from yoda_nb.training.recipes import VALIDATION_SEEDS, describe_phantoms, each_trained, train_model, training_phantoms
+from yoda_nb.yoda import PAPER, PRESETS
 
 FOLDERS = {False: "systems", True: "variants"}  # below the shipped weights: never chosen by contrasts
 CHANGES = tuple(f.name for f in fields(TrainConfig) if f.name not in ("net", "method"))
@@ -371,15 +371,17 @@ def model_name(name: str) -> str:
 
 
 def train_systems(
-    names: Iterable[str] = (), *, out: Path, weights: Path = WEIGHTS, device: str | None = None, jobs: int = 1
+    names: Iterable[str] = (), *, out: Path, weights: Path | None = None, device: str | None = None, jobs: int = 1
 ) -> list[Card]:
     """Train every row (or those named), ``jobs`` at a time; returns their cards.
 
-    A stopped run goes on where it was. Each of several processes makes the phantoms of its rows itself.
+    Models go to ``weights``, by default the folder of each row's paper. A stopped run goes on where it was. Each of
+    several processes makes the phantoms of its rows itself.
     """
     find_device(device)
     names = list(names) or list(TRAININGS)
-    todo = [(name, weights / f"{model_name(name)}.safetensors", out / name) for name in names]
+    places = {name: (weights or weights_folder(name)) / f"{model_name(name)}.safetensors" for name in names}
+    todo = [(name, place, out / name) for name, place in places.items()]
     return each_trained(partial(_train, device=device), todo, jobs)
 
 

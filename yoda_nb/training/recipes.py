@@ -14,15 +14,15 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-import yoda_nb.data.phantom
+import yoda_nb.phantoms.phantom
 from yoda_nb.data.mapped import MappedPack, open_packs
 from yoda_nb.data.packs import ENDING, read_about, write_pack
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import sha256
 from yoda_nb.images.space import roi_box
 from yoda_nb.images.volumes import Volume, crop_volume
 from yoda_nb.nets.models import describe_machine, save_model
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.checkpoints import LOG, read_log
 from yoda_nb.training.denoising import REGRESSION
@@ -125,7 +125,7 @@ def _made_so(path: Path, made: str) -> bool:
 @cache
 def simulator() -> str:
     """A hash of the source that phantoms are made by: what changes there makes kept phantoms again."""
-    folder = Path(yoda_nb.data.phantom.__file__).parent
+    folder = Path(yoda_nb.phantoms.phantom.__file__).parent
     files = [folder / f"{name}.py" for name in SIMULATOR]
     files += [folder.parent / "images" / f"{name}.py" for name in ("masks", "space", "units", "volumes")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()

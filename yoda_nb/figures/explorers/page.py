@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.pyplot as plt
 from markupsafe import Markup
 
-from yoda_nb.study.bank import write_atomic
+from yoda_nb.store import write_atomic
 
 if TYPE_CHECKING:
     from yoda_nb.figures.explorers.core import Explorer

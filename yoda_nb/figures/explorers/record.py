@@ -11,7 +11,7 @@ from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.diffusion.vp import ODE, VP
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
-from yoda_nb.study.bank import default_bank, recall
+from yoda_nb.store import default_bank, recall
 from yoda_nb.study.sampling import settings
 from yoda_nb.systems.run import OPTIONS, Run, prepare
 from yoda_nb.systems.table import get_system

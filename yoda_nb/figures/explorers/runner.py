@@ -21,8 +21,8 @@ from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import score
 from yoda_nb.metrics.noise import white_matter_noise
 from yoda_nb.nets.devices import find_device
-from yoda_nb.papers import SYSTEMS
 from yoda_nb.study.tables import perceptual_table, white_matter
+from yoda_nb.systems.papers import SYSTEMS
 from yoda_nb.systems.run import averaged
 from yoda_nb.systems.table import get_system, rows_for
 

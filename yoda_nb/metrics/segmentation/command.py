@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from yoda_nb.errors import InputError
-from yoda_nb.images.command import run_program
 from yoda_nb.images.nifti import Grid
 from yoda_nb.images.space import resample_like
 from yoda_nb.images.volumes import Volume
+from yoda_nb.preparation.command import run_program
 
 
 @dataclass(frozen=True)

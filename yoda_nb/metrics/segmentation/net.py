@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from yoda_nb.errors import InputError
-from yoda_nb.nets.models import WEIGHTS, Card, note, read_net, save_net
+from yoda_nb.nets.models import Card, note, read_net, save_net, shipped_file
 
 SEGMENTERS = {3.0: "segmenter", 1.5: "segmenter-fine"}  # voxel size in mm -> weights
 SHIPPED = SEGMENTERS[3.0]
@@ -75,7 +75,7 @@ def load_segmenter(name: str | os.PathLike = SHIPPED) -> Segmenter:
     Raises InputError, naming the file, for weights that are missing, changed since they were
     saved, or made for another net.
     """
-    path = Path(name) if Path(name).suffix else WEIGHTS / f"{name}.safetensors"
+    path = Path(name) if Path(name).suffix else shipped_file(name)
     if path.suffix != ".safetensors" or not path.is_file():
         raise InputError(f"There is no segmenter at {path}: give {SHIPPED!r} or the path of a .safetensors file.")
     segmenter = _load(path.resolve(), path.stat().st_mtime_ns)

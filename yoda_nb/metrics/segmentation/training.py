@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from yoda_nb.data.phantom import phantom_case
 from yoda_nb.diffusion.slabs import gather_slabs
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, required
@@ -22,6 +21,7 @@ from yoda_nb.metrics.segmentation.net import CHANNELS, THICKNESS, Segmenter, bui
 from yoda_nb.nets.base import autocast_dtype, n_parameters
 from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import Card, describe_machine
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.training.recipes import TRAIN_SEEDS, VALIDATION_SEEDS
 
 SIGMAS = (0.02, 0.06)  # acquisition noise of the training images, [0,1] scale

@@ -1,0 +1,1 @@
+"""Simulated subjects whose noise-free truth is known: anatomy, physics, scanners, vessels."""

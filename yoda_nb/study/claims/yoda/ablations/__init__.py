@@ -1,6 +1,0 @@
-"""The ablation models: one change each, trained at one budget [YODA IV-C]."""
-
-from yoda_nb.study.claims.yoda.ablations.tables import TABLES
-from yoda_nb.study.claims.yoda.ablations.verdicts import EFFECTS, NOTES
-
-__all__ = ["EFFECTS", "NOTES", "TABLES"]
