@@ -16,6 +16,7 @@ RUN pip install --no-cache-dir -c constraints.txt --extra-index-url https://down
 COPY pyproject.toml hatch_build.py README.md LICENSE claims.csv data_manifest.csv ./
 COPY notebooks ./notebooks
 COPY yoda_nb ./yoda_nb
+COPY yoda_papers ./yoda_papers
 RUN pip install --no-cache-dir -c constraints.txt .
 
 RUN useradd --create-home --uid 1000 student

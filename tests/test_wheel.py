@@ -66,7 +66,8 @@ def test_the_wheel_holds_the_package_and_what_lies_beside_it_in_a_checkout(wheel
     files = set(zipfile.ZipFile(wheel).namelist())
     package = {
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "yoda_nb").rglob("*")
+        for name in ("yoda_nb", "yoda_papers")
+        for path in (ROOT / name).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
     packed = {f"{PACKED}/{name}" for name in ("claims.csv", "data_manifest.csv")}

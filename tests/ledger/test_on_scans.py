@@ -73,7 +73,7 @@ def test_noise_and_contrast_are_ratios_to_the_acquired_image(monkeypatch):
 
 def test_the_tables_stand_beside_the_ledger(people, empty_tables, tmp_path, monkeypatch):
     monkeypatch.setattr(rebuild_real, "WEIGHTS", tmp_path / "weights")
-    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [*models.FOLDERS, tmp_path / "weights"])
+    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path / "weights", *models.FOLDERS])
     monkeypatch.setattr(real, "patients", lambda mirror: people)
     assert not scans.there() and find(["Y02"], study=evidence.Study("tiny"))[0].on_scans is None
     tables = rebuild_real.rebuild_scans(tmp_path, say=str, **SMALL)
@@ -98,7 +98,7 @@ def test_the_tables_stand_beside_the_ledger(people, empty_tables, tmp_path, monk
 
 def test_each_deciding_system_judges_the_half_that_it_never_saw(people, empty_tables, tmp_path, monkeypatch):
     monkeypatch.setattr(rebuild_real, "WEIGHTS", tmp_path / "weights")
-    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [*models.FOLDERS, tmp_path / "weights"])
+    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path / "weights", *models.FOLDERS])
     asked = []
     monkeypatch.setattr(real, "patients", lambda mirror, spacing: asked.append(spacing) or people)
     two = {row: entry for row, entry in budgets.deciding(evidence.Study()).items() if row in ("unet", "selfrdb")}

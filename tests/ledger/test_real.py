@@ -195,7 +195,7 @@ def nothing_shipped(empty_tables, tmp_path, monkeypatch):
     """Empty folders of tables and of weights."""
     monkeypatch.setattr(rebuild_real, "WEIGHTS", tmp_path / "weights")
     (tmp_path / "weights").mkdir()
-    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [*models.FOLDERS, tmp_path / "weights"])
+    monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path / "weights", *models.FOLDERS])
     return tmp_path
 
 

@@ -134,7 +134,7 @@ def test_an_unknown_name_is_refused_before_anything_is_made(tables):
 
 @pytest.fixture
 def sample(tmp_path, monkeypatch):
-    monkeypatch.setattr(shipping, "SAMPLES", tmp_path / "samples")
+    monkeypatch.setattr(shipping, "SAMPLES", [tmp_path / "samples"])
     volume = phantom_case(3, spacing=6.0, shape=(32, 32, 32))
     return Sample(volume, "yoda-ddim", "tiny-t1w-t2w-flair", {"n_steps": 2})
 
@@ -160,7 +160,7 @@ def test_files_that_nothing_asks_for_are_removed_once_the_others_are_there(sampl
 
 def test_every_shipped_sample_is_asked_for_and_there():
     wanted = {sample.path.name for sample in rebuild.shipped_samples()}
-    assert wanted == {path.name for path in shipping.SAMPLES.glob("*.safetensors")}
+    assert wanted == {path.name for path in shipping.SAMPLES[0].glob("*.safetensors")}
 
 
 def test_the_measured_numbers_are_of_every_dataset_and_target(monkeypatch):

@@ -138,7 +138,7 @@ def test_what_has_a_card_is_scored_and_lost_weights_are_named(monkeypatch, tmp_p
     assert set(table.reference) == {"acquired", "truth"}
     assert budgets.scores(Study("tiny", own=(v,), kept=frozenset({"systems/unet"}))).empty
     (tmp_path / "systems").mkdir()
-    (tmp_path / "systems" / "lost.json").write_text("{}")
+    (tmp_path / "systems" / "lost.json").write_text('{"training": {"command": "lost"}}')
     monkeypatch.setattr("yoda_nb.nets.models.FOLDERS", [tmp_path])
     with pytest.raises(InputError, match="lost"):
         budgets.scores(Study("tiny", own=(v,)))

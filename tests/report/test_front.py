@@ -27,7 +27,14 @@ def effect(name: str, value: float | None, low: float | None, high: float | None
 
 
 def claim(name: str, verdict: str = "reproduced", *effects: dict, page: str = "01_a", **more) -> dict:
-    words = {"claim": f"{name} <holds>", "paper": "yoda", "effects": list(effects), "shipped": [], "basis": ""}
+    words = {
+        "claim": f"{name} <holds>",
+        "paper": "yoda",
+        "title": "YODA",
+        "effects": list(effects),
+        "shipped": [],
+        "basis": "",
+    }
     return {"page": page, "id": name, "verdict": verdict, **words, **more}
 
 
@@ -143,8 +150,8 @@ def test_the_map_has_a_linked_cell_for_each_claim(tmp_path):
     found = [
         claim("Y01", "reproduced", basis=BASIS, shipped=["samplers"]),
         claim("Y02", "not reproduced"),
-        claim("B01", "inconclusive", paper="bridge"),
-        claim("X01", "reproduced", paper="a paper of one's own"),
+        claim("B01", "inconclusive", paper="bridge", title="Brownian bridge"),
+        claim("X01", "reproduced", paper="other", title="One's own paper"),
     ]
     runs = [executed("01_a", ("", shown(*found[:3]))), executed("02_b", ("", shown(found[3], found[0])))]
     write_site(runs, tmp_path, 0)
@@ -159,7 +166,7 @@ def test_the_map_has_a_linked_cell_for_each_claim(tmp_path):
     assert cells[0]["aria-label"] == "Y01 ✓ reproduced: Y01 <holds>" and BASIS in cells[0]["title"]
     assert [re.search(rf">({name} .)</a>", page.text)[1] for name in ("Y02", "B01")] == ["Y02 ✗", "B01 ?"]
     papers = re.findall(r'<h3 id="paper-\d">(.*?)</h3>', page.text)
-    assert papers[0].startswith("YODA") and papers[1].startswith("Brownian") and papers[2] == "a paper of one&#39;s own"
+    assert papers[0].startswith("YODA") and papers[1].startswith("Brownian") and papers[2] == "One&#39;s own paper"
     assert "4 claims were put to the test" in page.text and "✓ 2 reproduced" in page.text
     rows = [a["href"] for a in Page(tmp_path / "claims.html").all("a") if "#claim-" in a["href"]]
     assert rows[4:] == [c["href"] for c in cells]
@@ -178,13 +185,16 @@ def test_a_claim_that_several_subjects_show_is_one_cell_unless_they_differ():
 # --- what rests on what
 
 
-def test_the_share_of_shipped_evidence_is_told(monkeypatch):
+def test_the_share_of_shipped_evidence_is_told():
     about = {
         "samplers": {"machine": "CPU of tests", "commit": "abc", "date": "2026-01-05"},
         "lesions": {"machine": "CPU of tests", "commit": "def", "date": "2026-02-01"},
     }
-    monkeypatch.setattr(ledger, "index", lambda: about)
-    found = [claim("Y01", shipped=["samplers"]), claim("Y02", shipped=["lesions", "gone"]), claim("Y03")]
+    found = [
+        claim("Y01", shipped=["samplers"], made={"samplers": about["samplers"]}),
+        claim("Y02", shipped=["lesions"], made={"lesions": about["lesions"]}),
+        claim("Y03"),
+    ]
     runs = [executed("01_a", ("", picture("x", BASIS)), ("", picture("y", "Computed in this run.")))]
     assert share(found, runs).startswith(
         "2 of 3 verdicts and 1 of 2 figures rest on evidence computed before and shipped "

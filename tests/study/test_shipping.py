@@ -19,7 +19,7 @@ def small():
 
 
 def test_samples_come_back_as_they_were_shipped(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(shipped, "SAMPLES", tmp_path)
+    monkeypatch.setattr(shipped, "SAMPLES", [tmp_path])
     x = torch.where(small.mask, torch.rand(2, *small.mask.shape) * 2 - 1, -1.0)
     spec = get_system("yoda-diffusion", n_ex=2)
     path = shipped.ship(small, spec, 0, "sha", x)

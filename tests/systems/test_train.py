@@ -25,7 +25,7 @@ def test_a_configuration_is_a_presets_or_a_rows_with_fields_changed():
     ("given", "says"),
     [
         ({"preset": "huge"}, "'huge' is unknown: choose one of micro, tiny"),
-        ({"row": "magic"}, "no training 'magic'; there are yoda, selfrdb"),
+        ({"row": "magic"}, "no training 'magic'; there are yoda, aldm"),
         ({"row": "syndif"}, "no training 'syndif'; there are syndiff, "),
         ({"stepps": 3}, "no setting stepps: choose among .*steps"),
         ({"method": "bridge"}, "no setting method: choose among "),

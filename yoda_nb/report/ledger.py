@@ -1,6 +1,6 @@
 """The verdicts of all notebooks, gathered for the report's own pages and for ``claims.json``.
 
-A finding here is the document that ``study.claims.show_findings`` displays, with ``page``, the run that showed it.
+A finding here is the document that ``ledger.show_findings`` displays, with ``page``, the run that showed it.
 """
 
 from __future__ import annotations

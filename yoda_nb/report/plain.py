@@ -1,6 +1,6 @@
 """What reproduces, what does not, what cannot be tested here: each claim as one plain sentence with its number.
 
-A finding is the document that ``study.claims.show_findings`` displays, as in ``report.ledger``.
+A finding is the document that ``ledger.show_findings`` displays, as in ``report.ledger``.
 """
 
 from __future__ import annotations

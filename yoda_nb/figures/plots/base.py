@@ -49,7 +49,7 @@ def show_figure(
 ) -> None:
     """Display a figure with real alternative text and a caption, in Jupyter and in reports.
 
-    ``evidence`` says what the numbers rest on (``study.claims.evidence.basis``) and ends the caption. A report also
+    ``evidence`` says what the numbers rest on (``ledger.evidence.basis``) and ends the caption. A report also
     keeps the figure as SVG and PNG under ``name``, and ``table``, the plotted numbers, as CSV.
     """
     from IPython.display import display
