@@ -33,9 +33,9 @@ def called(monkeypatch):
 
     replace("yoda_nb.systems.train.train_systems", [{"title": "A model"}])
     replace("yoda_papers.yoda.ablations.trainings.train_ablations", [{"title": "A model"}])
-    replace("yoda_nb.metrics.segmentation.training.train_segmenter", {"title": "S", "metrics": {"test": "good"}})
-    replace("yoda_nb.metrics.feature_training.train_offline", {"name": "F"})
-    replace("yoda_nb.metrics.feature_tissue.train_tissue_net", {"name": "T"})
+    replace("yoda_papers.instruments.segmenter.train_segmenter", {"title": "S", "metrics": {"test": "good"}})
+    replace("yoda_papers.instruments.noise_features.train_offline", {"name": "F"})
+    replace("yoda_papers.instruments.tissue_features.train_tissue_net", {"name": "T"})
     replace("yoda_papers.ledger.rebuild.rebuild_evidence", ["rician"])
     replace("yoda_papers.ledger.rebuild.rebuild_samples", [])
     replace("yoda_papers.ledger.rebuild.remove_other_samples", [])

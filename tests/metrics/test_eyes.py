@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from yoda_nb.errors import InputError
-from yoda_nb.metrics import feature_tissue
 from yoda_nb.metrics.feature_nets import TISSUE_WEIGHTS, offline_net, untrained_net
-from yoda_nb.metrics.feature_tissue import draw_slices, tissue_map, train_tissue, train_tissue_net
-from yoda_nb.metrics.feature_training import acquire, phantoms
 from yoda_nb.metrics.features import EYES, frechet_distance, load_extractor, load_eyes, slices_for_features
+from yoda_papers.instruments import tissue_features as feature_tissue
+from yoda_papers.instruments.noise_features import acquire, phantoms
+from yoda_papers.instruments.tissue_features import draw_slices, tissue_map, train_tissue, train_tissue_net
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import torch
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import sha256
-from yoda_nb.metrics.feature_training import acquire, blur, ladder, phantoms, train_extractor, train_offline
 from yoda_nb.metrics.features import load_extractor
 from yoda_nb.nets.models import save_net
 from yoda_nb.phantoms.phantom import phantom_case
+from yoda_papers.instruments.noise_features import acquire, blur, ladder, phantoms, train_extractor, train_offline
 
 
 def gen(seed: int = 0) -> torch.Generator:

@@ -32,8 +32,8 @@ from yoda_nb.nets.devices import find_device
 
 Extractor = Callable[[Tensor], Tensor]
 
-# Independent eyes: a distance is the mean over the nets of one of them. "offline" was taught to tell noise and blur,
-# "tissue" to tell tissue in noise-free maps, "untrained" nothing.
+# Independent extractors; a distance is the mean over the nets of one of them. "offline" was trained to recognise
+# noise and blur, "tissue" to recognise tissue in noise-free maps; "untrained" has random weights.
 EYES = {"offline": ("offline",), "untrained": tuple(f"untrained-{k}" for k in range(5)), "tissue": ("tissue",)}
 SOURCES = {
     "radimagenet-resnet50": "ResNet50.pt from https://github.com/BMEII-AI/RadImageNet",

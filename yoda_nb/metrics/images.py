@@ -31,7 +31,7 @@ def _checked(pred: Tensor, target: Tensor, mask: Tensor, data_range: float) -> T
         raise InputError(f"data_range is {data_range}; give the positive width of the intensity scale.")
     for name, image in (("prediction", pred), ("target", target)):
         if not torch.isfinite(image[inside]).all():
-            raise InputError(f"The {name} is NaN or infinite inside the mask; mend it before scoring.")
+            raise InputError(f"The {name} is NaN or infinite inside the mask; fix it before scoring.")
     return inside
 
 
@@ -106,20 +106,20 @@ def evaluate(volume: Volume, image: Tensor | Volume, *, reference: str = "acquir
     Raises InputError for a reference that the volume does not have and for images of another shape.
     """
     if isinstance(image, Volume):
-        image = _held(image.target, image, "image")
+        image = _required(image.target, image, "image")
     known = {"acquired": volume.target, "truth": volume.clean}
     if reference not in known:
         raise InputError(f"The reference {reference!r} is unknown: choose acquired or truth.")
-    target = _held(known[reference], volume, f"{reference} {volume.contrast}")
-    found = score((image + 1) / 2, (target + 1) / 2, volume.mask, data_range=1)
+    target = _required(known[reference], volume, f"{reference} {volume.contrast}")
+    scores = score((image + 1) / 2, (target + 1) / 2, volume.mask, data_range=1)
     if hounsfield(volume.contrast):
-        found |= hounsfield_scores(image, target, volume.mask, volume.contrast)
+        scores |= hounsfield_scores(image, target, volume.mask, volume.contrast)
     if volume.contrast == "CTA":
-        found |= vessel_scores(image, target, volume.mask, volume.affine)
-    return found
+        scores |= vessel_scores(image, target, volume.mask, volume.affine)
+    return scores
 
 
-def _held(image: Tensor | None, volume: Volume, what: str) -> Tensor:
+def _required(image: Tensor | None, volume: Volume, what: str) -> Tensor:
     if image is None:
         raise InputError(f"{volume.subject} has no {what} to score: give one as its target.")
     return image

@@ -20,7 +20,7 @@ Tissues = Mapping[str, np.ndarray]  # tissue -> its share of each voxel (D,H,W)
 # Shells from the brain outwards: tissue, thickness in mm
 SHELLS = (("CSF", 2.0), ("bone", 1.8), ("marrow", 3.5), ("bone", 1.8), ("muscle", 1.5), ("fat", 4.0), ("muscle", 1.7))
 UNEVEN = 0.25  # standard deviation of the logarithm of a thickness from place to place
-SULCI = 12.0  # mm that the inner table spans, whatever lies below
+SULCI = 12.0  # mm that the inner table bridges
 
 # Mean of each tissue in HU, and its spread from subject to subject
 HOUNSFIELD = {
@@ -34,7 +34,7 @@ HOUNSFIELD = {
     "fat": (-95.0, 8.0),
     "artery": (45.0, 3.0),
 }
-DENSITY = 0.15  # standard deviation of bone's density from place to place, which no MR image tells
+DENSITY = 0.15  # standard deviation of bone's density from place to place, which cannot be seen on MR
 QUANTUM = 300.0  # HU of noise where ``sigma`` is 1: 12 HU beside an MR image of 0.04
 CUTOFF = 0.25  # cycles a voxel: where the reconstruction kernel has fallen to 1 / e
 

@@ -1,4 +1,4 @@
-"""The look of a target: what a site chooses and no source tells [SKC-ISTA 2.2]."""
+"""The look of a target: what a site chooses and the sources do not show [SKC-ISTA 2.2]."""
 
 from __future__ import annotations
 

@@ -57,29 +57,32 @@ def phantom_case(
     sources: tuple[str, ...] = ("T1w", "T2w"),
     target: str = "FLAIR",
 ) -> Volume:
-    """One synthetic subject as an acquisition with known truth.
+    """Simulate one subject: acquired images with known truth.
 
-    Returns a Volume with source (C,D,H,W), target and clean (1,D,H,W), all in [-1,1] with
-    background -1; labels index ``TISSUES``; ``sigma`` is the Rician noise on the [0,1] scale
-    [YODA eq. 1]; the target "FF" is the fat share of the signal, a ratio of two such images
-    in which all fields cancel (FastUNet). With "CT" or "CTA" among the contrasts the phantom is a whole head, its
-    mask too, and the CT in [-1,1] over its window in HU (``units``), with Gaussian noise of 300 ``sigma`` HU
-    (``head``). With "TOF" (or "MRA") or "CTA" it has arteries, and its lesions are their aneurysms (``vessels``).
-    ``spacing`` in mm; ``shape`` by default is 64 voxels a side, of a head what holds it (``field_of_view``).
-    ``anatomy`` is the path of a
-    FreeSurfer-coded label map, None the MNI152 maps. ``bias`` is the standard deviation of the
-    receive field that all contrasts of one session share, ``bias_own`` that of a field of each
-    contrast alone, which no model can predict. ``style`` changes the look of the target from
-    subject to subject (``looks.styled``; 1 is clearly visible), which no source tells either (SKC-ISTA,
-    2.2); ``look="either"`` draws one of two scanners' looks for each, "a" or "b" names one.
-    ``hidden`` is the probability that a lesion has the opposite contrast in the target, dark where others
-    are bright, though all look alike in the sources: what no model can tell but by drawing.
-    ``kspace`` is the share of rows and of columns of k-space that each slice was measured with: the
-    rest is zero, so neighbouring voxels share noise, of the same ``sigma`` (the anatomy stays as fine as it is).
-    ``scanner="any"`` draws sequences, tissue constants, thickness, fields, noise and disease at
-    random (``scanner``), and its target is canonical and without noise; then the options from ``sigma``
-    to ``kspace`` mean nothing, save that without ``lesions`` there is no disease.
-    Raises InputError for an unknown protocol, look, scanner or contrast, a spacing that is none, and a field
+    Returns a Volume in [-1,1], background -1: source (C,D,H,W); target (acquired) and clean (without noise)
+    (1,D,H,W); labels, indices of ``TISSUES``; mask; lesions; sigma. The same seed gives the same bytes.
+
+    Geometry: ``spacing`` in mm; ``shape`` in voxels, by default 64 a side, or the ``field_of_view`` of a head;
+    ``anatomy``, the path of a FreeSurfer-coded label map (None: the MNI152 maps); ``lesions``.
+
+    Acquisition: ``sigma`` is the Rician noise on the [0,1] scale [YODA eq. 1]. ``protocol`` names the sequences.
+    ``bias`` is the standard deviation of the receive field that all contrasts share, ``bias_own`` that of each
+    contrast's own field, which no model can predict. ``kspace`` is the measured share of rows and columns of k-space
+    in each slice; the rest is zero, so that neighbouring voxels share noise of the same ``sigma``.
+
+    What the sources do not show: ``style`` changes the look of the target between subjects (``looks.styled``; 1 is
+    clearly visible) [SKC-ISTA 2.2]; ``look`` is "own", "a" or "b" for one of two scanners, or "either" to draw one;
+    ``hidden`` is the probability that a lesion is dark in the target instead of bright.
+
+    Contrasts: with "CT" or "CTA" the phantom and its mask are a whole head, the CT is scaled from its window in HU
+    (``units``) with Gaussian noise of 300 ``sigma`` HU. With "TOF" (or "MRA") or "CTA" it has arteries, and its
+    lesions are aneurysms (``vessels``). The target "FF" is the fat fraction of the signal (FastUNet).
+
+    ``scanner="any"`` draws sequences, tissue constants, slice thickness, fields, noise and disease at random
+    (``scanner``). Its target is one canonical contrast without noise; of the options above only geometry, contrasts
+    and ``lesions`` count.
+
+    Raises InputError for an unknown protocol, look, scanner or contrast, an impossible spacing or share, and a field
     of view without brain.
     """
     names = (*sources, target)
@@ -93,9 +96,9 @@ def phantom_case(
     if hounsfield(target) and (style or look != "own" or hidden):
         raise InputError("A phantom's CT has no style, look or hidden lesions: leave these out, or take an MR target.")
     if not 0 < kspace <= 1:
-        raise InputError(f"kspace {kspace} is no share of k-space: give a number above 0, 1 for all of it.")
+        raise InputError(f"kspace {kspace} is not a share of k-space: give a number above 0 and at most 1.")
     if not 0 <= hidden <= 1:
-        raise InputError(f"hidden {hidden} is no probability: give a number from 0 to 1.")
+        raise InputError(f"hidden {hidden} is not a probability: give a number from 0 to 1.")
     if scanner not in ("protocol", "any"):
         raise InputError(f"Phantom scanner {scanner!r} is unknown: choose protocol or any.")
     if scanner == "any":
@@ -139,7 +142,7 @@ def phantom_case(
             sequence, gamma, look = styled(sequence, style, look, style_rng)
         values = {t: signal(c, sequence) for t, c in constants.items()}
         gain = np.exp(field + own) * mask
-        high = intensity_window(_mix(shares, lesion, values) * gain, mask)[1]  # tells nothing of what is hidden
+        high = intensity_window(_mix(shares, lesion, values) * gain, mask)[1]  # independent of what is hidden
         shown = lesion * signs if name == target else lesion
         clean[name] = _mix(shares, shown, values) * gain / high
         if gamma != 1:

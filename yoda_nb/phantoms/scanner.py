@@ -124,10 +124,10 @@ def source_image(subject: Subject, contrast: str, rng: np.random.Generator) -> n
 
 
 def canonical_image(subject: Subject, contrast: str, rng: np.random.Generator) -> np.ndarray:
-    """The target (D,H,W) on about [0,1]: one sequence for all, which nulls water as well in one as in another.
+    """The target (D,H,W) on about [0,1]: one sequence for all subjects, which nulls water equally well in each.
 
-    Its scale hangs on white matter alone: a window would make a brain darker, the more of it is sick, which no
-    slice of the sources tells.
+    It is scaled by white matter alone. A percentile window would make a brain darker the larger its lesions are, and
+    no single slice of the sources shows that.
     """
     if contrast not in CANONICAL:
         return windowed(mixture(subject, draw_sequence(contrast, rng)), subject)

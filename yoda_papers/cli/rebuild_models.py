@@ -64,9 +64,9 @@ def segmenter(
     """Train the lesion segmenter; a stopped run begins anew."""
     from yoda_nb.errors import InputError
     from yoda_nb.metrics.segmentation.net import SEGMENTERS
-    from yoda_nb.metrics.segmentation.training import SegmenterConfig, train_segmenter
     from yoda_nb.nets.devices import find_device
     from yoda_nb.nets.models import shipped_file
+    from yoda_papers.instruments.segmenter import SegmenterConfig, train_segmenter
 
     find_device(device)
     if spacing not in SEGMENTERS:
@@ -83,8 +83,8 @@ def segmenter(
 def features(only: Only = None, threads: OneThread = 1) -> None:
     """Train the feature nets behind perceptual distances, offline and tissue; a stopped run begins anew."""
     from yoda_nb.metrics.feature_nets import OFFLINE_WEIGHTS, TISSUE_WEIGHTS
-    from yoda_nb.metrics.feature_tissue import train_tissue_net
-    from yoda_nb.metrics.feature_training import train_offline
+    from yoda_papers.instruments.noise_features import train_offline
+    from yoda_papers.instruments.tissue_features import train_tissue_net
     from yoda_papers.ledger.rebuild import known
 
     nets: dict[str, tuple[Callable[..., Any], Path]] = {

@@ -77,7 +77,7 @@ def _arguments(image, where) -> tuple[Tensor, Tensor, Volume | None]:
             "must share one shape (1, D, H, W): give the mask, or the Volume, that the image belongs to."
         )
     if not torch.isfinite(image).all():
-        raise InputError("The image to segment holds NaN or infinity: fix it before.")
+        raise InputError("The image to segment contains NaN or infinity: fix it first.")
     return image.float(), mask.bool(), volume
 
 

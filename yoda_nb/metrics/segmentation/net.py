@@ -98,4 +98,4 @@ def _check_card(path: Path, card: Card) -> None:
     except (KeyError, TypeError):
         fine = False
     if not fine:
-        raise InputError(f"The card of {path} lacks a valid threshold, spacing_mm or net: a segmenter needs them.")
+        raise InputError(f"The card of {path} has no valid threshold, spacing_mm or net: a segmenter needs all three.")

@@ -93,8 +93,8 @@ def logit_fraction(fraction: float | np.ndarray) -> float | np.ndarray:
 def fraction_pairs(table: pd.DataFrame, sampler: str, against: str = "acquired") -> pd.DataFrame:
     """Logit volume fractions of one sampler and of another, paired by subject: subject, x, y.
 
-    ``x`` is the sampler's, ``y`` that of ``against``. Subjects that either lacks, or where it found nothing,
-    whose logit is infinite, are not in it. Raises InputError for a sampler that is not in the table.
+    ``x`` is the sampler's, ``y`` that of ``against``. Subjects are left out where one of the two has no row, or found
+    no lesion (an infinite logit). Raises InputError for a sampler that is not in the table.
     """
     wide = table.pivot(index="subject", columns="sampler", values="volume_fraction")
     if missing := [name for name in (sampler, against) if name not in wide]:

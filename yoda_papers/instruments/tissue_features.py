@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from yoda_nb.metrics.feature_nets import TISSUE_WEIGHTS, offline_net
-from yoda_nb.metrics.feature_training import FEATURES, WIDTH
 from yoda_nb.nets.models import Card, describe_machine, save_net
 from yoda_nb.phantoms.anatomy import BRAIN
 from yoda_nb.phantoms.scanner import shares_of
+from yoda_papers.instruments.noise_features import FEATURES, WIDTH
 
 SHAPE = (176, 208, 176)  # voxels of 1 mm, of a map
 SEEDS = 70_000  # of the maps and up

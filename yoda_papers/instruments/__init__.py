@@ -1,0 +1,1 @@
+"""How the nets that measure were trained: feature nets of the Fréchet distance, and the lesion segmenter."""
