@@ -278,5 +278,5 @@ def test_hidden_lesions_look_alike_in_the_sources_and_opposite_in_the_target():
 
 
 def test_hidden_is_a_probability():
-    with pytest.raises(InputError, match="hidden 2 is no probability"):
+    with pytest.raises(InputError, match="hidden 2 is not a probability"):
         made(3, hidden=2)
