@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING
+from typing import IO
 from urllib.parse import urlsplit
 
 from yoda_nb.data.checksums import GIT, digest, matches, short
@@ -16,9 +16,6 @@ from yoda_nb.data.places import PACKED
 from yoda_nb.data.rows import MISSING, TRUST, scheme
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import MAX_VOXELS
-
-if TYPE_CHECKING:
-    from yoda_nb.data.manifest import Case
 
 MOST = 8 * MAX_VOXELS  # bytes of a download: the largest volume that is read, in float64
 
@@ -33,6 +30,23 @@ class Image:
     source: str = MISSING
     notes: str = MISSING
     trusted: bool = False  # a path may lead out of the data folder
+
+
+@dataclass(frozen=True)
+class Case:
+    """One subject of one dataset: contrast -> Image, and the data folder that paths start from."""
+
+    dataset: str
+    subject: str
+    split: str
+    images: Mapping[str, Image]
+    root: Path
+    anatomy: Image | None = None  # the label map a phantom is made from; None: the MNI152 maps
+
+    @property
+    def local(self) -> list[Path]:
+        """The images that are files of this machine, not phantoms or downloads."""
+        return [self.root / image.uri for image in self.images.values() if not scheme(image.uri)]
 
 
 def fetch(image: Image, *, root: str | Path, mirror: str | Path | None = None) -> Path:

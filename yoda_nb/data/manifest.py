@@ -10,13 +10,14 @@ and a git blob id.  Contrast ``mask`` is a brain mask, ``labels`` a FreeSurfer-c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from yoda_nb.data.fetch import Case as Case
 from yoda_nb.data.fetch import Image as Image
 from yoda_nb.data.fetch import check as check
 from yoda_nb.data.fetch import downloads, inside
@@ -33,23 +34,6 @@ from yoda_nb.preparation.prepare import prepare
 from yoda_nb.preparation.register import Registration, moved
 
 REGISTERED = 1.0  # mm, of what is registered
-
-
-@dataclass(frozen=True)
-class Case:
-    """One subject of one dataset: contrast -> Image, and the data folder that paths start from."""
-
-    dataset: str
-    subject: str
-    split: str
-    images: Mapping[str, Image]
-    root: Path
-    anatomy: Image | None = None  # the label map a phantom is made from; None: the MNI152 maps
-
-    @property
-    def local(self) -> list[Path]:
-        """The images that are files of this machine, not phantoms or downloads."""
-        return [self.root / image.uri for image in self.images.values() if not scheme(image.uri)]
 
 
 def read_manifest(

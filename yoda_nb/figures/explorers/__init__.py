@@ -4,8 +4,8 @@
 ``Explorer``: call its ``show(alt=...)`` in a notebook, or ``save(path, alt=...)`` to write a page.
 """
 
-from yoda_nb.figures.explorers.core import Explorer
 from yoda_nb.figures.explorers.curves import expa, noise
+from yoda_nb.figures.explorers.explorer import Explorer
 from yoda_nb.figures.explorers.pictures import tradeoff, trajectory, volumes
 from yoda_nb.figures.explorers.record import record_trajectory
 from yoda_nb.figures.explorers.runner import live

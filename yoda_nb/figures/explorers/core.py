@@ -12,7 +12,6 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,34 +29,13 @@ LIMIT = 0.15  # of differences on the [0,1] scale, as in plots.comparison
 
 
 @dataclass(frozen=True)
-class Explorer:
-    """What the functions of this package return; ``show`` it, or ``save`` it as a page."""
+class Content:
+    """What an explorer shows: its description, its frames and its static twin."""
 
     spec: Mapping[str, Any]  # see ``make_spec``
     frames: Mapping[str, bytes]  # id -> gzip of uint8 (D,H,W), 0..255 for [0,1]
     picture: Callable[[], Figure]  # the static twin
     around: Callable[[Any], Any] | None = None  # puts more widgets around the live one
-
-    def widget(self):
-        """A new live widget; its trait ``state`` holds and takes the controls' values."""
-        from yoda_nb.figures.explorers.widget import Front
-
-        return Front(spec=dict(self.spec), frames=dict(self.frames), state=dict(self.spec["initial"]))
-
-    def show(self, *, alt: str, caption: str = "") -> None:
-        """Display it: the live widget, or in a report what becomes a live part of its page.
-
-        ``alt`` describes the static picture, which readers without JavaScript or kernel see.
-        """
-        from yoda_nb.figures.explorers.display import show
-
-        show(self, alt=alt, caption=caption)
-
-    def save(self, path: str | Path, *, alt: str, caption: str = "") -> None:
-        """Write one self-contained HTML page that needs no kernel and no network."""
-        from yoda_nb.figures.explorers.page import save
-
-        save([(self, alt, caption)], path)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from yoda_nb.errors import InputError
 from yoda_nb.figures import plots
 from yoda_nb.figures.explorers.core import (
     LIMIT,
-    Explorer,
     Stage,
     by,
     chart,
@@ -25,6 +24,7 @@ from yoda_nb.figures.explorers.core import (
     series,
     slider,
 )
+from yoda_nb.figures.explorers.explorer import Explorer
 from yoda_nb.metrics.images import score
 from yoda_nb.metrics.noise import add_rician, white_matter_noise
 from yoda_nb.study.tables import averaging_fit

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from yoda_nb.figures.explorers.core import Content
 from yoda_nb.figures.explorers.page import MIME, bundle, twin
-
-if TYPE_CHECKING:
-    from yoda_nb.figures.explorers.core import Explorer
 
 # cell -> (its execution, the widgets it shows): a cell that runs again closes what it had shown
 _shown: dict[str, tuple[str, list]] = {}
 
 
-def show(explorer: Explorer, *, alt: str, caption: str = "") -> None:
+def front_of(explorer: Content):
+    """A new live widget of an explorer."""
+    from yoda_nb.figures.explorers.widget import Front  # anywidget: only where a widget is shown
+
+    return Front(spec=dict(explorer.spec), frames=dict(explorer.frames), state=dict(explorer.spec["initial"]))
+
+
+def show(explorer: Content, *, alt: str, caption: str = "") -> None:
     """Display the live widget or, under YODA_NB_REPORT, what the report makes a live part of."""
     from IPython.display import display
 
@@ -22,7 +27,7 @@ def show(explorer: Explorer, *, alt: str, caption: str = "") -> None:
     if os.environ.get("YODA_NB_REPORT"):
         data[MIME] = bundle(explorer, caption=caption)
     else:
-        front = explorer.widget()
+        front = front_of(explorer)
         front.spec = {**front.spec, "caption": caption}
         whole = explorer.around(front) if explorer.around else front
         _remember(whole)

@@ -15,15 +15,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 from markupsafe import Markup
 
+from yoda_nb.figures.explorers.core import Content
 from yoda_nb.store import write_atomic
-
-if TYPE_CHECKING:
-    from yoda_nb.figures.explorers.core import Explorer
 
 MIME = "application/vnd.yoda-nb.explorer+json"
 MAX_FRAMES = 7_000_000  # bytes of frames on a page, so that it stays under 8 MB
@@ -48,13 +46,13 @@ class Assets:
     script: Markup
 
 
-def bundle(explorer: Explorer, *, caption: str = "") -> dict[str, Any]:
+def bundle(explorer: Content, *, caption: str = "") -> dict[str, Any]:
     """An explorer as JSON: its spec, and its frames as base64 of gzip."""
     frames = {name: base64.b64encode(data).decode() for name, data in explorer.frames.items()}
     return {"spec": {**explorer.spec, "caption": caption}, "frames": frames}
 
 
-def twin(explorer: Explorer, alt: str, caption: str) -> str:
+def twin(explorer: Content, alt: str, caption: str) -> str:
     """The static picture as HTML."""
     fig = explorer.picture()
     buffer = io.BytesIO()
@@ -105,7 +103,7 @@ def assets(body: str) -> Assets:
     )
 
 
-def save(explorers: Sequence[tuple[Explorer, str, str]], path: str | Path) -> None:
+def save(explorers: Sequence[tuple[Content, str, str]], path: str | Path) -> None:
     """Write explorers, each with its alternative text and caption, as one page; atomic."""
     blocks = [block(bundle(e, caption=caption), twin(e, alt, caption)) for e, alt, caption in explorers]
     title = html.escape(explorers[0][0].spec["title"] or "Explorer")

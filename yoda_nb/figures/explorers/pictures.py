@@ -13,7 +13,6 @@ from yoda_nb.errors import InputError
 from yoda_nb.figures import plots
 from yoda_nb.figures.explorers.core import (
     LIMIT,
-    Explorer,
     by,
     chart,
     difference,
@@ -24,6 +23,7 @@ from yoda_nb.figures.explorers.core import (
     series,
     slider,
 )
+from yoda_nb.figures.explorers.explorer import Explorer
 from yoda_nb.images.units import VIEWED, in_window
 
 LABELS = {

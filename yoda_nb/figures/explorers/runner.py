@@ -15,7 +15,7 @@ from torch import Tensor
 from yoda_nb import study
 from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
-from yoda_nb.figures.explorers.core import Explorer
+from yoda_nb.figures.explorers.explorer import Explorer
 from yoda_nb.figures.explorers.pictures import tradeoff
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import score

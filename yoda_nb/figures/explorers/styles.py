@@ -10,7 +10,8 @@ from yoda_nb.diffusion.coherence import slice_inconsistency
 from yoda_nb.diffusion.slabs import AXIAL
 from yoda_nb.errors import InputError
 from yoda_nb.figures import plots
-from yoda_nb.figures.explorers.core import LIMIT, Explorer, by, difference, make_spec, make_stage, panel, select
+from yoda_nb.figures.explorers.core import LIMIT, by, difference, make_spec, make_stage, panel, select
+from yoda_nb.figures.explorers.explorer import Explorer
 from yoda_nb.images.styles import distances, histogram
 from yoda_nb.images.volumes import Volume
 from yoda_nb.metrics.images import score

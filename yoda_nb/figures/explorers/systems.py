@@ -10,7 +10,8 @@ from torch import Tensor
 
 from yoda_nb.errors import InputError
 from yoda_nb.figures import plots
-from yoda_nb.figures.explorers.core import LIMIT, Explorer, Stage, by, difference, make_spec, make_stage, panel, select
+from yoda_nb.figures.explorers.core import LIMIT, Stage, by, difference, make_spec, make_stage, panel, select
+from yoda_nb.figures.explorers.explorer import Explorer
 from yoda_nb.images.volumes import Volume
 
 
