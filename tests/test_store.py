@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import atomic
-from yoda_nb.store import Bank, canonical_json, clear, default_bank, entries, key_of, recall
+from yoda_nb.store import VERSIONS, Bank, canonical_json, clear, default_bank, entries, key_of, recall
 
 DESCRIPTION = {"system": "yoda-expa", "n_ex": 10, "seed": 0, "source": torch.arange(6.0)}
 
@@ -178,7 +178,7 @@ def test_an_entry_under_a_wrong_name_is_not_used(bank):
 
 def test_changed_sampling_code_is_not_answered_from_the_bank(bank, monkeypatch):
     recall(bank, DESCRIPTION, Sampler())
-    monkeypatch.setattr("yoda_nb.store.code_version", lambda: "another version")
+    monkeypatch.setitem(VERSIONS, "sampling", 0)
     sampler = Sampler()
     recall(bank, DESCRIPTION, sampler)
     assert sampler.calls == 1

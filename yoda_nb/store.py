@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,9 @@ from torch import Tensor
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import atomic
 
-# Their source is part of every key: a changed sampler must never be answered from the bank.
-SAMPLING = ("errors.py", "images", "nets", "diffusion", "papers", "metrics/noise.py", "systems")
+# Part of the key of everything that is kept on disk. Raise a number when its piece gives other results (canaries,
+# ``yoda-nb rebuild canaries``, find out); what was kept under the old number is then made again.
+VERSIONS = {"sampling": 1, "preparation": 1, "phantoms": 1}
 STRAY = re.compile(r"\.[0-9a-f]{32}-")  # how `atomic` begins the name of an unfinished file
 STRAY_SECONDS = 3600.0  # a write takes seconds, so an older temporary file lost its writer
 
@@ -84,12 +84,11 @@ def recall(
     """The tensors of ``description``: read if the bank holds them whole, else computed and stored.
 
     Returns contiguous CPU tensors of the dtype that ``compute`` gave, the same bits either way.
-    The version of torch and of the sampling code is added to the description; weights belong in
-    it as a hash. Where two processes ask for one entry, one computes it and the other waits and reads.
-    A bank that cannot be written to (read-only, full) gives a warning, not an error: the result is
-    never lost.
+    The versions of torch and of sampling are added to the description; weights belong in it as a hash. If two
+    processes ask for one entry, one computes it and the other waits and reads. A bank that cannot be written
+    (read-only, full) gives a warning, not an error: the result is never lost.
     """
-    text = canonical_json({"code": code_version(), **description})
+    text = canonical_json({"versions": sampling_version(), **description})
     path = bank.root / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
     if (found := _stored(path, text)) is not None:
         return found
@@ -157,17 +156,9 @@ def clear(bank: Bank, *, older_than: float = 0.0) -> int:
     return len(old)
 
 
-@cache
-def code_version() -> str:
-    """A hash of torch's version and of the modules that shape a sample."""
-    package = Path(__file__).parents[1]
-    found = [package / name for name in SAMPLING]
-    files = [file for path in found for file in ([path] if path.is_file() else path.rglob("*.py"))]
-    digest = hashlib.sha256(torch.__version__.encode())
-    for path in sorted(files):
-        digest.update(path.relative_to(package).as_posix().encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+def sampling_version() -> dict[str, int | str]:
+    """What shapes a sample beside its description."""
+    return {"sampling": VERSIONS["sampling"], "torch": torch.__version__}
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -36,7 +36,7 @@ def bases() -> dict[str, bytes]:
 
 def _fixed():
     """The version of the code is part of an entry's name: one that outlives the code."""
-    return patch("yoda_nb.store.code_version", lambda: "fixed")
+    return patch("yoda_nb.store.sampling_version", lambda: {})
 
 
 def good(bases: dict[str, bytes]) -> Input:

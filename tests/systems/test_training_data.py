@@ -16,9 +16,9 @@ from yoda_nb.data.rows import COLUMNS
 from yoda_nb.errors import InputError
 from yoda_nb.nets.unet import UNetConfig
 from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.store import VERSIONS
 from yoda_nb.systems import training_data
 from yoda_nb.systems.training_data import TrainingData, dataset_volumes, mixed, packed_volumes, scanner_volumes
-from yoda_nb.training import recipes
 from yoda_nb.training.batches import TrainConfig, data_hash, make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import fit
@@ -172,7 +172,7 @@ def test_a_phantom_is_made_again_where_what_it_is_made_of_has_changed(tmp_path, 
     before = kept.stat().st_mtime_ns
     make([(1, file)])
     assert kept.stat().st_mtime_ns == before
-    monkeypatch.setattr(recipes, "simulator", lambda: "a later one")
+    monkeypatch.setitem(VERSIONS, "phantoms", 0)
     make([(1, file)])
     assert kept.stat().st_mtime_ns > before
     kept.write_bytes(b"")

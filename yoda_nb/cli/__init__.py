@@ -6,8 +6,10 @@ Everything heavy is imported inside the commands, so that ``--help`` is quick.
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from typing import Annotated
 
 import typer
+from typer import Option
 
 from yoda_nb.cli.common import Json, emit, guarded, table
 from yoda_nb.cli.images import translate
@@ -19,10 +21,25 @@ from yoda_nb.cli.train import train
 
 app = typer.Typer(
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Medical image translation with 2.5D diffusion and regression: a living paper.",
 )
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Medical image translation with 2.5D diffusion and regression: a living paper."""
+    if version:
+        from yoda_nb import __version__
+
+        typer.echo(f"yoda-nb {__version__}")
+        raise typer.Exit
+
+
 app.command()(translate)
 app.command()(prepare)
 app.command("translate-all")(translate_all)

@@ -15,22 +15,39 @@ from typer import Option
 
 from yoda_nb.data.places import MANIFEST as MANIFEST
 
-Json = Annotated[bool, Option("--json", help="Print one JSON document on standard output and nothing else.")]
-Mirror = Annotated[Path | None, Option(help="Folder with copies of the public files, for machines without internet.")]
-Manifest = Annotated[Path, Option(help="The data manifest (CSV).")]
-Seed = Annotated[int, Option(help="Seed of this run; the same seed gives the same bytes.")]
-Device = Annotated[str | None, Option(help="cpu, cuda, cuda:1; default: the GPU if there is one.")]
-Workers = Annotated[int, Option(help="Processes, or jobs of a queue; 0: this process alone.")]
-Scheduler = Annotated[str, Option(help="Address of a Dask scheduler that runs, as tcp://10.0.0.1:8786.")]
-Slurm = Annotated[bool, Option("--slurm", help="As jobs of SLURM; the same as --queue slurm.")]
-Queue = Annotated[str, Option(help="As jobs of this queue: slurm, pbs, sge, lsf, oar, htcondor.")]
+Json = Annotated[
+    bool, Option("--json", help="Print one JSON document on standard output and nothing else.", rich_help_panel="Run")
+]
+Mirror = Annotated[
+    Path | None,
+    Option(help="Folder with copies of the public files, for machines without internet.", rich_help_panel="Data"),
+]
+Manifest = Annotated[Path, Option(help="The data manifest (CSV).", rich_help_panel="Data")]
+Seed = Annotated[int, Option(help="Seed of this run; the same seed gives the same bytes.", rich_help_panel="Run")]
+Device = Annotated[
+    str | None, Option(help="cpu, cuda, cuda:1; default: the GPU if there is one.", rich_help_panel="Run")
+]
+Workers = Annotated[int, Option(help="Processes, or jobs of a queue; 0: this process alone.", rich_help_panel="Run")]
+Scheduler = Annotated[
+    str, Option(help="Address of a Dask scheduler that runs, as tcp://10.0.0.1:8786.", rich_help_panel="Run")
+]
+Slurm = Annotated[bool, Option("--slurm", help="As jobs of SLURM; the same as --queue slurm.", rich_help_panel="Run")]
+Queue = Annotated[
+    str, Option(help="As jobs of this queue: slurm, pbs, sge, lsf, oar, htcondor.", rich_help_panel="Run")
+]
 QueueOption = Annotated[
-    list[str] | None, Option(help="What a job asks for as NAME=VALUE: cores, memory, walltime; repeat it.")
+    list[str] | None,
+    Option(help="What a job asks for as NAME=VALUE: cores, memory, walltime; repeat it.", rich_help_panel="Run"),
 ]
 
 Only = Annotated[list[str] | None, Option(help="These alone, comma between, or repeat it; default: all.")]
 Runs = Annotated[Path, Option(help="Folder of the runs: a stopped one goes on where it was.")]
-Jobs = Annotated[int, Option(min=1, help="So many at a time, each in a process of its own: for a GPU or many cores.")]
+Jobs = Annotated[
+    int,
+    Option(
+        min=1, help="So many at a time, each in a process of its own: for a GPU or many cores.", rich_help_panel="Run"
+    ),
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -37,35 +37,74 @@ if TYPE_CHECKING:
     from yoda_nb.data.scan import LeftOut
 
 Registered = Annotated[
-    bool | None, Option("--register/--no-register", help="Register to the first image; default: if grids differ.")
+    bool | None,
+    Option(
+        "--register/--no-register",
+        help="Register to the first image; default: if grids differ.",
+        rich_help_panel="Preparation",
+    ),
 ]
-Bias = Annotated[bool, Option("--bias/--no-bias", help="Remove the bias fields of what is registered (N4).")]
+Bias = Annotated[
+    bool,
+    Option(
+        "--bias/--no-bias", help="Remove the bias fields of what is registered (N4).", rich_help_panel="Preparation"
+    ),
+]
 Tool = Annotated[
-    str | None, Option(help="Program that finds the brain: hd-bet, synthstrip, or 'tool -i {input} -o {output}'.")
+    str | None,
+    Option(
+        help="Program that finds the brain: hd-bet, synthstrip, or 'tool -i {input} -o {output}'.",
+        rich_help_panel="Preparation",
+    ),
 ]
-Keep = Annotated[Path | None, Option(help="Folder in which preparations are kept, to be read back the next time.")]
-Study = Annotated[Path | None, Argument(metavar="[STUDY]", help="All subjects of a BIDS folder or a manifest (.csv).")]
-Dataset = Annotated[str | None, Option(help="With a manifest: one of its data sets.")]
-Subjects = Annotated[list[str] | None, Option("--subject", help="These subjects of a study, comma between; all.")]
-Trust = Annotated[bool, Option("--trust-paths", help="Follow paths and links out of the study's folder.")]
+Keep = Annotated[
+    Path | None,
+    Option(help="Folder in which preparations are kept, to be read back the next time.", rich_help_panel="Preparation"),
+]
+Study = Annotated[
+    Path | None,
+    Argument(metavar="[STUDY]", help="All subjects of a BIDS folder or a manifest (.csv).", rich_help_panel="Inputs"),
+]
+Dataset = Annotated[str | None, Option(help="With a manifest: one of its data sets.", rich_help_panel="Inputs")]
+Subjects = Annotated[
+    list[str] | None,
+    Option("--subject", help="These subjects of a study, comma between; all.", rich_help_panel="Inputs"),
+]
+Trust = Annotated[
+    bool, Option("--trust-paths", help="Follow paths and links out of the study's folder.", rich_help_panel="Inputs")
+]
 
 
 @guarded
 def prepare(
-    out: Annotated[Path, Option("-o", "--out", help="Folder for images, mask, qc.html and preparation.json.")],
+    out: Annotated[
+        Path,
+        Option("-o", "--out", help="Folder for images, mask, qc.html and preparation.json.", rich_help_panel="Output"),
+    ],
     study: Study = None,
-    t1: Annotated[Path | None, Option(help="T1-weighted image.")] = None,
-    t2: Annotated[Path | None, Option(help="T2-weighted image.")] = None,
-    flair: Annotated[Path | None, Option(help="FLAIR image.")] = None,
-    source: Annotated[list[str] | None, Option(help="Any other image as CONTRAST=FILE; repeat it.")] = None,
-    reference: Annotated[str | None, Option(help="Contrast that the others are registered to; default: first.")] = None,
-    mask: Annotated[Path | None, Option(help="Brain mask on the reference's grid; default: estimated.")] = None,
-    spacing: Annotated[float, Option(help="Voxel size in mm.")] = 1.0,
+    t1: Annotated[Path | None, Option(help="T1-weighted image.", rich_help_panel="Inputs")] = None,
+    t2: Annotated[Path | None, Option(help="T2-weighted image.", rich_help_panel="Inputs")] = None,
+    flair: Annotated[Path | None, Option(help="FLAIR image.", rich_help_panel="Inputs")] = None,
+    source: Annotated[
+        list[str] | None, Option(help="Any other image as CONTRAST=FILE; repeat it.", rich_help_panel="Inputs")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        Option(help="Contrast that the others are registered to; default: first.", rich_help_panel="Preparation"),
+    ] = None,
+    mask: Annotated[
+        Path | None, Option(help="Brain mask on the reference's grid; default: estimated.", rich_help_panel="Inputs")
+    ] = None,
+    spacing: Annotated[float, Option(help="Voxel size in mm.", rich_help_panel="Preparation")] = 1.0,
     bias: Bias = True,
     tool: Tool = None,
     keep: Keep = None,
-    subject: Annotated[str, Option(help="Name on the page; of a study, these subjects alone, comma between.")] = "",
-    contrasts: Annotated[str, Option(help="Of a study, comma between; default: all that a subject has.")] = "",
+    subject: Annotated[
+        str, Option(help="Name on the page; of a study, these subjects alone, comma between.", rich_help_panel="Inputs")
+    ] = "",
+    contrasts: Annotated[
+        str, Option(help="Of a study, comma between; default: all that a subject has.", rich_help_panel="Inputs")
+    ] = "",
     dataset: Dataset = None,
     mirror: Mirror = None,
     trust: Trust = False,
@@ -115,15 +154,24 @@ def prepare(
 
 @guarded
 def translate_all(
-    study: Annotated[Path, Argument(metavar="STUDY", help="A BIDS folder, or a manifest (.csv).")],
-    out: Annotated[Path, Option("-o", "--out", help="Folder of BIDS derivatives.")],
+    study: Annotated[
+        Path, Argument(metavar="STUDY", help="A BIDS folder, or a manifest (.csv).", rich_help_panel="Inputs")
+    ],
+    out: Annotated[Path, Option("-o", "--out", help="Folder of BIDS derivatives.", rich_help_panel="Output")],
     dataset: Dataset = None,
     subject: Subjects = None,
-    sources: Annotated[str, Option(help="Source contrasts, comma between.")] = "T1w,T2w",
-    to: Annotated[str, Option(help="Contrast to make. Where it was acquired, it scores the result.")] = "FLAIR",
-    system: Annotated[str, Option(help="One of 'yoda-nb systems'.")] = "yoda-regression",
-    model: Annotated[str | None, Option(help="A shipped model, or a .safetensors file of your own.")] = None,
-    set_: Annotated[list[str] | None, Option("--set", help="A setting of the system as NAME=VALUE; repeat it.")] = None,
+    sources: Annotated[str, Option(help="Source contrasts, comma between.", rich_help_panel="Inputs")] = "T1w,T2w",
+    to: Annotated[
+        str, Option(help="Contrast to make. Where it was acquired, it scores the result.", rich_help_panel="Output")
+    ] = "FLAIR",
+    system: Annotated[str, Option(help="One of 'yoda-nb systems'.", rich_help_panel="System")] = "yoda-regression",
+    model: Annotated[
+        str | None, Option(help="A shipped model, or a .safetensors file of your own.", rich_help_panel="System")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        Option("--set", help="A setting of the system as NAME=VALUE; repeat it.", rich_help_panel="System"),
+    ] = None,
     bias: Bias = True,
     tool: Tool = None,
     mirror: Mirror = None,

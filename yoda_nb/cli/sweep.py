@@ -30,23 +30,44 @@ if TYPE_CHECKING:
 
 @guarded
 def sweep(
-    out: Annotated[Path, Option("-o", "--out", help="Folder of the journal and of table.parquet.")],
+    out: Annotated[
+        Path, Option("-o", "--out", help="Folder of the journal and of table.parquet.", rich_help_panel="Output")
+    ],
     plan: Annotated[
-        Path | None, Argument(metavar="[PLAN.toml]", help="The sweep as a file; options change it.")
+        Path | None,
+        Argument(metavar="[PLAN.toml]", help="The sweep as a file; options change it.", rich_help_panel="Inputs"),
     ] = None,
-    study: Annotated[str | None, Option(help="A manifest (.csv) or a BIDS folder; default: phantoms.")] = None,
-    dataset: Annotated[str | None, Option(help="One of the manifest's data sets.")] = None,
-    split: Annotated[str | None, Option(help="One of its splits.")] = None,
-    subjects: Annotated[str | None, Option(help="How many, or names with commas between; default: all.")] = None,
-    system: Annotated[list[str] | None, Option(help="Of 'yoda-nb systems'; commas between, or repeat it.")] = None,
-    set_: Annotated[list[str] | None, Option("--set", help="A setting as NAME=VALUE; again for another value.")] = None,
-    model: Annotated[list[str] | None, Option(help="A shipped model or a file; default: each system's own.")] = None,
-    seeds: Annotated[str | None, Option(help="Seeds, commas between.")] = None,
-    sources: Annotated[str | None, Option(help="Source contrasts, comma between.")] = None,
-    to: Annotated[str | None, Option(help="Contrast to make. Where it was acquired, it scores the result.")] = None,
+    study: Annotated[
+        str | None, Option(help="A manifest (.csv) or a BIDS folder; default: phantoms.", rich_help_panel="Inputs")
+    ] = None,
+    dataset: Annotated[str | None, Option(help="One of the manifest's data sets.", rich_help_panel="Inputs")] = None,
+    split: Annotated[str | None, Option(help="One of its splits.", rich_help_panel="Inputs")] = None,
+    subjects: Annotated[
+        str | None, Option(help="How many, or names with commas between; default: all.", rich_help_panel="Inputs")
+    ] = None,
+    system: Annotated[
+        list[str] | None, Option(help="Of 'yoda-nb systems'; commas between, or repeat it.", rich_help_panel="System")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        Option("--set", help="A setting as NAME=VALUE; again for another value.", rich_help_panel="System"),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        Option(help="A shipped model or a file; default: each system's own.", rich_help_panel="System"),
+    ] = None,
+    seeds: Annotated[str | None, Option(help="Seeds, commas between.", rich_help_panel="System")] = None,
+    sources: Annotated[str | None, Option(help="Source contrasts, comma between.", rich_help_panel="Inputs")] = None,
+    to: Annotated[
+        str | None,
+        Option(help="Contrast to make. Where it was acquired, it scores the result.", rich_help_panel="Output"),
+    ] = None,
     workers: Annotated[
         int | None,
-        Option(help="Processes, or jobs of a queue; default: as many as GPUs, else cores; 0: this process alone."),
+        Option(
+            help="Processes, or jobs of a queue; default: as many as GPUs, else cores; 0: this process alone.",
+            rich_help_panel="Run",
+        ),
     ] = None,
     scheduler: Scheduler = "",
     slurm: Slurm = False,
@@ -54,7 +75,10 @@ def sweep(
     queue_option: QueueOption = None,
     mirror: Mirror = None,
     device: Device = None,
-    trust: Annotated[bool, Option("--trust-paths", help="Follow paths and links out of the study's folder.")] = False,
+    trust: Annotated[
+        bool,
+        Option("--trust-paths", help="Follow paths and links out of the study's folder.", rich_help_panel="Inputs"),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Every subject by every system and setting, into one table that can be read while it grows.

@@ -8,7 +8,6 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from yoda_nb.errors import Doubt, InputError
 from yoda_nb.images.nifti import Grid, atomic, read_voxels, sha256, write_image
 from yoda_nb.preparation.register import Registration
+from yoda_nb.store import VERSIONS
 
 INDEX = "prepared.json"  # written last: an entry without it, or with other images than it names, is none
 
@@ -35,10 +35,9 @@ class Pieces:
 def recall(folder: Path, description: Mapping[str, Any], make: Callable[[], Pieces]) -> Pieces:
     """The pieces of a description (JSON types): read if they are kept whole in ``folder``, else made and kept.
 
-    The source of this room counts as part of the description.  A damaged entry is made again; a folder
-    that cannot be written gives a warning, for the result is not lost.
+    A damaged entry is made again. A folder that cannot be written gives a warning; the result is not lost.
     """
-    text = json.dumps({"code": code(), **description}, sort_keys=True)
+    text = json.dumps({"version": VERSIONS["preparation"], **description}, sort_keys=True)
     entry = folder / hashlib.sha256(text.encode()).hexdigest()
     try:
         return _read(entry)
@@ -52,15 +51,6 @@ def recall(folder: Path, description: Mapping[str, Any], make: Callable[[], Piec
     except (InputError, OSError) as error:
         warnings.warn(f"the prepared images could not be kept in {folder}: {error}", Doubt, stacklevel=2)
     return pieces
-
-
-@cache
-def code() -> str:
-    """A hash of the source of this room: what was prepared by other code is not read."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _write(entry: Path, pieces: Pieces) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,10 @@ from yoda_nb.images.nifti import sha256
 from yoda_nb.store import key_of
 from yoda_nb.sweep.record import FILES
 from yoda_nb.sweep.workers import cores
+from yoda_nb.systems.papers import PAPERS
 
+CONTENT = (".py", ".js", ".css", ".json", ".jsonl", ".csv", ".gz", "")  # endings; "" of lists of checksums
+APART = ("report", "cli", "scans", "bench")  # rooms that change no lesson
 VERSIONED = ("yoda-nb", "torch", "monai", "numpy", "scipy", "nibabel", "matplotlib", "papermill")
 
 
@@ -63,13 +67,17 @@ def _is_file(path: Path) -> bool:
 
 @cache
 def package_hash() -> str:
-    """A hash of the package's code and weights; the page templates do not change a result."""
-    package = Path(__file__).resolve().parents[1]
+    """A hash of the code that lessons can run, in this package and those of the papers, and of cards and tables.
+
+    Weights and samples count by the checksums in their cards and indexes.
+    """
+    tops = dict.fromkeys(["yoda_nb", *(module.__name__.partition(".")[0] for module in PAPERS.values())])
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*")):
-        parts = path.relative_to(package).parts
-        if path.is_file() and parts[0] != "report" and "__pycache__" not in parts:
-            digest.update("/".join(parts).encode() + hashlib.sha256(path.read_bytes()).digest())
+    for folder in [Path(str(sys.modules[top].__file__)).parent for top in tops]:
+        for path in sorted(folder.rglob("*")):
+            parts = path.relative_to(folder).parts
+            if path.suffix in CONTENT and parts[0] not in APART and path.is_file():
+                digest.update("/".join(parts).encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

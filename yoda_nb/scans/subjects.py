@@ -18,11 +18,11 @@ from yoda_nb.images.outputs import check_outputs
 from yoda_nb.images.units import AIR, hounsfield
 from yoda_nb.images.volumes import UNKNOWN, Volume
 from yoda_nb.nets.devices import device_here
-from yoda_nb.preparation.kept import code
 from yoda_nb.preparation.prepare import Prepared, prepare
 from yoda_nb.scans.files import Opened
 from yoda_nb.scans.qc import is_page, write_qc
 from yoda_nb.scans.studies import translate_case
+from yoda_nb.store import VERSIONS
 
 RECORD, PAGE = "preparation.json", "qc.html"
 MAPS = ("mask", "lesions", "labels")  # of a case: no contrasts
@@ -163,11 +163,11 @@ def _check_replaceable(out: Path, paths: Iterable[Path]) -> None:
 
 
 def _request(files: Mapping[str, str | Path], **how: Any) -> dict[str, Any]:
-    """What a preparation is made of: content of files, settings and the code of images, as JSON gives them back."""
+    """What a preparation is made of: content of files, settings and version, as JSON gives them back."""
     all_files = {name: Path(path) for name, path in {**files, "mask": how.pop("mask", None)}.items() if path}
     how.pop("keep", None)
     known = {name: [str(path.absolute()), sha256(path)] for name, path in all_files.items() if path.is_file()}
-    return {"files": known, "settings": {name: how[name] for name in sorted(how)}, "code": code()}
+    return {"files": known, "settings": {name: how[name] for name in sorted(how)}, "version": VERSIONS["preparation"]}
 
 
 def _kept(folder: Path, request: Mapping[str, Any]) -> dict[str, Any] | None:

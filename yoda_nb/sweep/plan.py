@@ -20,7 +20,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import sha256
 from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import read_card, shipped_file
-from yoda_nb.store import code_version, key_of
+from yoda_nb.store import VERSIONS, key_of, sampling_version
 from yoda_nb.systems.models import load_model, shipped_models
 from yoda_nb.systems.table import get_system, parse_settings
 
@@ -83,7 +83,7 @@ class Trial:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of everything that decides the result: content of files, system, weights, seed, device and code."""
+        """SHA-256 of what decides the result: content of files, system, weights, seed, device and versions."""
         return _key(self, sha256, _weights)
 
     def known(self, digest: Callable[[Path], str], weights: Callable[[str], list[str]]) -> Trial:
@@ -182,7 +182,7 @@ def _key(trial: Trial, digest: Callable[[Path], str], weights: Callable[[str], l
     case = trial.case
     images = {**case.images, **({} if case.anatomy is None else {"anatomy": case.anatomy})}
     description = {
-        "code": code_version(),
+        "versions": {**VERSIONS, **sampling_version()},
         "dataset": case.dataset,
         "subject": case.subject,
         "files": {name: _content(image, case.root, digest) for name, image in images.items()},

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-import yoda_nb.phantoms.phantom
 from yoda_nb.data.mapped import MappedPack, open_packs
 from yoda_nb.data.packs import ENDING, read_about, write_pack
 from yoda_nb.errors import InputError
@@ -23,6 +22,7 @@ from yoda_nb.images.space import roi_box
 from yoda_nb.images.volumes import Volume, crop_volume
 from yoda_nb.nets.models import describe_machine, save_model
 from yoda_nb.phantoms.phantom import phantom_case
+from yoda_nb.store import VERSIONS
 from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.checkpoints import LOG, read_log
 from yoda_nb.training.denoising import REGRESSION
@@ -32,7 +32,6 @@ from yoda_nb.training.processes import in_workers
 TRAIN_SEEDS = 100_000  # training seeds start here: the manifest's subjects are all below
 VALIDATION_SEEDS = 900_000
 ROOM = (176, 208, 176)  # mm, of a phantom of any scanner
-SIMULATOR = ("anatomy", "head", "looks", "patients", "phantom", "physics", "scanner", "vessels")  # modules of data
 SILENT = 600.0  # s without one more phantom, which takes seconds, after which workers count as hung
 
 
@@ -81,7 +80,7 @@ def kept_phantoms(
 ) -> list[Volume | MappedPack]:
     """Phantoms of any scanner for each (seed, anatomy), cut to the brain, made once and kept as packs.
 
-    A kept one is made again where its label map or the simulator has changed. ``mapped`` ones stay on disk
+    A kept one is made again if its label map or the version of the simulator has changed. ``mapped`` ones stay on disk
     (``open_packs``).
     """
     make = partial(_kept_phantom, keep=keep, sources=sources, target=target, spacing=spacing)
@@ -110,8 +109,8 @@ def _kept_phantom(case: tuple[int, Path | None], *, keep: Path, sources, target:
 
 
 def _recipe(*shaping: object) -> str:
-    """A hash of what shapes a phantom, the source of the simulator included."""
-    return hashlib.sha256(f"{simulator()} {ROOM} {shaping}".encode()).hexdigest()
+    """A hash of what shapes a phantom, the version of the simulator included."""
+    return hashlib.sha256(f"{VERSIONS['phantoms']} {ROOM} {shaping}".encode()).hexdigest()
 
 
 def _made_so(path: Path, made: str) -> bool:
@@ -120,15 +119,6 @@ def _made_so(path: Path, made: str) -> bool:
         return path.is_file() and read_about(path).made == made
     except InputError:
         return False
-
-
-@cache
-def simulator() -> str:
-    """A hash of the source that phantoms are made by: what changes there makes kept phantoms again."""
-    folder = Path(yoda_nb.phantoms.phantom.__file__).parent
-    files = [folder / f"{name}.py" for name in SIMULATOR]
-    files += [folder.parent / "images" / f"{name}.py" for name in ("masks", "space", "units", "volumes")]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def each_trained(train: Callable[..., dict], todo: Sequence[tuple[Any, ...]], jobs: int = 1) -> list[dict]:
