@@ -42,7 +42,7 @@ def train(
     preset: Annotated[
         str | None,
         Option(
-            help="Size of YODA's net: micro, tiny (default), small, paper (53.5 M parameters) or paper-large (213.9 M).",
+            help="Size of the net: micro, tiny (default), small, paper (53.5 M parameters), paper-large (213.9 M).",
             rich_help_panel="Model",
         ),
     ] = None,
