@@ -11,7 +11,7 @@ import torch
 
 from yoda_nb import study
 from yoda_nb.errors import InputError
-from yoda_nb.nets.models import shipped_file
+from yoda_nb.nets.models import has_card, shipped_file
 from yoda_nb.study import shipping as shipped
 from yoda_nb.systems.models import find_model, load_model
 from yoda_nb.systems.table import get_system
@@ -168,7 +168,7 @@ def test_every_shipped_table_says_where_it_is_from(name):
     about = evidence.index()[name]
     assert {"sha256", "profile", "seed", "machine", "commit", "date", "weights", "version", "libraries"} <= set(about)
     assert f"commit {about['commit']}, {about['date']}" in evidence.basis(name)
-    assert all(shipped_file(model).with_suffix(".json").is_file() for model in about["weights"])
+    assert all(has_card(shipped_file(model)) for model in about["weights"])
 
 
 def test_what_is_shipped_is_small():

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from small_models import CARD, CONFIG, net, saved  # noqa: F401  # two fixtures
 
 from yoda_nb.errors import InputError
+from yoda_nb.nets import models
 from yoda_nb.nets.base import config_from_dict, config_to_dict
 from yoda_nb.nets.models import read_model, save_model
 from yoda_nb.systems.papers import NETS
@@ -173,3 +174,19 @@ def test_a_model_is_not_saved_with_an_incomplete_card(net, tmp_path):
             net, tmp_path / "x.safetensors", config=CONFIG, card={k: v for k, v in CARD.items() if k != "prediction"}
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_cards_without_weights_become_lines_of_one_table(net, tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "FOLDERS", [tmp_path])
+    (tmp_path / "lost").mkdir()
+    for name in ("here", "lost/one", "lost/two"):
+        models.save_model(net, tmp_path / f"{name}.safetensors", config=CONFIG, card=CARD)
+    before = {name: models.read_card(tmp_path / f"{name}.safetensors") for name in ("here", "lost/one", "lost/two")}
+    for name in ("lost/one", "lost/two"):
+        (tmp_path / f"{name}.safetensors").unlink()
+    assert models.gather_cards(tmp_path) == ["lost/one", "lost/two"] and models.gather_cards(tmp_path) == []
+    assert sorted(p.name for p in tmp_path.rglob("*.*")) == [models.CARDS, "here.json", "here.safetensors"]
+    assert {name: models.read_card(models.shipped_file(name)) for name in before} == before
+    assert models.has_card(models.shipped_file("lost/one")) and not models.has_card(models.shipped_file("lost/three"))
+    with pytest.raises(InputError, match="three.json is missing"):
+        models.read_card(models.shipped_file("lost/three"))

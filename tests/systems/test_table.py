@@ -16,22 +16,19 @@ from yoda_nb.diffusion.system import Sampling
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.base import config_from_dict
-from yoda_nb.nets.models import read_card, shipped_file
+from yoda_nb.nets.models import has_card, read_card, shipped_file
 from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.preparation.load import load_volume
 from yoda_nb.systems.models import is_shipped, load_model
 from yoda_nb.systems.papers import NETS, PAPERS, SYSTEMS, TRAININGS
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.table import FIXED, describe_systems, get_system, parse_settings, rows_for, settings_of
-from yoda_nb.systems.train import FOLDERS, model_name
+from yoda_nb.systems.train import model_name
 from yoda_nb.training.rows import BUDGET
-from yoda_papers import WEIGHTS, translations
+from yoda_papers import translations
 
 OWN = [row.name for row in SYSTEMS.values() if is_shipped(row.weights)]
-CARDS = sorted(path for folder in FOLDERS.values() for path in (WEIGHTS / folder).glob("*.json"))
-CARDS += [
-    path for name, row in TRAININGS.items() if row.chosen and (path := shipped_file(name).with_suffix(".json")).exists()
-]
+CARDS = [path for name in TRAININGS if has_card(path := shipped_file(model_name(name)))]
 MB = 1e6
 
 
@@ -84,10 +81,9 @@ def test_a_row_evaluates_its_net_as_often_as_it_says(name):
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda p: p.stem)
 def test_a_card_tells_the_effort(path):
-    weights = path.with_suffix(".safetensors")
-    card = load_model(model_name(path.stem)).card if weights.exists() else read_card(weights)
+    card = load_model(model_name(path.stem)).card if path.exists() else read_card(path)
     row, training = TRAININGS[path.stem], card["training"]
-    assert not weights.exists() or weights.stat().st_size <= 1.5 * MB
+    assert not path.exists() or path.stat().st_size <= 1.5 * MB
     assert config_from_dict(card["net"], NETS) == row.config.net
     assert training["slabs_seen"] == row.config.steps * row.config.batch_size * row.config.net.counted
     if not row.variant:  # patches are many slabs each
@@ -99,11 +95,10 @@ def test_a_card_tells_the_effort(path):
 
 
 def test_the_models_together_are_small_and_belong_to_the_table():
-    assert {path.stem for path in CARDS} <= set(TRAININGS)
     trained = {path.stem for path in CARDS}
     for name in (row.weights.rpartition("/")[2] for row in SYSTEMS.values() if row.weights):
         assert name in trained and (is_shipped(model_name(name)) or TRAININGS[name].variant)
-    weights = [path.with_suffix(".safetensors") for path in CARDS if not TRAININGS[path.stem].variant]
+    weights = [path for path in CARDS if not TRAININGS[path.stem].variant]
     assert weights and sum(path.stat().st_size for path in weights) <= 20 * MB
 
 

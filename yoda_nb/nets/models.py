@@ -31,6 +31,7 @@ from yoda_nb.nets.base import Config, config_from_dict, config_to_dict
 from yoda_nb.nets.eight_bit import narrowed, widened
 
 WEIGHTS = Path(__file__).parent / "weights"
+CARDS = "cards.jsonl"  # of a folder of models: a line for each model whose weights are not shipped
 FOLDERS = [WEIGHTS]  # where shipped models are found, in this order; installed papers add theirs (``systems.papers``)
 FIELDS = ("sources", "target", "spacing_mm", "schedule", "n_train", "prediction", "training")  # of a card
 
@@ -196,9 +197,51 @@ def fitted(net: nn.Module, state: Mapping[str, Tensor], what: str) -> nn.Module:
     return net.eval().requires_grad_(False)
 
 
+def has_card(path: Path) -> bool:
+    """Whether a model has a card: a file beside its weights, or a line of the table of a shipped folder."""
+    return path.with_suffix(".json").is_file() or _listed(path) is not None
+
+
+def _listed(path: Path) -> Card | None:
+    """The card of a shipped model whose weights are not here, from the table ``CARDS`` of its folder."""
+    for folder in FOLDERS:
+        table = folder / CARDS
+        if path.is_relative_to(folder) and table.is_file():
+            return _cards(table, table.stat().st_mtime_ns).get(path.relative_to(folder).with_suffix("").as_posix())
+    return None
+
+
+@lru_cache(maxsize=8)
+def _cards(table: Path, modified: int) -> dict[str, Card]:
+    lines = table.read_text(encoding="utf-8").splitlines()
+    return {row["model"]: row["card"] for row in map(json.loads, lines)}
+
+
+def gather_cards(folder: Path) -> list[str]:
+    """Move the cards of models without weights into the table of their folder; returns the names moved.
+
+    A card in a file replaces the line of its model.
+    """
+    table = folder / CARDS
+    cards = dict(_cards(table, table.stat().st_mtime_ns)) if table.is_file() else {}
+    alone = [path for path in sorted(folder.rglob("*.json")) if not path.with_suffix(".safetensors").exists()]
+    moved = {path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text()) for path in alone}
+    rows = [{"model": name, "card": card} for name, card in sorted({**cards, **moved}.items())]
+    with atomic(table) as part:
+        part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    for path in alone:
+        path.unlink()
+    return list(moved)
+
+
 def read_card(path: Path) -> Card:
-    """The card beside a model's weights; InputError for one that is missing or no card."""
+    """The card of a model, from the file beside its weights or its folder's table.
+
+    Raises InputError for a card that is missing or damaged.
+    """
     card = path.with_suffix(".json")
+    if not card.is_file() and (listed := _listed(path)) is not None:
+        return listed
     try:
         values = json.loads(card.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -229,7 +272,7 @@ def model_name(path: Path) -> str:
 def shipped_file(name: str | os.PathLike) -> Path:
     """The weights' file of a shipped model, of which only the card may be there; in the first folder if neither is."""
     places = [folder / f"{name}.safetensors" for folder in FOLDERS]
-    return next((path for path in places if path.is_file() or path.with_suffix(".json").is_file()), places[0])
+    return next((path for path in places if path.is_file() or has_card(path)), places[0])
 
 
 def shipped_files() -> list[Path]:

@@ -17,7 +17,17 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.units import SAME, canonical
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.eight_bit import SCALE
-from yoda_nb.nets.models import Card, Model, model_name, note, read_card, read_model, shipped_file, shipped_files
+from yoda_nb.nets.models import (
+    Card,
+    Model,
+    has_card,
+    model_name,
+    note,
+    read_card,
+    read_model,
+    shipped_file,
+    shipped_files,
+)
 from yoda_nb.systems.papers import NETS
 
 
@@ -47,7 +57,7 @@ def weights_path(name: str | os.PathLike) -> Path:
         return path if path.is_absolute() or not shipped.is_file() else shipped
     if shipped.is_file():
         return shipped
-    if shipped.with_suffix(".json").is_file():
+    if has_card(shipped):
         raise InputError(
             f"The weights of {model_name(shipped)} are not in the package, which holds its card alone: "
             f"make them with '{read_card(shipped)['training']['command']}'."

@@ -10,7 +10,7 @@ from typing import Any
 from yoda_nb.diffusion.system import System
 from yoda_nb.errors import InputError
 from yoda_nb.images.units import canonical
-from yoda_nb.nets.models import read_card, shipped_file
+from yoda_nb.nets.models import has_card, read_card, shipped_file
 from yoda_nb.systems.models import find_model, is_shipped, stored_parameters
 from yoda_nb.systems.papers import SYSTEMS
 
@@ -37,7 +37,7 @@ def _described(row: System) -> dict[str, Any]:
     }
     name = row.weights or find_model(("T1w", "T2w"), "FLAIR", 3.0)
     path = shipped_file(name)
-    if not path.with_suffix(".json").is_file():
+    if not has_card(path):
         unknown = dict.fromkeys(("translates", "parameters", "slabs", "seconds", "machine"))
         return known | unknown | {"state": "not trained"}
     card = read_card(path)

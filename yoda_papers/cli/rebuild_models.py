@@ -101,13 +101,23 @@ def features(only: Only = None, threads: OneThread = 1) -> None:
 
 def _expect_trainings(models: Iterable[str]) -> None:
     """What the cards of these models say of their last training."""
-    from yoda_nb.nets.models import read_card, shipped_file
+    from yoda_nb.nets.models import has_card, read_card, shipped_file
 
     paths = [shipped_file(model) for model in models]
-    cards = [read_card(path) if path.with_suffix(".json").exists() else {} for path in paths]
+    cards = [read_card(path) if has_card(path) else {} for path in paths]
     facts = [card.get("training", card) for card in cards]
     machines = {fact["machine"] for fact in facts if "machine" in fact}
     expect(f"Models: {len(paths)} to train", [fact.get("seconds") for fact in facts], machines)
 
 
-COMMANDS = (systems, ablations, segmenter, features)
+@guarded
+def cards() -> None:
+    """Move the cards of models whose weights are not shipped into one table."""
+    from yoda_nb.nets.models import gather_cards
+    from yoda_papers import WEIGHTS
+
+    names = gather_cards(WEIGHTS)
+    say(f"{len(names)} cards moved to {WEIGHTS}: {', '.join(names) or 'all are there already'}")
+
+
+COMMANDS = (systems, ablations, segmenter, features, cards)

@@ -33,7 +33,7 @@ from torch import Tensor
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume
 from yoda_nb.nets.devices import find_device
-from yoda_nb.nets.models import read_card, shipped_file
+from yoda_nb.nets.models import has_card, read_card, shipped_file
 from yoda_nb.store import write_atomic
 from yoda_nb.study.sampling import samples as draw
 from yoda_nb.study.subjects import Profile, get_profile, load_subjects
@@ -127,11 +127,7 @@ class Study:
 
         Raises InputError, naming the command that makes them, for weights that are not here.
         """
-        return (
-            shipped_file(model).with_suffix(".json").exists()
-            and model not in self.kept
-            and weights_path(model).exists()
-        )
+        return has_card(shipped_file(model)) and model not in self.kept and weights_path(model).exists()
 
     def samples(self, volume: Volume, system: str, **settings: Any) -> Tensor:
         """``study.samples`` with this study's seed, device and models."""
@@ -244,7 +240,7 @@ def outdated(name: str) -> tuple[str, ...]:
 def _current(model: str) -> str | None:
     """The sha256 of a model as its card states it now."""
     path = shipped_file(model)
-    return read_card(path).get("sha256") if path.with_suffix(".json").exists() else None
+    return read_card(path).get("sha256") if has_card(path) else None
 
 
 @cache
