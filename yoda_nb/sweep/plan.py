@@ -52,7 +52,7 @@ class Chosen(BaseModel):
 
 
 class Plan(BaseModel):
-    """Fields of the TOML file; all but ``systems`` have defaults. See ``docs/guide.md``."""
+    """Fields of the TOML file; all but ``systems`` have defaults. See ``docs/reports.md``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     study: Text = ""  # a manifest (.csv) or a BIDS folder; "": the phantoms of the package's manifest
