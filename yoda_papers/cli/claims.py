@@ -47,10 +47,11 @@ def claims(
         lines.append(f"{f.claim.id}  {f.verdict.upper()}{' (OUTDATED)' if f.stale else ''}  {f.claim.claim}")
         lines += [f"     {e.label}: {e.found}, n = {e.over}; rule {e.stated}: {e.verdict}" for e in f.effects]
         opened = f"What would decide it: {f.open}" if f.open else ""
+        printed = f"The paper prints: {f.claim.printed}." if f.claim.printed else ""
         models = trainings(f.tables)
         over = f"Over subjects (n) and {trained_words(models)}{': ' if models else ''}{', '.join(models)}."
         ruled = f"Rule of commit {f.ruled['commit']}, {f.ruled['date']}." if f.ruled else "Rule not on record yet."
-        lines += [f"     {text}" for text in (f.note, opened, said_of_scans(f), over, ruled, f.basis) if text]
+        lines += [f"     {text}" for text in (printed, f.note, opened, said_of_scans(f), over, ruled, f.basis) if text]
     lines += provenance_notes(findings)
     lines.append(counted(f.verdict for f in findings))
     shipped = sum(bool(f.tables) for f in findings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Claim:
     claim: str
     how_to_test: str
     notebook: str
+    printed: str = ""  # the paper's own value, with its table or section; "" where it prints none
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Finding:
         return {
             **asdict(self.claim),
             "title": MODULES[self.claim.paper].TITLE,
+            "printed": self.claim.printed or None,
             "verdict": self.verdict,
             "effects": [_effect_document(e) for e in self.effects],
             "note": self.note,
@@ -104,10 +106,11 @@ def read_claims(path: Path = CLAIMS) -> dict[str, Claim]:
     claims: dict[str, Claim] = {}
     for file in (path, *(paper.CLAIMS for paper in PAPERS.values() if hasattr(paper, "CLAIMS"))):
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        columns = list(Claim.__dataclass_fields__)
-        if missing := [c for c in columns if c not in table.columns]:
-            raise InputError(f"{file} has no column {missing[0]}: it needs {', '.join(columns)}.")
-        for row in table[columns].to_dict("records"):
+        columns = [field.name for field in fields(Claim)]
+        needed = [field.name for field in fields(Claim) if field.default is MISSING]
+        if missing := [c for c in needed if c not in table.columns]:
+            raise InputError(f"{file} has no column {missing[0]}: it needs {', '.join(needed)}.")
+        for row in table[[c for c in columns if c in table]].to_dict("records"):
             if row["id"] in claims:
                 raise InputError(f"{file} has the id {row['id']} twice: keep one.")
             claims[row["id"]] = Claim(**row)
