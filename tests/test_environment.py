@@ -170,7 +170,14 @@ def test_the_readme_tells_how_to_begin():
 
 
 def test_docs_hold_documents_only():
-    assert {path.suffix for path in (ROOT / "docs").rglob("*") if path.is_file()} <= {".md", ".png", ".webp", ".json", ".svg", ".py"}
+    assert {path.suffix for path in (ROOT / "docs").rglob("*") if path.is_file()} <= {
+        ".md",
+        ".png",
+        ".webp",
+        ".json",
+        ".svg",
+        ".py",
+    }
 
 
 def test_importing_the_package_is_light():

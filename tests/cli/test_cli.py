@@ -176,7 +176,7 @@ def test_claims_say_what_they_rest_on(monkeypatch):
     assert sum(line.startswith("     Shipped evidence (") for line in lines) == 2
     assert sum(line.startswith(("     Rule of commit ", "     Rule not on record")) for line in lines) == 2
     assert "     Over subjects (n) and no trained model." in lines, "a law has none"
-    assert lines[-1] == "2 of 2 verdicts rest on shipped evidence; --fresh computes it anew"
+    assert lines[-1] == "2 of 2 verdicts rest on shipped evidence; --fresh computes it again"
     (first, second) = json.loads(call("claims", "Y02", "Y20", "--json").stdout)
     assert first["shipped"] == ["rician"] and second["basis"].startswith("Shipped evidence (")
 

@@ -146,7 +146,7 @@ def test_an_image_says_that_it_is_synthetic_and_how_it_was_made(files, quick):
     (doubt,) = read_grid(files / "made.nii.gz").doubts
     assert "is a synthetic image" in doubt
     shown = call("translate", "--t1", "made.nii.gz", "--t2", "T2w.nii.gz", "--mask", "mask.nii.gz", "-o", "next.nii.gz")
-    assert shown.exit_code == 0 and "look at this: made.nii.gz is a synthetic image" in shown.stderr
+    assert shown.exit_code == 0 and "check this: made.nii.gz is a synthetic image" in shown.stderr
 
 
 def test_doubts_are_on_stderr_in_json_in_the_sidecar_and_on_the_page(files, quick):
@@ -166,7 +166,7 @@ def test_doubts_are_on_stderr_in_json_in_the_sidecar_and_on_the_page(files, quic
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)["warnings"]
     assert len(told) == 2 and all("exchanged" in sentence for sentence in told)
-    assert done.stderr.splitlines() == [f"look at this: {sentence}" for sentence in told]
+    assert done.stderr.splitlines() == [f"check this: {sentence}" for sentence in told]
     assert json.loads((files / "made.json").read_text())["Warnings"] == told
     page = (files / "qc.html").read_text()
     assert all(sentence in page for sentence in told)
@@ -182,7 +182,7 @@ def test_what_a_header_says_wrong_is_told_too(files, quick):
     done = call(*GIVEN, "-o", "made.nii.gz", "--json")
     assert done.exit_code == 0, done.output
     (told,) = json.loads(done.stdout)["warnings"]
-    assert "qform and sform are mirror images" in told and done.stderr == f"look at this: {told}\n"
+    assert "qform and sform are mirror images" in told and done.stderr == f"check this: {told}\n"
     before, after = (nib.load(files / name).header for name in ("T1w.nii.gz", "made.nii.gz"))
     for form in ("get_qform", "get_sform"):
         assert np.allclose(getattr(before, form)(), getattr(after, form)()), "one form is not written over the other"
@@ -193,7 +193,7 @@ def test_what_a_header_says_wrong_is_told_too(files, quick):
 
 def test_one_image_alone_is_asked_what_to_make(files, quick):
     done = call("translate", "--t1", "T1w.nii.gz", "-o", "made.nii.gz")
-    assert done.exit_code == 2 and "T1w alone makes no FLAIR, but CT: say so with --to CT" in done.stderr
+    assert done.exit_code == 2 and "T1w alone makes CT, not FLAIR: add --to CT" in done.stderr
     assert not (files / "made.nii.gz").exists() and not quick
 
 

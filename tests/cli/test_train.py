@@ -84,7 +84,7 @@ def test_what_would_decide_a_claim_is_a_command_that_can_be_run(key):
         ("--preset huge", "'huge' is unknown"),
         ("--schedule wavy", "no schedule 'wavy'"),
         ("--predict noise", "prediction 'noise'"),
-        ("--threads 0", "--threads 0 is no number of threads: give 1 or more"),
+        ("--threads 0", "--threads 0 is not a number of threads: give 1 or more"),
         ("--threads -3", "--threads -3"),
         ("--steps 0", "steps 0"),
         ("--batch-size 0", "batch_size 0"),

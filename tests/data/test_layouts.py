@@ -190,7 +190,7 @@ def test_folders_with_nothing_of_the_kind(tmp_path, name):
     with pytest.raises(InputError, match="is not a folder"):
         scan(LAYOUTS[name], tmp_path / "nowhere")
     fill(tmp_path, ["T1.nii.gz", ".git/IXI002-Guys-0828-T1.nii.gz"])
-    with pytest.raises(InputError, match=f"holds no image that lies as the layout {name} has it"):
+    with pytest.raises(InputError, match=f"contains no image at the place that the layout {name} has it"):
         scan(LAYOUTS[name], tmp_path)
 
 

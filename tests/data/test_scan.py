@@ -89,7 +89,7 @@ def test_a_folder_of_which_all_is_left_out_says_why(study):
     for path in GOOD:
         (study / path).unlink()
     (study / "sub-01/anat/sub-01_run-02_T2w.nii.gz").unlink()
-    with pytest.raises(InputError, match="holds no image that lies as the layout bids") as said:
+    with pytest.raises(InputError, match="contains no image at the place that the layout bids") as said:
         scan_bids(study)
     assert "datalad get" in str(said.value) and "sub-CC-7" in str(said.value)
 
@@ -170,7 +170,7 @@ def test_the_shell_names_all_that_was_left_out(study, tmp_path, fast, command):
     assert found.keys() == LEFT_OUT.keys() and all(words in found[path] for path, words in LEFT_OUT.items())
     lines = done.stderr.splitlines()
     assert all(f"left out: {path}: {reason}" in lines for path, reason in found.items())
-    assert "look at this: sub-01: odd" in lines and [row["subject"] for row in document["done"]] == ["sub-01"]
+    assert "check this: sub-01: odd" in lines and [row["subject"] for row in document["done"]] == ["sub-01"]
 
 
 def test_the_shell_does_not_list_hundreds(study, tmp_path, fast):

@@ -17,7 +17,7 @@ from yoda_papers import ledger as claims
 from yoda_papers.ledger import evidence
 from yoda_papers.ledger import findings as ledger
 from yoda_papers.ledger.evidence import MAKERS, Study
-from yoda_papers.ledger.findings import EFFECTS, NOTES, foreign, show_findings
+from yoda_papers.ledger.findings import EFFECTS, NOTES, foreign, note_of, show_findings
 from yoda_papers.ledger.verdicts import INCONCLUSIVE, Effect, mean_effect
 
 
@@ -176,3 +176,12 @@ def test_a_users_extractor_needs_fresh_evidence_and_a_weights_file(tmp_path):
     assert "add --fresh" in refused("--extractor", "imagenet-vit-b16=vit.pth")
     assert "no weights file" in refused("--fresh", "--extractor", f"imagenet-vit-b16={tmp_path / 'vit.pth'}")
     assert "has no '='" in refused("--fresh", "--extractor", "imagenet-vit-b16")
+
+
+def test_the_numbers_of_a_note_are_those_of_its_effects():
+    notes = {"X01": "{PSNR, a less b:.1f} dB, {abs PSNR, a less b:.2f} dB in size"}
+    for psnr, text in ((-0.12, "-0.1 dB, 0.12 dB in size"), (0.5, "0.5 dB, 0.50 dB in size")):
+        effect = mean_effect("PSNR, a less b", [psnr, psnr], ">", 0, unit="dB")
+        assert note_of("X01", [effect], notes) == text
+    with pytest.raises(KeyError, match="PSNR, a less b"):
+        note_of("X01", [], notes)

@@ -47,7 +47,7 @@ def test_the_model_for_the_contrasts_of_nearest_voxel_size(net, tmp_path, monkey
     assert find_model(("T1w", "T2w"), None, 5.0) == "a3"
     assert find_model(("T1w", "T2w"), "CT", 1.0) == "a-ct", "asked for by name alone"
     assert find_model(("T1w", "FLAIR"), None, 1.0) == "b"
-    with pytest.raises(InputError, match="T1w alone makes no FLAIR, but CT: say so with --to CT"):
+    with pytest.raises(InputError, match="T1w alone makes CT, not FLAIR: add --to CT"):
         find_model(("T1w",), None, 1.0)
     for names, target, near in (
         (("T1", "T2w"), None, "T1w"),

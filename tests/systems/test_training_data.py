@@ -128,7 +128,7 @@ def test_an_angiogram_is_one_contrast_by_either_name(tmp_path):
 def test_what_cannot_be_trained_on_is_refused(folder, tmp_path):
     with pytest.raises(InputError, match="no packs of c: choose among a, b"):
         packed_volumes(folder, SOURCES, "FLAIR", without=["c"])
-    with pytest.raises(InputError, match="leave somebody in"):
+    with pytest.raises(InputError, match="Leave at least one person"):
         packed_volumes(folder, SOURCES, "FLAIR", without=["a", "b"])
     with pytest.raises(InputError, match="holds no packs"):
         packed_volumes(tmp_path, SOURCES, "FLAIR")

@@ -27,7 +27,9 @@ Seed = Annotated[int, Option(help="Seed of this run; the same seed gives the sam
 Device = Annotated[
     str | None, Option(help="cpu, cuda, cuda:1; default: the GPU if there is one.", rich_help_panel="Run")
 ]
-Workers = Annotated[int, Option(help="Processes, or jobs of a queue; 0: this process alone.", rich_help_panel="Run")]
+Workers = Annotated[
+    int, Option(help="Number of processes, or of jobs in a queue; 0: only this process.", rich_help_panel="Run")
+]
 Scheduler = Annotated[
     str, Option(help="Address of a Dask scheduler that runs, as tcp://10.0.0.1:8786.", rich_help_panel="Run")
 ]
@@ -40,8 +42,8 @@ QueueOption = Annotated[
     Option(help="What a job asks for as NAME=VALUE: cores, memory, walltime; repeat it.", rich_help_panel="Run"),
 ]
 
-Only = Annotated[list[str] | None, Option(help="These alone, comma between, or repeat it; default: all.")]
-Runs = Annotated[Path, Option(help="Folder of the runs: a stopped one goes on where it was.")]
+Only = Annotated[list[str] | None, Option(help="Only these: separate with commas, or repeat the option; default: all.")]
+Runs = Annotated[Path, Option(help="Folder of the runs. A stopped run resumes.")]
 Jobs = Annotated[
     int,
     Option(
@@ -109,7 +111,7 @@ def note(line: str) -> None:
 def look_at(sentences: Iterable[str], who: str = "") -> None:
     """A line for each doubt."""
     for sentence in sentences:
-        note(f"look at this: {f'{who}: ' if who else ''}{sentence}")
+        note(f"check this: {f'{who}: ' if who else ''}{sentence}")
 
 
 def _writable_text(text: str) -> str:
@@ -221,6 +223,6 @@ def use_threads(count: int | None) -> None:
         from yoda_nb.errors import InputError
 
         if count < 1:
-            raise InputError(f"--threads {count} is no number of threads: give 1 or more.")
+            raise InputError(f"--threads {count} is not a number of threads: give 1 or more.")
 
         torch.set_num_threads(count)

@@ -81,7 +81,7 @@ def notebooks(
 def serve_class(
     folder: Annotated[Path, Option(help="The notebooks to serve.")] = NOTEBOOKS,
     port: Annotated[int, Option(min=1, max=65535, help="Where the class finds them.")] = 8866,
-    ip: Annotated[str, Option(help="Where to listen; 127.0.0.1: for this machine alone, without a token.")] = "0.0.0.0",
+    ip: Annotated[str, Option(help="Address to listen on; 127.0.0.1: only this machine, without a token.")] = "0.0.0.0",
     token: Annotated[
         str | None, Option(envvar="YODA_NB_CLASS_TOKEN", help="What opens the pages; default: a new one each time.")
     ] = None,

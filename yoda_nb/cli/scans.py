@@ -100,7 +100,10 @@ def prepare(
     tool: Tool = None,
     keep: Keep = None,
     subject: Annotated[
-        str, Option(help="Name on the page; of a study, these subjects alone, comma between.", rich_help_panel="Inputs")
+        str,
+        Option(
+            help="Name on the page; for a study, only these subjects (separate with commas).", rich_help_panel="Inputs"
+        ),
     ] = "",
     contrasts: Annotated[
         str, Option(help="Of a study, comma between; default: all that a subject has.", rich_help_panel="Inputs")
@@ -268,9 +271,7 @@ def images_given(t1: Path | None, t2: Path | None, flair: Path | None, source: l
     files = {k: v for k, v in (("T1w", t1), ("T2w", t2), ("FLAIR", flair)) if v}
     for name, path in named(source or [], "--source").items():
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or name in ("mask", "lesions", "labels"):
-            raise InputError(
-                f"--source {name!r} is no name of a contrast: give one of letters and digits, such as PDw."
-            )
+            raise InputError(f"--source {name!r} is not a name of a contrast: use letters and digits, such as PDw.")
         if name in files:
             raise InputError(f"{name} was given twice: name it once.")
         files[name] = Path(path)

@@ -101,7 +101,9 @@ def data_fetch(
 def data_pack(
     named: Annotated[str, Argument(metavar="DATASET", help="A dataset of the manifest.")],
     out: Annotated[Path, Option("-o", "--out", help="Folder for the packs; made if it is not there.")],
-    subject: Annotated[list[str] | None, Option(help="These subjects alone, comma between; default: all.")] = None,
+    subject: Annotated[
+        list[str] | None, Option(help="Only these subjects (separate with commas); default: all.")
+    ] = None,
     sources: Annotated[str, Option(help="Source contrasts, comma between.")] = "T1w,T2w",
     target: Annotated[str, Option(help="Target contrast.")] = "FLAIR",
     spacing: Annotated[float, Option(help="Voxel size in mm.")] = 1.0,
@@ -127,7 +129,7 @@ def data_pack(
     if unknown := sorted(set(wanted) - {case.subject for case in cases}):
         raise InputError(f"{named} has no subject {unknown[0]!r}: 'yoda-nb data list {named}' names them.")
     if rescans < 0:
-        raise InputError(f"--rescans {rescans} is no number of copies: give 0 or more.")
+        raise InputError(f"--rescans {rescans} is not a number of copies: give 0 or more.")
     check_study_output(out, cases)
     writable_folder(out)
     rows = []

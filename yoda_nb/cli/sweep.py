@@ -65,7 +65,7 @@ def sweep(
     workers: Annotated[
         int | None,
         Option(
-            help="Processes, or jobs of a queue; default: as many as GPUs, else cores; 0: this process alone.",
+            help="Processes, or jobs of a queue; default: one a GPU, otherwise one a core; 0: only this process.",
             rich_help_panel="Run",
         ),
     ] = None,

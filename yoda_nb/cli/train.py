@@ -23,7 +23,7 @@ def train(
     ] = None,
     out: Annotated[
         Path | None,
-        Option(help="Folder of the run: checkpoint and log. A run found there goes on.", rich_help_panel="Output"),
+        Option(help="Folder of the run: checkpoint and log. A run found there is resumed.", rich_help_panel="Output"),
     ] = None,
     dry_run: Annotated[
         bool,
@@ -61,7 +61,7 @@ def train(
         bool | None,
         Option(
             "--regression/--no-regression",
-            help="Regression alone: the net's first step (T = 1); default not.",
+            help="Train for regression only: the net's first step (T = 1); default: no.",
             rich_help_panel="Model",
         ),
     ] = None,
@@ -226,7 +226,7 @@ def train(
 
     if threads is not None:
         if threads < 1:
-            raise InputError(f"--threads {threads} is no number of threads: give 1 or more.")
+            raise InputError(f"--threads {threads} is not a number of threads: give 1 or more.")
         import torch
 
         torch.set_num_threads(threads)

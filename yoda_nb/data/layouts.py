@@ -120,7 +120,7 @@ def _not_bids(path: str) -> str:
     stem = re.sub(IMAGE + "$", "", name, flags=re.IGNORECASE)
     *pairs, suffix = stem.split("_")
     if bad := [pair for pair in pairs if not re.fullmatch(r"[a-z]+-[A-Za-z0-9+]+", pair)]:
-        return f"{bad[0]} is no pair of BIDS such as acq-x, with letters and digits alone: rename it"
+        return f"{bad[0]} is not a BIDS entity such as acq-x with only letters and digits: rename it"
     return f"the contrast {suffix} is none that is read"
 
 

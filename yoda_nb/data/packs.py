@@ -100,7 +100,7 @@ def _opened(path: str | Path) -> Iterator[tuple[Any, About]]:
         with safe_open(path, "pt") as file:
             yield file, About.model_validate_json((file.metadata() or {})["volume"])
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is no pack of a volume: write it again with 'yoda-nb data pack'.") from error
+        raise InputError(f"{path} is not a pack of a volume: write it again with 'yoda-nb data pack'.") from error
 
 
 def _volume(about: About, stored: dict[str, Tensor], dtype: torch.dtype) -> Volume:

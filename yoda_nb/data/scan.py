@@ -103,7 +103,7 @@ def scan(
     if not rows:
         why = f"; left out: {describe_left_out(left_out)}" if left_out else ""
         raise InputError(
-            f"{folder} holds no image that lies as the layout {layout.name} has it ({layout.shape}): "
+            f"{folder} contains no image at the place that the layout {layout.name} has it ({layout.shape}): "
             f"check the folder, or choose another layout of 'yoda-nb data layouts'{why}"
         )
     return Scanned(rows, left_out)
@@ -249,7 +249,9 @@ def _absent(folder: Path, named: Collection[str]) -> list[LeftOut]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("sub-") and path.name not in seen and not path.is_file():
             gone = path.is_symlink() and not path.exists()
-            absent.append(LeftOut(path.name, "a link to nothing" if gone else "the folder holds no image: fetch it"))
+            absent.append(
+                LeftOut(path.name, "a link to nothing" if gone else "the folder contains no image: download it")
+            )
     table = folder / "participants.tsv"
     try:
         rows = _table(_text(table, any_code=True), "\t") if table.is_file() else []

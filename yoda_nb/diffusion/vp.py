@@ -81,7 +81,7 @@ def noise_schedule(job: Job, name: str = "") -> Schedule:
     card = job.model.card
     if name not in ("", card["schedule"]) and not _in_log_snr(job):
         raise InputError(
-            f"Model {job.model.name} was told times, not log-SNR: it samples with {card['schedule']} alone."
+            f"Model {job.model.name} was trained with times, not log-SNR: it samples with {card['schedule']} alone."
         )
     try:
         return schedule(name or card["schedule"], card["n_train"])

@@ -90,9 +90,9 @@ def forms_of(path: Path, image: Any) -> Forms:
     sform = _valid(header.get_sform) if header["sform_code"] > 0 else None
     said = _of_header(path, header, qform, sform)
     if header["sform_code"] > 0 and sform is None and qform is not None:
-        return Forms(qform, qform, None, (*said, f"{path}: its sform is no affine; the qform is taken."))
+        return Forms(qform, qform, None, (*said, f"{path}: its sform is not a valid affine; the qform is used."))
     if header["qform_code"] > 0 and qform is None and sform is not None:
-        said.append(f"{path}: its qform is no affine; the sform is taken.")
+        said.append(f"{path}: its qform is not a valid affine; the sform is used.")
     if qform is None or sform is None:
         return Forms(np.array(image.affine, dtype=float), qform, sform, tuple(said))
     gap = _gap(qform, sform, image.shape)

@@ -170,7 +170,7 @@ def read_weights(path: str | Path) -> State:
         ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError(f"{path} holds no state dict; save one with torch.save(net.state_dict(), path).")
+        raise InputError(f"{path} contains no state dict; save one with torch.save(net.state_dict(), path).")
     return {re.sub(r"^module\.", "", str(key)): value for key, value in state.items()}
 
 

@@ -173,7 +173,7 @@ def read_net(path: Path, build: Build) -> tuple[nn.Module, Card, str]:
         said = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} cannot be read as a model ({said[:200]}): get it again.") from error
     if not all(bool(torch.isfinite(weight).all()) for weight in state.values()):
-        raise InputError(f"{path} holds weights that are no finite numbers: get it again.")
+        raise InputError(f"{path} contains weights that are not finite: get it again.")
     note(path, card["sha256"])
     return fitted(net, state, str(path)), card, card["sha256"]
 
@@ -249,7 +249,7 @@ def read_card(path: Path) -> Card:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{card} is not valid JSON ({error}): get the card again.") from error
     if not isinstance(values, dict):
-        raise InputError(f"{card} holds no model card but {type(values).__name__}: get the card again.")
+        raise InputError(f"{card} is not a model card but a {type(values).__name__}: get the card again.")
     return values
 
 
@@ -257,7 +257,7 @@ def check_fields(path: Path, card: Card, fields: tuple[str, ...]) -> None:
     """InputError for a card that lacks one of ``fields``."""
     if lacking := [name for name in fields if name not in card]:
         card_path = Path(path).with_suffix(".json")
-        raise InputError(f"The card {card_path} lacks {', '.join(lacking)}: a model cannot run without.")
+        raise InputError(f"The card {card_path} has no {', '.join(lacking)}: a model needs them.")
 
 
 def model_name(path: Path) -> str:

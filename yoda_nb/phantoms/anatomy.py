@@ -83,7 +83,7 @@ def _label_map(path: str, head: bool) -> tuple[np.ndarray, np.ndarray]:
     codes = np.rint(image).astype(int)
     inside = (codes > 0) & ((codes < EXTRACEREBRAL) | (codes >= 1000))
     if not np.isin(codes, list(FREESURFER)).any():
-        raise InputError(f"{path} holds no FreeSurfer tissue code: give a label map such as aseg.mgz.")
+        raise InputError(f"{path} contains no FreeSurfer tissue code: give a label map such as aseg.mgz.")
     if head:
         if not np.isin(codes, list(HEAD)).any():
             raise InputError(f"{path} has no skull: a CT needs a map of a whole head, such as SynthSeg's.")
@@ -132,7 +132,7 @@ def solid(mask: np.ndarray) -> np.ndarray:
     """Largest connected component with its holes filled."""
     pieces, count = ndimage.label(mask)
     if count == 0:
-        raise InputError("The phantom's field of view holds no brain: enlarge shape or spacing.")
+        raise InputError("The phantom's field of view contains no brain: enlarge shape or spacing.")
     largest = np.argmax(np.bincount(pieces.ravel())[1:]) + 1
     return ndimage.binary_fill_holes(pieces == largest)
 

@@ -56,7 +56,7 @@ def run_program(
     another grid.
     """
     if missing := [name for name in ("{input}", "{output}") if name not in command]:
-        raise InputError(f"The command {command!r} lacks {missing[0]}: write it where the file's name belongs.")
+        raise InputError(f"The command {command!r} has no {missing[0]}: write it where the file's name belongs.")
     with TemporaryDirectory(prefix="yoda-nb-") as name:
         folder = Path(name)
         files = {name: folder / f"{name}.nii.gz" for name in (*images, "output") if f"{{{name}}}" in command}

@@ -62,7 +62,7 @@ def class_command(
     """
     if not notebooks_in(folder):
         raise InputError(
-            f"{folder} holds no notebook: name a folder that does, such as one of 'yoda-nb notebooks DIR'."
+            f"{folder} contains no notebook: name a folder with notebooks, such as one of 'yoda-nb notebooks DIR'."
         )
     seconds = round(60 * minutes)
     limits = {
@@ -114,7 +114,7 @@ def check_port(ip: str, port: int) -> None:
             probe.bind((ip, port))
         except OSError as error:
             raise InputError(
-                f"Port {port} of {ip} cannot be had ({error.strerror or error}): choose another with --port, or --ip."
+                f"Port {port} of {ip} cannot be used ({error.strerror or error}): choose another with --port, or --ip."
             ) from error
 
 

@@ -58,9 +58,9 @@ def by_paper(found: Found) -> list[dict[str, Any]]:
 HEADINGS = {
     "reproduced": "What reproduces",
     "not reproduced": "What does not",
-    "disputed": "What depends on the feature network",
-    "inconclusive": "What is open, and what would decide it",
-    "arithmetic": "What follows from counting, and is no evidence",
+    "disputed": "Disputed: feature networks disagree",
+    "inconclusive": "Open, and what would decide it",
+    "arithmetic": "Arithmetic: follows from counting, not evidence",
 }
 
 

@@ -16,7 +16,7 @@ from yoda_nb.study.exercises import MARK
 
 ANSWER = re.compile(r"\s*<details\b.*?</details>\s*", re.DOTALL)
 LEFT_OUT = (
-    "*Neither the answer nor its computation is in this copy: the cell above tells whether yours is right. "
+    "*This copy contains neither the answer nor its computation. The cell above marks your answer. "
     "`yoda-nb notebooks DIR` copies the lessons with their answers.*"
 )
 
@@ -36,7 +36,7 @@ def copy_lessons(out: Path, *, student: bool = False, force: bool = False, folde
     if same_file(out, folder):
         raise InputError(f"{out} is the folder of the lessons themselves, which are only read: choose another folder.")
     if not sources:
-        raise InputError(f"{folder} holds no notebook: install yoda-nb again.")
+        raise InputError(f"{folder} contains no notebook: install yoda-nb again.")
     copies = {
         out / path.name: without_answers(path.read_bytes(), path) if student else path.read_bytes() for path in sources
     }

@@ -27,19 +27,18 @@ PARTS = {
         "corrected for their number.",
     ),
     "disputed": (
-        "What depends on who looks",
-        "A Fréchet distance is measured by a feature network, and two of them are sure of opposite answers. More data "
-        "would not decide it; an understanding of what each of them sees might.",
+        "Disputed: feature networks disagree",
+        "A Fréchet distance is measured by a feature network, and two networks give opposite answers with "
+        "certainty. More data would not decide it; understanding what each network responds to might.",
     ),
     "inconclusive": (
-        "What cannot be decided here yet",
-        "Intervals that hold both answers, extractors that lean apart, or models that have not learned enough to judge "
-        "their kind. Each says what would decide it.",
+        "Open: not decided here yet",
+        "Intervals that include both answers, extractors that disagree, or models that have not learned enough to "
+        "judge their kind. Each entry says what would decide it.",
     ),
     "arithmetic": (
         "What cannot be tested here",
-        "These numbers follow from counting steps or cannot vary, so that they are no evidence for a claim, and none "
-        "against it.",
+        "These numbers follow from counting steps or cannot vary, so they are not evidence for or against a claim.",
     ),
 }
 THOUSANDTHS = "x 0.001"  # a unit in which tables tell small numbers

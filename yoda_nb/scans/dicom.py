@@ -72,7 +72,7 @@ def _run(program: str, folder: Path, work: str) -> None:
     command = [program, *OPTIONS, "-o", work, str(folder.resolve())]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode == NOTHING:
-        raise InputError(f"{folder} holds no DICOM images: name the folder with the series.")
+        raise InputError(f"{folder} contains no DICOM images: name the folder with the series.")
     if done.returncode:
         said = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         why = said[-1] if said else "it says nothing"

@@ -96,7 +96,7 @@ def _own(own_files: str, sources: tuple[str, ...], target: str) -> Volume:
         raise InputError('own_files must read "T1w=a.nii.gz,T2w=b.nii.gz", contrast = file, comma between.')
     files = {name.strip(): Path(path.strip()).expanduser() for name, path in pairs}
     if lacking := [name for name in sources if name not in files]:
-        raise InputError(f"own_files lacks {', '.join(lacking)}: add {lacking[0]}=FILE.")
+        raise InputError(f"own_files has no {', '.join(lacking)}: add {lacking[0]}=FILE.")
     acquired = (target, files[target]) if target in files else None
     first = files[sources[0]]
     # of its content too: patients whose files have one name have noise of their own

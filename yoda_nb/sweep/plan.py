@@ -98,7 +98,7 @@ def read_plan(path: str | Path) -> dict[str, Any]:
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # of Unicode, of TOML, of huge numbers, of nesting
-        raise InputError(f"{path} is no sweep's plan: {error}.") from None
+        raise InputError(f"{path} is not a valid plan of a sweep: {error}.") from None
     beside = {k: str(path.parent / v) for k in ("study", "mirror") if isinstance(v := fields.get(k), str) and v}
     return fields | beside
 

@@ -170,7 +170,7 @@ def read_trials(folder: str | Path) -> list[Trial]:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no sweep's plan ({error}): make one with 'yoda-nb sweep'.") from None
+        raise InputError(f"{path} is not a valid plan of a sweep ({error}): make one with 'yoda-nb sweep'.") from None
     return trials_of(make_plan(fields), trust_paths=True)  # who swept had decided on that
 
 
@@ -188,4 +188,4 @@ def read_table(folder: str | Path) -> pd.DataFrame:
         with path.open("rb") as file:
             return pd.read_parquet(file)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no table of a sweep ({error}): make one with 'yoda-nb sweep'.") from None
+        raise InputError(f"{path} is not a table of a sweep ({error}): make one with 'yoda-nb sweep'.") from None

@@ -60,7 +60,7 @@ def client_of(
     and what is in Dask's own configuration). Raises InputError where there are none.
     """
     if workers is not None and workers < 0:
-        raise InputError(f"workers is {workers}: give 0 for this process alone, or how many.")
+        raise InputError(f"workers is {workers}: give 0 for only this process, or a number of workers.")
     if scheduler and queue:
         raise InputError("A scheduler and a queue were given: choose one.")
     if workers == 0 and not scheduler and not queue:
@@ -102,7 +102,7 @@ def _not_started(scheduler: str, queue: str, error: Exception) -> str:
         )
     if queue:
         return f"The queue {queue} takes no jobs ({why}): start on a machine that can submit to it, or give --workers."
-    return f"The worker processes could not start ({why}): give fewer --workers, or 0 to work in this process alone."
+    return f"The worker processes could not start ({why}): use fewer --workers, or 0 to use only this process."
 
 
 def cores() -> int:

@@ -59,7 +59,7 @@ def weights_path(name: str | os.PathLike) -> Path:
         return shipped
     if has_card(shipped):
         raise InputError(
-            f"The weights of {model_name(shipped)} are not in the package, which holds its card alone: "
+            f"The weights of {model_name(shipped)} are not in the package, which contains only its card: "
             f"make them with '{read_card(shipped)['training']['command']}'."
         )
     raise InputError(f"Model {str(name)!r} is not shipped: choose one of {shipped_models()} or give a path.")
@@ -126,7 +126,7 @@ def _no_model(sources: Collection[str], target: str | None, cards: Iterable[Card
     if target is None and (
         makes := [to for made, to in offers if set(made.split("+")) == set(map(canonical, sources))]
     ):
-        return f"{given} alone makes no FLAIR, but {' or '.join(makes)}: say so with --to {makes[0]}, or add an image."
+        return f"{given} alone makes {' or '.join(makes)}, not FLAIR: add --to {makes[0]}, or add an image."
     offer = "; ".join(f"{made} to {to}" for made, to in offers)
     return (
         f"No shipped model translates {given} to {target or 'FLAIR'}: there is {offer or 'none'}; train one with "

@@ -136,7 +136,7 @@ def check_model(model: Model, spec: System, contrast: str | None = None) -> None
     if contrast is not None and canonical(contrast) != canonical(model.contrast):
         raise InputError(f"Model {model.name} makes {model.contrast}, not {contrast}: choose another model.")
     if model.card.get("regression_only") and spec.n_steps > 1:
-        raise InputError(f"Model {model.name} was trained for regression alone: {spec.name} needs another model.")
+        raise InputError(f"Model {model.name} was trained for regression only: {spec.name} needs another model.")
     if spec.noise > 0 and hounsfield(model.contrast):
         raise InputError(
             f"{spec.name} adds Rician noise, which a {model.contrast} does not have: choose another system."

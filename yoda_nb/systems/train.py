@@ -290,7 +290,7 @@ def training_config(
     config = replace(config, **changes, net=replace(config.net, n_sources=n_sources))
     for name, least in AT_LEAST.items():
         if not least <= getattr(config, name) < inf:
-            raise InputError(f"{name} {getattr(config, name)} is no setting: give a number from {least:g} on.")
+            raise InputError(f"{name} {getattr(config, name)} is not valid: give a number of at least {least:g} on.")
     if config.window % config.net.divisor:
         raise InputError(f"The window {config.window} must be a multiple of {config.net.divisor} for this net.")
     if config.ema >= 1:
@@ -326,9 +326,9 @@ def _check_data(
     if scanner not in ("protocol", "any"):
         raise InputError(f"Phantom scanner {scanner!r} is unknown: choose protocol or any.")
     if rehearse < 0:
-        raise InputError(f"rehearse {rehearse} is no number of phantoms: give 0 or more.")
+        raise InputError(f"rehearse {rehearse} is not a number of phantoms: give 0 or more.")
     if workers < 1:
-        raise InputError(f"workers {workers} is no number of processes: give 1 or more.")
+        raise InputError(f"workers {workers} is not a number of processes: give 1 or more.")
     if rehearse:
         check_share(share)
 

@@ -118,8 +118,8 @@ def packed_volumes(
     training = set(splits) - testing - validating
     if not training:
         raise InputError(
-            f"{folder} holds no packs to train on, for {_people(validating)} validate and {_people(testing)} are for "
-            "testing: leave somebody in."
+            f"{folder} has no packs to train on: {_people(validating)} are for validation and {_people(testing)} for "
+            "testing. Leave at least one person for training."
         )
     # of who validates the scans as they are, not as other scanners would see them
     opened = [
@@ -190,7 +190,7 @@ def mixed(real: TrainingData, phantoms: TrainingData, share: float) -> TrainingD
 def check_share(share: float) -> None:
     """InputError for what is no share of real slabs."""
     if not 0 < share < 1:
-        raise InputError(f"share {share} is no share of real slabs: give a number between 0 and 1.")
+        raise InputError(f"share {share} is not a share of real slabs: give a number between 0 and 1.")
 
 
 def label_map_files(manifest: Path = MANIFEST, mirror: str | Path | None = None) -> list[Path]:

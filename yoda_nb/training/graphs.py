@@ -110,6 +110,9 @@ class Recorded:
                 loss.backward()
         except RuntimeError as error:
             self.refused = str(error)
-            warnings.warn(f"A step is not recorded and runs as it is: {self.refused.splitlines()[0]}", stacklevel=2)
+            warnings.warn(
+                f"A step is not recorded as a CUDA graph and runs normally: {self.refused.splitlines()[0]}",
+                stacklevel=2,
+            )
             return
         self.graph, self.found = graph, loss.detach()

@@ -51,13 +51,13 @@ def in_workers(
     """
     items = list(items)
     if workers < 1:
-        raise InputError(f"{option} {workers} is no number of processes: give 1 or more.")
+        raise InputError(f"{option} {workers} is not a number of processes: give 1 or more.")
     workers = min(workers, len(items))
     if workers < 2:
         yield from map(function, items)
         return
     others, mine = set(active_children()), set[BaseProcess]()
-    died = f"A worker process could not start or died, probably for lack of memory: lower {option} (now {workers})."
+    died = f"A worker process could not start or died, probably out of memory: lower {option} (now {workers})."
     pool = ProcessPoolExecutor(workers, workers_context(), _begin, (max(1, torch.get_num_threads() // workers),))
     try:
         try:

@@ -194,8 +194,8 @@ def train_model(
         "unpaired": config.unpaired,
         "regression_only": config.regression or config.method.name == REGRESSION.name,
         "intended_use": "Research and teaching; not for diagnosis.",
-        "limits": "Knows what its training data held: what they lack (other scanners, ages, diseases, surgery, "
-        "motion) is not translated faithfully.",
+        "limits": "Was trained on these data only. What they do not contain (other scanners, ages, diseases, "
+        "surgery, motion) is not translated faithfully.",
         "licence": "Apache-2.0",
         "training": {
             "data": data,

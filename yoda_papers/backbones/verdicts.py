@@ -191,23 +191,35 @@ EFFECTS: dict[str, Callable[[Study], Sequence[Effect]]] = {
     **convergence.EFFECTS,
 }
 NOTES = {
-    "K01": "Each net was trained once, on 16,000 slices where the paper takes 2.4 million. All images are of 128 "
-    "steps, intensities and distances of sixteen subjects. No sample is closer to the noise-free truth either: what "
-    "the first extractor rewards is the acquisition's noise. To the untrained nets the U-Net's images are the nearer "
-    "ones.",
-    "K02": "Distances are of 16 to 128 steps, of sixteen subjects for ADM and thirty for U-ViT, which after the shared "
-    "budget is at its floor from 32 steps on and is judged after twelve budgets. All three feature nets are sure of "
-    "ADM, as the paper says, and the two that were taught something of U-ViT too. To the untrained ones its samples of "
-    "16 steps are already as near as those of 128: their distances neither fall nor rise for sure.",
-    "K03": "From 16 to 128 steps of DDPM, by 0.7 to 0.9 dB and in every net; the paper goes on to 1000.",
-    "K04": "Where the sigmoids sit at their limit a step changes nothing, so those steps are skipped: of 128, those of "
-    "tau = 0.1 leave 47 and those of tau = 0.008 five. Start 0 and end 3 of the sigmoid are those of the authors' "
-    "code, which takes it for alpha; here, as Jabri et al., it is alpha squared.",
-    "K06": "No order of operations is judged: those counted at the paper's sizes are two to a hundred times its Table "
-    "2's, in another order. A single 3 x 3 convolution of 128 channels at 256 x 256 takes 19 GFLOP, the paper's whole "
-    "U-Net 3; and half of ADM's operations here are attention among all voxels of a slice at two of three levels, "
-    "where the authors' code attends within rows, at all three. On a CPU the order of throughput is the paper's all "
-    "the same; there ADM is slowest by far, and U-ViT, which the paper finds as slow as ADM, is not judged.",
+    "K01": (
+        "Each net was trained once, on 16,000 slices; the paper uses 2.4 million. All images have 128 steps; "
+        "intensities and distances are of sixteen subjects. No sample is closer to the noise-free truth either: the "
+        "first extractor rewards the noise of the acquisition. To the untrained nets the U-Net's images are closer."
+    ),
+    "K02": (
+        "Distances are for 16 to 128 steps, of sixteen subjects for ADM and thirty for U-ViT. With the shared budget "
+        "U-ViT reaches its floor at 32 steps, so it is judged after twelve budgets. All three extractors confirm the "
+        "claim for ADM, and the two trained ones for U-ViT too. To the untrained ones U-ViT's samples of 16 steps are"
+        " as close as those of 128."
+    ),
+    "K03": (
+        "From 16 to 128 steps of DDPM PSNR changes by {PSNR, ADM DDPM 128 less ADM DDPM 16:.1f} dB (ADM), {PSNR, "
+        "U-ViT DDPM 128 less U-ViT DDPM 16:.1f} dB (U-ViT) and {PSNR, DiT DDPM 128 less DiT DDPM 16:.1f} dB (DiT). "
+        "The paper goes to 1000 steps."
+    ),
+    "K04": (
+        "Where a sigmoid is at its limit a step changes nothing, so such steps are skipped: of 128 steps, 47 are left"
+        " for tau = 0.1 and five for tau = 0.008. Start 0 and end 3 of the sigmoid are those of the authors' code, "
+        "which uses it as alpha; here, as in Jabri et al., it is alpha squared."
+    ),
+    "K06": (
+        "The order of operations is not judged: those counted at the paper's sizes are 2 to 100 times the values in "
+        "its Table 2, in another order. A single 3 x 3 convolution of 128 channels at 256 x 256 has 19 GFLOP, and the"
+        " paper's whole U-Net 3. Half of ADM's operations here are attention among all voxels of a slice at two of "
+        "three levels; the authors' code attends within rows, at all three. On a CPU the order of throughput is still"
+        " that of the paper. ADM is by far the slowest there; U-ViT, which is as slow as ADM in the paper, is not "
+        "judged."
+    ),
     **patches.NOTES,
     **convergence.NOTES,
 }

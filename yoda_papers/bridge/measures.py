@@ -28,7 +28,7 @@ def both_looks(v: Volume) -> tuple[Tensor, Tensor]:
     """The noise-free target (1,D,H,W) in [-1,1] of a phantom as scanner "a" and as "b" would have shown it."""
     found = NAME.fullmatch(v.subject)
     if found is None or v.clean is None:
-        raise ValueError(f"{v.subject} is no phantom of two scanners")
+        raise ValueError(f"{v.subject} is not a phantom of two scanners")
     (other,) = set(SCANNERS) - {found[2]}
     twin = phantom_case(int(found[1]), **STYLED | {"look": other}, spacing=v.spacing[0], shape=v.shape)
     looks = {found[2]: v.clean, other: required(twin, "clean")}

@@ -147,17 +147,25 @@ def _over(table: pd.DataFrame, a: str, b: str) -> list[Effect]:
 
 EFFECTS = {"B01": average_key, "B02": aligned_slices, "B03": exact_key, "B04": deterministic, "B05": over_rivals}
 NOTES: dict[str, str] = {
-    "B01": "Eight phantoms whose targets come of one of two scanners, which no source tells. Without a key a net does "
-    "not waver from slice to slice here: whoever is meant, all slices take the brighter scanner's look (mixing "
-    "0.04, no more than with a key), so there is no inconsistency to remove. SSIM gains by a key, PSNR loses: the "
-    "average of two scanners' histograms is a look that neither has, and a keyed net gives it.",
-    "B02": "With a key slices agree better with co-prediction and with ISTA alike (jumps 0.0047 to 0.0029), and no "
-    "score tells. Without one ISTA gains 0.007 SSIM and 0.4 dB, as in Table 2, while slices jump more (0.0046 to "
-    "0.0070). The size of a correction was chosen on one validation phantom, before these phantoms and this step. 50 "
-    "evaluations each, corrections counted.",
-    "B03": "The key tells which of two scanners is meant, which the average cannot: that is more than keys tell "
-    "within one hospital. The nearest training target's key is as good as the target's own.",
-    "B05": "The 3D models are those of the benchmark, all trained at one budget, once. Palette takes 25 steps here, "
-    "1000 in the paper. More than half of the gap to it in squared error is noise of its own sampling, which the mean "
-    "of two samples already lacks.",
+    "B01": (
+        "Eight phantoms whose targets come from one of two scanners, which the sources do not show. Without a key the"
+        " slices do not switch between scanners: all have the look of the brighter scanner (mixing {mixing of looks, "
+        "no key:.2f}, no more than with a key), so there is no inconsistency to remove. A key raises SSIM and lowers "
+        "PSNR: the average of two scanners' histograms is a look that neither has, and a keyed net produces it."
+    ),
+    "B02": (
+        "With a key, co-prediction and ISTA both make slices more consistent, and SSIM and PSNR do not change. "
+        "Without a key, ISTA gains 0.007 SSIM and 0.4 dB, as in Table 2, and slices become less consistent (jumps "
+        "0.0046 to 0.0070). The size of a correction was chosen on one validation phantom, before these phantoms and "
+        "this step. 50 evaluations each, corrections included."
+    ),
+    "B03": (
+        "The key shows which of two scanners is meant, which the average key cannot: this is more information than "
+        "keys have within one hospital. The key of the closest training target is as good as the target's own."
+    ),
+    "B05": (
+        "The 3D models are those of the benchmark, trained once with one budget. Palette has 25 steps here, 1000 in "
+        "the paper. More than half of its gap in squared error is noise of its own sampling, which is already reduced"
+        " in the mean of two samples."
+    ),
 }

@@ -43,7 +43,7 @@ def bench(
     check_outputs({"--figure": figure}, {"the model": None if preset else weights_path(model)})
     sides = roi.split("x")
     if len(sides) != 3 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise InputError(f"--roi {roi!r} is no size: give three numbers of voxels, such as 61x54x51.")
+        raise InputError(f"--roi {roi!r} is not a size: give three numbers of voxels, such as 61x54x51.")
     if preset is not None and preset not in PRESETS:
         raise InputError(f"Preset {preset!r} is unknown: choose one of {', '.join(PRESETS)}.")
     net: dict = {"model": model} if preset is None else {"net_config": PRESETS[preset]}

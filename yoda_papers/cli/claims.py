@@ -36,7 +36,7 @@ def claims(
     from yoda_papers.ledger.origins import trainings
 
     if extractor and not (fresh or profile != "quick"):
-        raise InputError("Shipped distances know the shipped feature nets alone: add --fresh to use --extractor.")
+        raise InputError("Shipped distances exist for the shipped feature nets only: add --fresh to use --extractor.")
     eyes = tuple(named(extractor or [], "--extractor").items())
     study = Study(profile, seed, device or "", fresh=fresh, eyes=eyes)  # its device is here, or this says so at once
     if eyes:
@@ -55,5 +55,5 @@ def claims(
     lines += provenance_notes(findings)
     lines.append(counted(f.verdict for f in findings))
     shipped = sum(bool(f.tables) for f in findings)
-    lines.append(f"{shipped} of {len(findings)} verdicts rest on shipped evidence; --fresh computes it anew")
+    lines.append(f"{shipped} of {len(findings)} verdicts rest on shipped evidence; --fresh computes it again")
     emit([f.document() for f in findings], json, "\n".join(lines))

@@ -26,7 +26,7 @@ FIGURE = 237  # evaluations behind the README's figure
 
 rebuild_app = typer.Typer(
     no_args_is_help=True,
-    help="Make again what is shipped: each says what it will take, shows how far it is, and goes on where it stopped.",
+    help="Make again what is shipped. Each command estimates its time, shows progress, and resumes if stopped.",
 )
 
 
@@ -229,4 +229,4 @@ def _check(docs: Path) -> None:
     from yoda_nb.errors import InputError
 
     if not docs.is_dir():
-        raise InputError(f"{docs} is no folder: name that of the documents with --docs.")
+        raise InputError(f"{docs} is not a folder: name the folder of the documents with --docs.")

@@ -47,7 +47,7 @@ def ablations(
     find_device(device)
     words = listed(seeds)
     if bad := [word for word in words if not word.isdigit()]:
-        raise InputError(f"--seeds {bad[0]!r} is no seed: give numbers with commas between.")
+        raise InputError(f"--seeds {bad[0]!r} is not a seed: give numbers separated by commas.")
     wanted, names = [int(word) for word in words], listed(only)
     _expect_trainings(model_name(*row) for row in chosen(names, wanted))
     use_threads(threads)

@@ -144,15 +144,21 @@ EFFECTS = {"F01": unet_over_ddpm, "F02": latency_ratio, "F03": both_over_identit
 
 
 NOTES = {
-    "F01": "One training of each, of the shared budget. Equal net, data and updates, so the gap is not one of unequal "
-    "optimisation in the referee's sense; its size is not the paper's, since 1000 updates leave a DDPM further from "
-    "its best than a regression. For fat fractions, training the DDPM twice as long closes about three tenths of the "
-    "gap, 100 steps instead of 50 widen it, and averaging two samples takes off nearly half of a sample's excess "
-    "error, as chance would: a good part of the gap is the spread that any one sample must pay for. The controls are "
-    "in the notebook and do not enter the verdict.",
-    "F02": "Both models are one net here, so 50 evaluations cost about 50 times one. The paper's 208 is 50 steps of a "
-    "net that takes about 4.1 times as long as its U-Net: the number belongs to that pair of nets.",
-    "F03": "One training of each, of the shared budget. White matter is dark in T2w and holds most of the phantoms' "
-    "fat, so the identity baseline correlates negatively; r is therefore compared with |r|, which the best straight "
-    "line of T2w reaches.",
+    "F01": (
+        "One training of each with the shared budget. Net, data and updates are equal, so the gap is not due to "
+        "unequal optimisation in the referee's sense. Its size differs from the paper's, because 1000 updates leave a"
+        " DDPM further from its best than a regression. For fat fractions, twice the training of the DDPM closes "
+        "about three tenths of the gap, 100 steps instead of 50 widen it, and averaging two samples removes nearly "
+        "half of a sample's excess error, as for random noise: a large part of the gap is the spread of a single "
+        "sample. These controls are in the notebook and not part of the verdict."
+    ),
+    "F02": (
+        "Both models are one net here, so 50 evaluations cost about 50 times one. The paper's 208 is 50 steps of a "
+        "net that takes about 4.1 times as long as its U-Net: the number is a property of that pair of nets."
+    ),
+    "F03": (
+        "One training of each with the shared budget. White matter is dark in T2w and has most of the phantoms' fat, "
+        "so the identity baseline correlates negatively. r is therefore compared with |r|, which the best weighting "
+        "of T2w reaches."
+    ),
 }

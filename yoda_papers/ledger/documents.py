@@ -119,7 +119,7 @@ def measured_tables(measured: Mapping[str, Any] | None) -> dict[str, str]:
         ]
         drawn = [(r["dataset"], r["subject"], *(f"{r[name]:.3g}" for name in names)) for r in measured["samples"]]
     except KeyError as error:
-        raise InputError(f"measured.json lacks {error}: make it again with yoda-nb rebuild numbers.") from None
+        raise InputError(f"measured.json has no {error}: make it again with yoda-nb rebuild numbers.") from None
     noise = ("test set", "subject", "acquired", "diffusion", "regression", "diffusion / acquired")
     averaged = ("SSIM of ExpA 10 to regression", "bound by averaging pure noise")
     return {

@@ -131,7 +131,16 @@ def _found(claim: Claim, study: Study) -> Finding:
         looks = rules.LOOKS.get(claim.id, ())
         effects = tuple(after_looks(effect, looks) for effect in EFFECTS[claim.id](study))
     beside = None if study.own or not scans.there() else _found_on_scans(claim)
-    return Finding(claim, effects, NOTES.get(claim.id, ""), study, tuple(sorted(used)), beside)
+    return Finding(claim, effects, note_of(claim.id, effects), study, tuple(sorted(used)), beside)
+
+
+def note_of(claim: str, effects: Iterable[Effect], notes: Mapping[str, str] = NOTES) -> str:
+    """The note on a claim.
+
+    ``{NAME:.1f}`` in it becomes the value of the effect of that name, ``{abs NAME:.1f}`` its absolute value.
+    """
+    values = {effect.name: float(effect.value) for effect in effects}
+    return notes.get(claim, "").format_map(values | {f"abs {name}": abs(value) for name, value in values.items()})
 
 
 def _found_on_scans(claim: Claim) -> Finding | None:

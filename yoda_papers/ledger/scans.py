@@ -91,10 +91,18 @@ EFFECTS: Mapping[str, Callable[[Study], list[Effect]]] = {
     "Y24": contrast_of_acquired,
 }
 NOTES = {
-    claim: "Not asked of real scans: it needs a segmenter of acquired FLAIR at 1 mm, and the shipped ones were taught "
-    "by phantoms at 3 and 1.5 mm. Two of the scans have consensus lesions."
+    claim: "Not tested on real scans: this needs a segmenter of acquired FLAIR at 1 mm, and the shipped ones were "
+    "trained on phantoms at 3 and 1.5 mm. Two of the scans have consensus lesions."
     for claim in ("Y23", "Y25", "Y26")
 } | {
-    "Y05": "The rule is of ten trajectories and four were drawn here, so its first effect cannot pass; the other two "
-    "could have, and did not."
+    "Y05": "The rule is about ten trajectories and only four were drawn here, so its first effect cannot pass; the "
+    "other two could have passed and did not."
+}
+NOTES = {
+    claim: "Not tested on real scans: this needs a segmenter of acquired FLAIR at 1 mm, and the shipped ones were trained "
+    "on phantoms at 3 and 1.5 mm. Two of the scans have consensus lesions."
+    for claim in ("Y23", "Y25", "Y26")
+} | {
+    "Y05": "The rule is about ten trajectories and only four were drawn here, so its first effect cannot pass; the other "
+    "two could have passed and did not."
 }

@@ -181,20 +181,31 @@ EFFECTS = {
     "S06": samples_agree,
 }
 NOTES: dict[str, str] = {
-    "S01": "One training of each, of 200,000 slabs of a domain in 2000 updates (two hours of a core for SynDiff and "
-    "the cycle GAN); the paper makes 125,000 updates. SynDiff must first beat the training targets' mean and the best "
-    "straight line through T1w and T2w, which is fitted on pairs: else nothing is said of the rivals. 12.5 times the "
-    "slabs took it from 0.54 to 0.31 dB behind the line, and it is ahead of a cycle GAN trained as long; the DDPM was "
-    "not. UNIT, MUNIT, AttGAN, SAGAN and UNIT-DDPM, which the paper also beats, are rows of the benchmark at the "
-    "shared budget (notebook 24).",
-    "S02": "One training of each projector, of the shared budget (1000 updates of 16 slabs). In so short a training "
-    "the discriminators hardly leave chance, and the extractors disagree.",
-    "S03": "One training each, of the short budget (1000 updates of 16 slabs): after it four undecided discriminators "
-    "would give the generators a loss of 4 ln 2 = 2.77, and SynDiff's ends near 2.9. It says what parts are worth "
-    "there, not after a training of the paper's length.",
+    "S01": (
+        "One training of each, with 200,000 slabs of a domain in 2000 updates (two hours on a core for SynDiff and "
+        "the cycle GAN); the paper makes 125,000 updates. SynDiff must first beat the mean of the training targets "
+        "and the best weighted sum of T1w and T2w, which is fitted on pairs; otherwise the comparison with rivals "
+        "means nothing. With 12.5 times the slabs it is still {abs PSNR, SynDiff less straight line:.2f} dB behind "
+        "the weighted sum (0.54 dB before), and ahead of a cycle GAN that was trained as long; the DDPM was not. "
+        "UNIT, MUNIT, AttGAN, SAGAN and UNIT-DDPM, which the paper also beats, are rows of the benchmark with the "
+        "shared budget (notebook 24)."
+    ),
+    "S02": (
+        "One training of each projector with the shared budget (1000 updates of 16 slabs). In such a short training "
+        "the discriminators are hardly better than chance, and the extractors disagree."
+    ),
+    "S03": (
+        "One training of each with the short budget (1000 updates of 16 slabs). After it, four undecided "
+        "discriminators would give the generators a loss of 4 ln 2 = 2.77, and SynDiff's is about 2.9. The result is "
+        "about parts in a short training, not in one of the paper's length."
+    ),
     "S04": "Both are the same net here, so the evaluations alone give a factor of 250.",
-    "S05": "Judged after 200,000 slabs, where SynDiff of four steps, trained once, has not learned enough, and two and "
-    "eight steps have no training. After the shared budget, where each has one, they are 0.2 dB behind four steps.",
-    "S06": "Of one training of the shared budget, whose samples are the shipped ones. That samples agree does not say "
-    "that they are right: see S01 and S03 for their distance to the acquired image and to a straight line.",
+    "S05": (
+        "Judged after 200,000 slabs, where SynDiff of four steps, trained once, has not learned enough, and two and "
+        "eight steps have no training. With the shared budget, where each has one, they are 0.2 dB behind four steps."
+    ),
+    "S06": (
+        "From one training with the shared budget, whose samples are shipped. Samples that agree can still be wrong: "
+        "S01 and S03 have their distance to the acquired image and to a weighted sum."
+    ),
 }

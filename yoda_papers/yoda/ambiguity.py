@@ -163,8 +163,10 @@ TABLES = {"hidden": hidden, "hidden_lesions": hidden_lesions}
 
 EFFECTS = {"Y12": spread_is_noise}
 NOTES: dict[str, str] = {
-    "Y12": "These phantoms hold almost no ambiguity, so that the spread could hardly be anything but noise. Phantoms "
-    "whose lesions are bright or dark at random, which no source tells, and rules for them, are there: yoda-nb rebuild "
-    "ablations --only hidden (a minute on a GPU, two hours on a core), then rebuild evidence --only "
-    "hidden,hidden_lesions; the verdict will rest on them."
+    "Y12": (
+        "In these phantoms the sources determine almost everything, so the spread can hardly be anything but noise. "
+        "Phantoms whose lesions are bright or dark at random, and rules for them, exist: yoda-nb rebuild ablations "
+        "--only hidden (a minute on a GPU, two hours on a core), then rebuild evidence --only hidden,hidden_lesions. "
+        "The verdict will then use them."
+    )
 }

@@ -131,7 +131,9 @@ TABLES = {"perception": perception, "correlated": correlated}
 
 EFFECTS = {"Y06": steps_trade, "Y07": noise_explains_fd, "Y08": noising_improves_fd, "Y09": noised_trade_is_worse}
 NOTES: dict[str, str] = {
-    "Y09": "Noise of these phantoms is correlated, as a scanner's of which k-space is filled with zeros; the model was "
-    "trained on such. Where acquisition noise is white, noising regression is as good as diffusion: the difference is "
-    "-0.23 [-0.49, -0.01] by the offline extractor, and the other two cannot tell."
+    "Y09": (
+        "The noise of these phantoms is correlated, as if k-space were filled with zeros, and the model was trained "
+        "on such phantoms. If the acquisition noise is white, noised regression is as good as diffusion: the "
+        "difference is -0.23 [-0.49, -0.01] by the offline extractor, and the other two show none."
+    )
 }

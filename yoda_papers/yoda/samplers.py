@@ -254,7 +254,11 @@ EFFECTS = {
     "Y30": other_protocol,
 }
 NOTES: dict[str, str] = {
-    "Y02": "At SNR = 2 the law itself gives a bias of 13.6 % of the signal and a deviation of 0.92 sigma: near "
-    "Gaussian in shape, not yet in its mean.",
-    "Y28": "Timed with the ablations' small net at 252 evaluations, on the machine named in the evidence's index.",
+    "Y02": (
+        "At SNR = 2 the Rice distribution itself has a bias of {bias of the mean:.1f} % of the signal and a standard "
+        "deviation of 0.92 sigma: it is nearly Gaussian in shape, but its mean is not yet that of the signal."
+    ),
+    "Y28": (
+        "Timed with the small net of the ablations at 252 evaluations, on the machine that the index of evidence names."
+    ),
 }

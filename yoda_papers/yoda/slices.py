@@ -109,6 +109,8 @@ TABLES = {"views": views, "gains": gains}
 
 EFFECTS = {"Y21": views_help, "Y22": homogenised}
 NOTES: dict[str, str] = {
-    "Y22": "Phantoms have no gain of a slice, and where there is none there is nothing to lower (table views). Here "
-    "each axial slice of each source has a brightness of its own, as a scanner of 2D slices gives it."
+    "Y22": (
+        "The slices of phantoms have no gain of their own, so there is nothing to lower (table views). Here each "
+        "axial slice of each source gets its own brightness, as in 2D acquisitions."
+    )
 }
