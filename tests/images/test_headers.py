@@ -86,7 +86,7 @@ def test_a_quaternion_that_is_none_is_named(tmp_path):
 def test_a_quaternion_that_is_none_does_not_matter_where_the_sform_is_set(tmp_path):
     path = patched(saved(tmp_path / "a.nii"), (QUATERNION, "<6f", 0, 0, 1.2, 8, 9, -10))
     assert np.allclose(read_image(path)[1], AFFINE)
-    assert [("qform" in said, "sform is taken" in said) for said in read_grid(path).doubts] == [(True, True)]
+    assert [("qform" in said, "sform is used" in said) for said in read_grid(path).doubts] == [(True, True)]
 
 
 # --- two forms
@@ -95,10 +95,10 @@ def test_a_quaternion_that_is_none_does_not_matter_where_the_sform_is_set(tmp_pa
 @pytest.mark.parametrize(
     ("sform", "qform", "codes", "words", "taken"),
     [
-        (AFFINE, np.diag([-1.0, 1, 1, 1]) @ AFFINE, (1, 1), ("mirror images", "sform is taken"), AFFINE),
-        (moved(5.0), AFFINE, (1, 1), ("5 mm apart", "sform is taken"), moved(5.0)),
-        (sized(2.4), AFFINE, (1, 4), ("2.4 x 2.4 x 2.4", "template", "qform is taken"), AFFINE),
-        (np.zeros((4, 4)), AFFINE, (1, 1), ("sform is no affine", "qform is taken"), AFFINE),
+        (AFFINE, np.diag([-1.0, 1, 1, 1]) @ AFFINE, (1, 1), ("mirror images", "sform is used"), AFFINE),
+        (moved(5.0), AFFINE, (1, 1), ("5 mm apart", "sform is used"), moved(5.0)),
+        (sized(2.4), AFFINE, (1, 4), ("2.4 x 2.4 x 2.4", "template", "qform is used"), AFFINE),
+        (np.zeros((4, 4)), AFFINE, (1, 1), ("sform is not a valid affine", "qform is used"), AFFINE),
         (AFFINE, AFFINE, (0, 0), ("no orientation", "may be exchanged"), None),
     ],
     ids=["handedness", "shift", "template", "zeros", "codes"],

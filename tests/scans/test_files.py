@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -14,8 +15,11 @@ from typer.testing import CliRunner
 
 from yoda_nb.cli import app
 from yoda_nb.errors import Doubt, InputError, quiet
+from yoda_nb.images import nifti
 from yoda_nb.images.nifti import on_one_grid, read_image
+from yoda_nb.images.volumes import save_image
 from yoda_nb.nets.models import save_model
+from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.scans import files as module
 from yoda_nb.scans.files import model_spacing, open_files, save_like
 
@@ -157,3 +161,19 @@ def test_prepare_writes_images_mask_page_and_what_was_done(files, tmp_path):
     found = np.array(document["registrations"]["T2w"]["matrix"])
     assert apart(found, MOTION, brain_points()) < 0.6
     assert document == json.loads((tmp_path / "p" / "preparation.json").read_text())
+
+
+@pytest.mark.parametrize("options", [{}, {"registered": True, "bias": False}], ids=["on one grid", "registered"])
+def test_each_file_is_decoded_once(tmp_path, monkeypatch, options):
+    v = phantom_case(5, spacing=6.0, shape=(36, 42, 36))
+    files = {name: tmp_path / f"{name}.nii.gz" for name in (*v.sources, "FLAIR")}
+    for name, image in zip(files, (*v.source, v.target[0]), strict=True):
+        save_image(image[None], v, files[name])
+    decoded, whole = [], nifti._whole
+    monkeypatch.setattr(nifti, "_whole", lambda path, image: decoded.append(path.name) or whole(path, image))
+    mask = tmp_path / "mask.nii.gz"
+    save_image(v.mask * 2.0 - 1, v, mask)
+    sources = {name: files[name] for name in v.sources}
+    subject = open_files(sources, target=("FLAIR", files["FLAIR"]), mask=mask, **options)
+    save_like(v.target, replace(subject, volume=v), tmp_path / "out.nii.gz", files["T2w"])
+    assert sorted(decoded) == sorted(path.name for path in (*files.values(), mask))

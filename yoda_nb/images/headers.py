@@ -106,10 +106,10 @@ def forms_of(path: Path, image: Any) -> Forms:
             if flipped
             else f"lie up to {gap:.3g} mm apart"
         )
-        return Forms(sform, qform, sform, (*said, f"{path}: qform and sform {how}; the sform is taken."))
+        return Forms(sform, qform, sform, (*said, f"{path}: qform and sform {how}; the sform is used."))
     how = f"qform and sform state voxels of {_millimetres(sizes[0])} and {_millimetres(sizes[1])}"
     if header["sform_code"] in TEMPLATE and header["qform_code"] in SCANNER:
-        said.append(f"{path}: {how}, and the sform leads to a template; the qform is taken.")
+        said.append(f"{path}: {how}, and the sform leads to a template; the qform is used.")
         return Forms(qform, qform, sform, tuple(said))
     raise InputError(f"{path}: {how}: repair its header, or set the code of the wrong one to 0.")
 
@@ -128,9 +128,7 @@ def offset_doubt(path: Path, header: Any, size: int, needed: int) -> str:
             raise InputError(
                 f"{path}: its header says that voxels begin at byte {stated:g}, inside the header: convert it again."
             )
-        return (
-            f"{path}: its header says that voxels begin at byte {stated:g}, inside the header; byte {first} is taken."
-        )
+        return f"{path}: its header says that voxels begin at byte {stated:g}, inside the header; byte {first} is used."
     if size > needed:
         return f"{path}: the file has {size - needed} bytes more than its header promises: check that it is whole."
     return ""
@@ -148,7 +146,7 @@ def _of_header(path: Path, header: Any, qform: np.ndarray | None, sform: np.ndar
     if sform is not None and qform is None and not np.allclose(_size(sform), np.abs(pixdim), rtol=SIZES):
         said.append(
             f"{path}: its sform states voxels of {_millimetres(_size(sform))}, its pixdim {_millimetres(pixdim)}; "
-            "the sform is taken."
+            "the sform is used."
         )
     if (unit := UNITS.get(int(header["xyzt_units"]) & 7)) is not None:
         said.append(f"{path}: its header gives lengths in {unit}; they are taken as millimetres.")

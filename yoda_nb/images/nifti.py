@@ -123,7 +123,7 @@ def read_voxels(path: str | Path) -> tuple[np.ndarray, np.ndarray, Grid]:
     """
     path = Path(path)
     image, grid = _opened(path)
-    extra = _check_stream(path, image)
+    image, extra = _whole(path, image)
     try:
         with np.errstate(all="ignore"):  # what overflows is refused below
             data = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(grid.shape)
@@ -288,8 +288,11 @@ def _check_affine(path: Path, forms: Forms) -> None:
         )
 
 
-def _check_stream(path: Path, image: Image) -> str:
-    """Read a gzip stream to its checksum and count its bytes against the header's promise; what is odd, or ""."""
+def _whole(path: Path, image: Image) -> tuple[Image, str]:
+    """The image with its voxels at hand, and what is odd about its size, or "".
+
+    A compressed file is decompressed once, to its checksum. Raises InputError if it has too few bytes.
+    """
     proxy = image.dataobj
     needed = proxy.offset + int(np.prod(proxy.shape, dtype=object)) * proxy.dtype.itemsize
     try:
@@ -297,12 +300,18 @@ def _check_stream(path: Path, image: Image) -> str:
             size = path.stat().st_size
         else:
             with gzip.open(path) as stream:
-                size = sum(len(block) for block in iter(lambda: stream.read(1 << 20), b""))
+                content = stream.read(needed)
+                rest = sum(len(block) for block in iter(lambda: stream.read(1 << 20), b""))
+            size = len(content) + rest
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is truncated or corrupt ({error}): copy it again.") from error
     if size < needed:
         raise InputError(f"{path} is truncated ({size} of {needed} bytes): copy it again.")
-    return "" if suffix(path) == ".mgz" else offset_doubt(path, _header(path, image), size, needed)
+    odd = "" if suffix(path) == ".mgz" else offset_doubt(path, _header(path, image), size, needed)
+    if suffix(path) != ".nii":
+        with LoggingOutputSuppressor(), np.errstate(all="ignore"):
+            image = type(image).from_bytes(content)
+    return image, odd
 
 
 def _header(path: Path, image: Image) -> Any:

@@ -56,9 +56,7 @@ def doubts(
         return ("the mask is empty where the images are: check the mask.",)
     head = head or hounsfield(reference)
     if not head and not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
-        said.append(
-            f"the brain measures {volume:.0f} ml: not plausible for an adult. Check mask and voxel sizes."
-        )
+        said.append(f"the brain measures {volume:.0f} ml: not plausible for an adult. Check mask and voxel sizes.")
     said += [] if head else cut_off(*own)
     air = float((images[reference] == background(images[reference]))[brain].mean()) if reference in images else 0.0
     if air > AIR_SHARE:

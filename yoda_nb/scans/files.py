@@ -102,12 +102,13 @@ def save_like(
 
 def _place(opened: Opened, like: Path) -> tuple[np.ndarray, Grid]:
     """From a point of the reference to the same place in ``like`` (4,4), mm, and the grid of ``like``."""
-    image, affine, grid = read_image(like)
-    fixed, fixed_affine, fixed_grid = read_image(next(iter(opened.files.values())))
-    if corner_distance(grid.canonical(), fixed_grid.canonical()) <= SAME_MM:
+    reference, grid = next(iter(opened.files.values())), read_grid(like)
+    if corner_distance(grid.canonical(), read_grid(reference).canonical()) <= SAME_MM:
         return np.eye(4), grid
     known: dict[str, Any] = dict(opened.prepared.registrations) if opened.prepared else {}
     for name, file in opened.files.items():
         if file.resolve() == like.resolve():
             return (known[name].matrix if name in known else np.eye(4)), grid
+    image, affine, grid = read_image(like)
+    fixed, fixed_affine, _ = read_image(reference)
     return about(like, register, image, affine, fixed, fixed_affine).matrix, grid

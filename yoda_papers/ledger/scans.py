@@ -95,14 +95,6 @@ NOTES = {
     "trained on phantoms at 3 and 1.5 mm. Two of the scans have consensus lesions."
     for claim in ("Y23", "Y25", "Y26")
 } | {
-    "Y05": "The rule is about ten trajectories and only four were drawn here, so its first effect cannot pass; the "
+    "Y05": "The rule is about ten trajectories and only four were drawn here, so its first effect cannot pass. The "
     "other two could have passed and did not."
-}
-NOTES = {
-    claim: "Not tested on real scans: this needs a segmenter of acquired FLAIR at 1 mm, and the shipped ones were trained "
-    "on phantoms at 3 and 1.5 mm. Two of the scans have consensus lesions."
-    for claim in ("Y23", "Y25", "Y26")
-} | {
-    "Y05": "The rule is about ten trajectories and only four were drawn here, so its first effect cannot pass; the other "
-    "two could have passed and did not."
 }
