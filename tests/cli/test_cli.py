@@ -209,7 +209,7 @@ def test_a_class_is_served_by_a_process_that_takes_this_ones_place(tmp_path, mon
     assert not any(token in word for word in command), "others see a process's words"
     assert "http://127.0.0.1:9001/ " in call("class", "--port", 9001, "--ip", "127.0.0.1").stdout
     done = call("class", "--folder", tmp_path)
-    assert done.exit_code == 2 and "holds no notebook" in done.stderr
+    assert done.exit_code == 2 and "contains no notebook" in done.stderr
 
 
 @pytest.mark.parametrize("peak", [None, 3 * 2**30])

@@ -71,7 +71,7 @@ def test_a_listing_instead_of_a_folder(tmp_path):
         (("scan", "adni", "."), "there is no layout 'adni'"),
         (("scan", "ixi"), "give the folder"),
         (("scan", "ixi", "nowhere"), "nowhere is not a folder"),
-        (("scan", "ixi", "."), "holds no image"),
+        (("scan", "ixi", "."), "contains no image"),
         (("scan", "nifti", "."), "--pattern"),
         (("scan", "ixi", ".", "--persons", "nowhere.csv"), "nowhere.csv cannot be read"),
         (("dicom", "nowhere", "out"), ""),

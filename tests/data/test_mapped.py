@@ -80,7 +80,7 @@ def test_packs_stay_on_disk_where_they_would_fill_the_memory(path, monkeypatch):
 def test_what_is_no_pack_is_refused_at_once(path, tmp_path, choice):
     bad = tmp_path / f"bad{ENDING}"
     bad.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(InputError, match="is no pack of a volume"):
+    with pytest.raises(InputError, match="is not a pack of a volume"):
         open_packs([path, bad], choice)
 
 

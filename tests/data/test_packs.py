@@ -46,5 +46,5 @@ def test_what_is_no_pack_is_refused(volume, tmp_path, harm):
     if harm != "missing":
         write_pack(volume, path)
         path.write_bytes(path.read_bytes()[:-500] if harm == "short" else b"\0" * 100)
-    with pytest.raises(InputError, match="is no pack of a volume"):
+    with pytest.raises(InputError, match="is not a pack of a volume"):
         read_pack(path)

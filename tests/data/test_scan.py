@@ -22,7 +22,7 @@ LEFT_OUT = {  # path -> essential words of the reason
     "sub-01/anat/sub-01_run-02_T2w.nii.gz": "a second T2w of sub-01: sub-01/anat/sub-01_T2w.nii.gz is taken",
     "sub-01/anat/sub-01_space-T1w_desc-synthetic_FLAIR.nii.gz": "a synthetic image",
     "sub-01/anat/sub-02_T1w.nii.gz": "does not begin with sub-01_",
-    "sub-01/anat/sub-01_acq-x-y_T1w.nii.gz": "acq-x-y is no pair of BIDS",
+    "sub-01/anat/sub-01_acq-x-y_T1w.nii.gz": "acq-x-y is not a BIDS entity",
     "sub-01/anat/sub-01_T2starw.nii.gz": "contrast T2starw is none that is read",
     "sub-01/anat/sub-01_FLAIR.nrrd": "not a NIfTI file: convert it",
     "sub-01/anat/sub-01_FLAIR.mgz": "not a NIfTI file: convert it",

@@ -80,7 +80,7 @@ def test_a_dedicated_regression_model_refuses_to_diffuse(small, tmp_path):
     train_model(tmp_path / "one.safetensors", config, [small], out=tmp_path / "run", data="one phantom")
     assert load_model(tmp_path / "one.safetensors").card["regression_only"]
     assert translate(small, "yoda-regression", model=tmp_path / "one.safetensors").target.isfinite().all()
-    with pytest.raises(InputError, match="regression alone"):
+    with pytest.raises(InputError, match="regression only"):
         translate(small, "yoda-diffusion", model=tmp_path / "one.safetensors", n_steps=3)
 
 

@@ -45,7 +45,7 @@ def test_the_look_of_a_slice_is_the_share_of_scanner_b():
     found = slice_looks(mixed, looks, v.mask)
     np.testing.assert_allclose(found.look, 1 - found.slice % 2, atol=1e-5)
     assert 0.45 < found.look.std() < 0.55
-    with pytest.raises(ValueError, match="no phantom of two scanners"):
+    with pytest.raises(ValueError, match="not a phantom of two scanners"):
         both_looks(phantom_case(5, shape=(32, 32, 32), spacing=6.0))
 
 

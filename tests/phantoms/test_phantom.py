@@ -189,7 +189,7 @@ def test_a_map_without_tissue_codes_is_refused(tmp_path):
     codes = np.zeros((8, 8, 8), np.int16)
     codes[2:6] = 507
     nib.save(nib.Nifti1Image(codes, np.eye(4)), path)
-    with pytest.raises(InputError, match=r"skull.nii.gz holds no FreeSurfer tissue code"):
+    with pytest.raises(InputError, match=r"skull.nii.gz contains no FreeSurfer tissue code"):
         phantom_case(0, **SMALL, anatomy=path)
 
 
@@ -197,7 +197,7 @@ def test_a_view_without_brain_is_refused(tmp_path):
     codes = np.zeros((64, 16, 16), np.int16)
     codes[:4] = codes[60:] = 3  # nothing in the middle
     nib.save(nib.Nifti1Image(codes, np.diag([3, 3, 3, 1.0])), path := tmp_path / "halves.nii.gz")
-    with pytest.raises(InputError, match="holds no brain: enlarge"):
+    with pytest.raises(InputError, match="contains no brain: enlarge"):
         phantom_case(0, spacing=3.0, shape=(4, 4, 4), anatomy=path)
 
 

@@ -40,7 +40,7 @@ def test_limits_of_a_visit_are_options_of_the_command():
 
 
 def test_a_folder_without_notebooks_is_refused(tmp_path):
-    with pytest.raises(InputError, match="holds no notebook"):
+    with pytest.raises(InputError, match="contains no notebook"):
         class_command(tmp_path)
 
 
@@ -82,6 +82,6 @@ def test_a_port_that_another_program_has_is_one_sentence():
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(InputError, match=f"Port {port} of 127.0.0.1 cannot be had .*choose another"):
+        with pytest.raises(InputError, match=f"Port {port} of 127.0.0.1 cannot be used .*choose another"):
             check_port("127.0.0.1", port)
     check_port("127.0.0.1", port)

@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose another folder"):
         copy_lessons(tmp_path / "file")
-    with pytest.raises(InputError, match="holds no notebook"):
+    with pytest.raises(InputError, match="contains no notebook"):
         copy_lessons(tmp_path / "out", folder=tmp_path)
 
 
@@ -115,5 +115,5 @@ def test_what_jupyter_leaves_is_no_lesson(tmp_path):
     (tmp_path / "d.ipynb").mkdir()
     assert [path.name for path in copy_lessons(tmp_path / "out", folder=tmp_path)] == ["c.ipynb"]
     (tmp_path / "c.ipynb").unlink()
-    with pytest.raises(InputError, match="holds no notebook"):
+    with pytest.raises(InputError, match="contains no notebook"):
         class_command(tmp_path)

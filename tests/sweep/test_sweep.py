@@ -97,7 +97,7 @@ def test_what_is_wrong_with_a_plan_is_said_in_a_sentence(folder, fields, says):
 def test_a_file_that_is_no_plan(tmp_path):
     (tmp_path / "plan.toml").write_text("subjects = = 2")
     for name in ("plan.toml", "absent.toml"):
-        with pytest.raises(InputError, match="no sweep's plan"):
+        with pytest.raises(InputError, match="not a valid plan"):
             read_plan(tmp_path / name)
 
 
@@ -341,7 +341,7 @@ def test_processes_that_cannot_start_are_told_in_a_sentence(error, monkeypatch):
         raise error
 
     monkeypatch.setattr("yoda_nb.sweep.workers._processes", failing)
-    with pytest.raises(InputError, match="could not start .*give fewer --workers, or 0"), client_of(2):
+    with pytest.raises(InputError, match="could not start .*use fewer --workers, or 0"), client_of(2):
         pass
 
 

@@ -75,12 +75,12 @@ def test_packs_are_trained_on_as_their_splits_say_and_those_for_testing_stay_clo
         "2 volumes of 1 people (a); validated on 1 of 1 people; not opened: packs of 2 people for testing"
     )
     assert data.people == {"train": ["a"], "val": ["b"], "test_not_opened": 2}
-    with pytest.raises(InputError, match=r"2 people \(a, b\) validate and 2 people \(c, d\) are for testing"):
+    with pytest.raises(InputError, match=r"2 people \(a, b\) are for validation and 2 people \(c, d\) for testing"):
         packed_volumes(split, SOURCES, "FLAIR", without=["a"])
     for name in ("c", "d_ses-1"):
         (split / f"{name}{ENDING}").rename(split / f"{name}.bak")
     (split / f"c{ENDING}").write_bytes(b"")
-    with pytest.raises(InputError, match="is no pack"):
+    with pytest.raises(InputError, match="is not a pack"):
         packed_volumes(split, SOURCES, "FLAIR")
 
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_trained_on_is_refused(folder, tmp_path):
         packed_volumes(folder, SOURCES, "FLAIR", without=["c"])
     with pytest.raises(InputError, match="Leave at least one person"):
         packed_volumes(folder, SOURCES, "FLAIR", without=["a", "b"])
-    with pytest.raises(InputError, match="holds no packs"):
+    with pytest.raises(InputError, match="no packs"):
         packed_volumes(tmp_path, SOURCES, "FLAIR")
     write_pack(phantom_case(0, spacing=6.0, shape=(30, 34, 28), target="PDw"), tmp_path / f"x{ENDING}")
     with pytest.raises(InputError, match="but this training needs T1w\\+T2w and FLAIR"):

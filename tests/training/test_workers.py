@@ -72,7 +72,7 @@ def behave(item):
 @pytest.mark.parametrize(
     ("items", "silent", "says"),
     [
-        (["die", "fine"], None, "A worker process could not start or died, probably for lack of memory"),
+        (["die", "fine"], None, "A worker process could not start or died, probably out of memory"),
         (["sleep", "fine"], 8, "No worker process gave a result for 8 s"),
         (["refuse", "sleep"], None, "the image is empty"),
     ],
@@ -121,7 +121,7 @@ def test_workers_that_cannot_start_are_one_sentence(monkeypatch):
     monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", full)
     with pytest.raises(InputError, match="could not start or died"):
         list(in_workers(about, range(2), 2))
-    with pytest.raises(InputError, match="--workers 0 is no number of processes"):
+    with pytest.raises(InputError, match="--workers 0 is not a number of processes"):
         list(in_workers(about, range(2), 0))
 
 
