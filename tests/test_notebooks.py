@@ -43,7 +43,7 @@ def headings(cells: list) -> dict[str, int]:
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def test_the_notebooks_of_seed_000_are_there():
+def test_the_notebooks_of_yoda_are_there():
     numbers = {path.stem[:2] for path in NOTEBOOKS}
     assert {f"{n:02d}" for n in range(1, 13)} <= numbers
     assert any(tagged(read(path), "headline") for path in NOTEBOOKS)

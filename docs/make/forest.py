@@ -34,11 +34,12 @@ def main() -> None:
         effect = next(e for e in finding.effects if e.name.startswith(name))
         effects.append((f"{label}  [{claim}]", effect))
     figure, axes = plt.subplots(figsize=(7.6, 3.6), layout="constrained")
-    for k, (label, e) in enumerate(reversed(effects)):
+    for k, (_, e) in enumerate(reversed(effects)):
         colour, marker = COLOURS.get(e.verdict, "#555555"), MARKERS.get(e.verdict, "D")
         axes.plot([e.low, e.high], [k, k], color=colour, linewidth=2)
         axes.plot(e.value, k, marker, color=colour, markersize=7, markeredgecolor="white")
-        axes.annotate(f"{e.value:+.2f}".replace("-0.00", "0.00"), (e.high, k), (6, -3), textcoords="offset points", fontsize=8)
+        text = f"{e.value:+.2f}".replace("-0.00", "0.00")
+        axes.annotate(text, (e.high, k), (6, -3), textcoords="offset points", fontsize=8)
     axes.set_yticks(range(len(effects)), [label for label, _ in reversed(effects)])
     axes.axvline(0, color="#555555", linewidth=1)
     axes.axvspan(-0.1, 0.1, color="#999999", alpha=0.25, linewidth=0)

@@ -1,7 +1,7 @@
 """The README's picture of a real scan: sources, synthetic FLAIR and acquired FLAIR of one person.
 
-Run ``python docs/make/real_scan.py --mirror DIR``, where DIR holds the folder ucsf (BraTS 2021, CC BY 4.0). It translates
-with the default model of 1 mm, which has not seen this hospital, and writes docs/real_scan.png.
+Run ``python docs/make/real_scan.py --mirror DIR``, where DIR has the folder ucsf (BraTS 2021, CC BY 4.0). It
+translates with the default model of 1 mm, which has not seen this hospital, and writes docs/real_scan.png.
 """
 
 from __future__ import annotations

@@ -272,7 +272,7 @@ def test_expected_refuses_nothing_and_nonsense():
         expected([torch.zeros(1)], "median")
 
 
-def test_ddpm_and_ddim_are_seed_001s_equations():
+def test_ddpm_and_ddim_are_the_papers_equations():
     noise = schedule("alpha-cosine")
     x, x0, eps = (torch.randn(1, 4, 4, 4, dtype=torch.float64) for _ in range(3))
     t, s = 700, 650

@@ -143,7 +143,7 @@ def job_of(phantom, monkeypatch, **settings):
     return prepare(phantom, get_system("adm", **settings), Run(device="cpu", half=False))
 
 
-def test_the_rows_are_seed_001s():
+def test_the_rows_are_those_of_koch():
     for name in ROWS:
         row = SYSTEMS[name]
         assert row.paper == "backbones" and row.views == (2,) and row.weights.endswith(f"/{name}")

@@ -113,7 +113,7 @@ def test_generators_look_at_sources_alone(config):
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_players_learn_and_critics_are_seed_002s(row):
+def test_players_learn_and_critics_are_those_of_syndiff(row):
     config = small(row)
     batch = draw_batch(make_pool(VOLUMES, config), config, 0)
     torch.manual_seed(0)

@@ -47,7 +47,7 @@ def runs(model):
     handle.remove()
 
 
-def test_every_row_of_seed_000s_samplers_is_tried_here():
+def test_every_row_of_yodas_samplers_is_tried_here():
     assert SETTINGS.keys() == {s.name for s in SYSTEMS.values() if not s.weights}  # the others have their own models
     assert all(s.name == name and s.summary and s.reference for name, s in SYSTEMS.items())
 
