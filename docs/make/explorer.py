@@ -20,7 +20,9 @@ from yoda_nb.figures import explorers
 
 OUT = Path(__file__).parents[1] / "explorer.webp"
 WIDTH, HEIGHT = 860, 620  # of the browser's window
+SHOWN = 640  # width of the picture
 STEPS = 32  # of the trajectory
+MOVE = "(input, k) => { input.value = k; input.dispatchEvent(new Event('input', {bubbles: true})) }"
 FRAME_MS, LAST_MS = 120, 1500  # how long a frame is shown, and the last one
 
 
@@ -39,9 +41,10 @@ def move(page: Page) -> list[Image.Image]:
     positions = int(slider.get_attribute("max") or 0) + 1
     images = []
     for k in range(positions):
-        slider.evaluate("(input, k) => { input.value = k; input.dispatchEvent(new Event('input', {bubbles: true})) }", k)
+        slider.evaluate(MOVE, k)
         page.wait_for_timeout(60)
-        images.append(Image.open(io.BytesIO(form.screenshot())).convert("RGB"))
+        image = Image.open(io.BytesIO(form.screenshot())).convert("RGB")
+        images.append(image.resize((SHOWN, SHOWN * image.height // image.width), Image.Resampling.LANCZOS))
     return images
 
 
@@ -56,7 +59,7 @@ def main() -> None:
         images = move(page)
         browser.close()
     durations = [FRAME_MS] * (len(images) - 1) + [LAST_MS]
-    images[0].save(OUT, save_all=True, append_images=images[1:], duration=durations, loop=0, quality=60, method=6)
+    images[0].save(OUT, save_all=True, append_images=images[1:], duration=durations, loop=0, quality=45, method=6)
     print(f"{OUT}: {len(images)} frames, {OUT.stat().st_size / 1e6:.2f} MB")
 
 

@@ -1,6 +1,6 @@
 """The README's forest plot: effects of the headline claims with their 95 % intervals.
 
-Run ``python docs/make/forest.py``. It reads what ``yoda-nb claims --json`` prints and writes docs/claims.png.
+Run ``python docs/make/forest.py``. It reads what ``yoda-nb claims --json`` prints and writes docs/claims.webp.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 from yoda_papers.ledger import Study, find
 
-OUT = Path(__file__).parents[1] / "claims.png"
+OUT = Path(__file__).parents[1] / "claims.webp"
 # claim, beginning of the effect's name, what it says to a reader; all are differences of PSNR in dB
 ROWS = (
     ("Y03", "PSNR, regression", "Regression minus one diffusion sample"),

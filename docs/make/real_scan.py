@@ -1,7 +1,7 @@
 """The README's picture of a real scan: sources, synthetic FLAIR and acquired FLAIR of one person.
 
 Run ``python docs/make/real_scan.py --mirror DIR``, where DIR has the folder ucsf (BraTS 2021, CC BY 4.0). It
-translates with the default model of 1 mm, which has not seen this hospital, and writes docs/real_scan.png.
+translates with the default model of 1 mm, which has not seen this hospital, and writes docs/real_scan.webp.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yoda_nb as yn
 from yoda_nb.figures.plots import best_slice
 from yoda_nb.images.nifti import read_mask
 
-OUT = Path(__file__).parents[1] / "real_scan.png"
+OUT = Path(__file__).parents[1] / "real_scan.webp"
 PERSON = "BraTS2021_00002"
 CONTRASTS = {"T1w": "t1", "T2w": "t2", "FLAIR": "flair"}
 

@@ -6,6 +6,7 @@ What reads a model notes it, so that a table of evidence can tell the weights it
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -31,7 +32,7 @@ from yoda_nb.nets.base import Config, config_from_dict, config_to_dict
 from yoda_nb.nets.eight_bit import narrowed, widened
 
 WEIGHTS = Path(__file__).parent / "weights"
-CARDS = "cards.jsonl"  # of a folder of models: a line for each model whose weights are not shipped
+CARDS = "cards.jsonl.gz"  # of a folder of models: a line for each model whose weights are not shipped
 FOLDERS = [WEIGHTS]  # where shipped models are found, in this order; installed papers add theirs (``systems.papers``)
 FIELDS = ("sources", "target", "spacing_mm", "schedule", "n_train", "prediction", "training")  # of a card
 
@@ -213,7 +214,7 @@ def _listed(path: Path) -> Card | None:
 
 @lru_cache(maxsize=8)
 def _cards(table: Path, modified: int) -> dict[str, Card]:
-    lines = table.read_text(encoding="utf-8").splitlines()
+    lines = gzip.decompress(table.read_bytes()).decode().splitlines()
     return {row["model"]: row["card"] for row in map(json.loads, lines)}
 
 
@@ -228,7 +229,8 @@ def gather_cards(folder: Path) -> list[str]:
     moved = {path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text()) for path in alone}
     rows = [{"model": name, "card": card} for name, card in sorted({**cards, **moved}.items())]
     with atomic(table) as part:
-        part.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        part.write_bytes(gzip.compress(text.encode(), mtime=0))
     for path in alone:
         path.unlink()
     return list(moved)
