@@ -52,7 +52,7 @@ lab: $(VENV)/.installed ## Open the notebooks in JupyterLab
 class: $(VENV)/.installed ## Serve the notebooks to a class with Voilà
 	@exec $(BIN)/yoda-nb class $(ARGS)
 
-figure: $(VENV)/.installed ## Make the README's figure again
+figure: $(VENV)/.installed ## Make the figure of docs/findings.md again
 	@$(BIN)/yoda-nb rebuild figure $(ARGS)
 
 measure: $(VENV)/.installed ## Measure the documents' numbers again (MIRROR=DIR without internet)

@@ -239,6 +239,15 @@ def test_the_shipped_rows_are_what_the_repository_lists(patients, mirror):
     assert published(LAYOUTS["open-ms"], read_listing(folder / "blobs.csv", folder / "SHA256SUMS")) == patients
 
 
+def test_the_shipped_rows_of_ucsf_are_those_of_the_layout(mirror):
+    if not (mirror / "ucsf").is_dir():
+        pytest.skip("the mirror has no folder ucsf")
+    found, left_out = scan(LAYOUTS["brats"], mirror / "ucsf", base=mirror)
+    shipped = [row for _, row in read_rows(MANIFEST) if row.dataset == "ucsf"]
+    files = lambda rows: {(row.subject, row.contrast, row.uri, row.sha256) for row in rows}  # noqa: E731
+    assert files(found) == files(shipped) and not left_out and len(shipped) == 22
+
+
 def test_a_patient_of_the_mirror_is_loaded(mirror):
     if not (mirror / "ms").is_dir():
         pytest.skip("the mirror has no folder ms")

@@ -12,7 +12,7 @@ import pytest
 from manifests import ball, manifest
 
 from yoda_nb.data import manifest as module
-from yoda_nb.data.manifest import check, load_case, read_manifest
+from yoda_nb.data.manifest import check, fetch, load_case, read_manifest
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import Doubt, InputError
 from yoda_nb.images.volumes import conform
@@ -33,7 +33,7 @@ def test_shipped_manifest_lists_what_the_project_promises():
 
 
 def test_the_same_maps_are_at_hand_in_the_mirror(mirror):
-    cases = [case for case in read_manifest(MANIFEST) if case.dataset != "ms"]
+    cases = [case for case in read_manifest(MANIFEST) if case.dataset not in ("ms", "ucsf")]
     assert {row["status"] for row in check(cases, mirror=mirror)} == {"present", "generated"}
 
 
@@ -45,6 +45,31 @@ def test_what_is_in_the_mirror_of_the_patients_is_what_was_published(mirror):
     found = {Path(row["where"]) for row in rows if row["status"] == "present"}
     assert {row["status"] for row in rows} <= {"present", "missing"}  # no file is another patient's of that name
     assert found == {path for path in here if path.name not in ("gt.nii.gz", "brainmask.nii.gz")}
+
+
+def test_the_people_of_ucsf_are_found_below_the_mirror(mirror, tmp_path):
+    cases = read_manifest(MANIFEST, dataset="ucsf")
+    assert len(cases) == 6 and {case.split for case in cases} == {"train"}
+    assert sum("lesions" in case.images for case in cases) == 4
+    assert {row["status"] for row in check(cases, mirror=tmp_path)} == {"missing"}
+    if not (mirror / "ucsf").is_dir():
+        pytest.skip("the mirror has no folder ucsf")
+    assert {row["status"] for row in check(cases, mirror=mirror)} == {"present"}
+    volume = load_case(cases[0], sources=["T1w", "T2w"], target="FLAIR", mirror=mirror, spacing=4.0)
+    assert volume.target is not None and volume.lesions is not None
+    millilitres = 0.064 * float(volume.lesions.sum())
+    assert 20 < millilitres < 400  # the whole tumour: every label of BraTS above 0
+
+
+def test_a_path_is_looked_up_below_the_mirror(tmp_path):
+    (tmp_path / "mirror" / "s1").mkdir(parents=True)
+    ball(tmp_path / "mirror", "s1/T1w.nii.gz")
+    (case,) = read_manifest(manifest(tmp_path, {"contrast": "T1w", "uri": "s1/T1w.nii.gz"}))
+    image = case.images["T1w"]
+    with pytest.raises(InputError, match="with --mirror"):
+        fetch(image, root=tmp_path)
+    assert fetch(image, root=tmp_path, mirror=tmp_path / "mirror") == tmp_path / "mirror/s1/T1w.nii.gz"
+    assert check([case], mirror=tmp_path / "mirror")[0]["status"] == "present"
 
 
 def test_files_become_a_volume(tmp_path):

@@ -78,7 +78,10 @@ def data_fetch(
     trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Download what the manifest lists (or find it below --mirror), checksums verified."""
+    """Download what the manifest lists (or find it below --mirror), checksums verified.
+
+    Files without a public address, such as those of ucsf, are looked up only if their dataset is named.
+    """
     from tqdm.auto import tqdm
 
     from yoda_nb.data.manifest import fetch, read_manifest
@@ -87,7 +90,7 @@ def data_fetch(
         (c, k, i)
         for c in read_manifest(manifest, dataset=dataset or named, trust_paths=trust)
         for k, i in c.images.items()
-        if not i.uri.startswith("phantom:")
+        if i.uri.startswith("https:") or ((dataset or named) and not i.uri.startswith("phantom:"))
     ]
     rows = [
         {"subject": c.subject, "contrast": k, "path": str(fetch(i, root=c.root, mirror=mirror))}

@@ -55,7 +55,7 @@ def fetch(image: Image, *, root: str | Path, mirror: str | Path | None = None) -
     Downloads go to ``$YODA_NB_DATA``, by default ``root/data``, or the user's cache folder for the
     manifest that a wheel carries.  With ``mirror`` nothing is
     downloaded: the file is looked up by name anywhere below that folder and used in place; of several
-    of that name the one with the checksum is taken.
+    of that name the one with the checksum is taken. A path is looked up below ``root``, then below ``mirror``.
     Raises InputError if the file is missing, cannot be downloaded, is larger than ``MOST`` bytes or has
     another checksum; such a download is not kept.
     """
@@ -66,7 +66,10 @@ def fetch(image: Image, *, root: str | Path, mirror: str | Path | None = None) -
     if status == "wrong checksum" and local:
         raise InputError(f"{path} does not have the checksum of the manifest: replace the file.")
     if local:
-        raise InputError(f"{path} does not exist: put the file there or correct the manifest.")
+        raise InputError(
+            f"{path} does not exist: put the file there, name a folder with {image.uri} by --mirror, or correct the "
+            "manifest."
+        )
     if mirror:
         name, found = _name(image), list(_mirrored(image, Path(mirror)))
         if not found:
@@ -84,7 +87,8 @@ def locate(image: Image, *, root: str | Path, mirror: str | Path | None = None) 
     if scheme(image.uri) == "https":
         candidates = [_cached(image, root), *(_mirrored(image, Path(mirror)) if mirror else ())]
     elif image.trusted or inside(root / image.uri, root):  # again: links can change after the manifest was read
-        candidates = [root / image.uri]
+        copy = Path(mirror) / image.uri if mirror else root
+        candidates = [root / image.uri, *([copy] if mirror and inside(copy, Path(mirror)) else [])]
     else:
         raise InputError(f"{image.uri!r} leads out of {root}: move the file there, or {TRUST}.")
     files = [path for path in candidates if _is_file(path)]

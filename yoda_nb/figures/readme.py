@@ -1,4 +1,4 @@
-"""The README's figure: every sampler on one phantom (``yoda-nb rebuild figure``)."""
+"""The figure of docs/findings.md: every sampler on one phantom (``yoda-nb rebuild figure``)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Docs = Annotated[Path, Option(help="Folder of the documents.")]
 
 DOCS = CHECKOUT / "docs"
 EVALUATION = 0.25  # seconds on two cores: one run of a shipped model over a phantom
-FIGURE = 237  # evaluations behind the README's figure
+FIGURE = 237  # evaluations behind the figure of docs/findings.md
 
 rebuild_app = typer.Typer(
     no_args_is_help=True,
@@ -179,7 +179,7 @@ def rules() -> None:
 @rebuild_app.command()
 @guarded
 def figure(docs: Docs = DOCS, threads: Threads = None, device: Device = None) -> None:
-    """Draw the README's figure, docs/figure1.png."""
+    """Draw the figure of docs/findings.md, docs/figure1.png."""
     from yoda_nb.nets.devices import find_device
 
     find_device(device)
