@@ -10,7 +10,7 @@ PYTHON  ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do 
 
 VENV := .venv
 BIN  := $(VENV)/bin
-CODE := yoda_nb yoda_papers tests hatch_build.py
+CODE := yoda_nb yoda_papers tests docs/make hatch_build.py
 BIOME := @biomejs/biome@2.6.8
 PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 

@@ -28,10 +28,10 @@ MARKERS = {"reproduced": "o", "not reproduced": "X"}
 
 
 def main() -> None:
+    findings = {finding.claim.id: finding for finding in find({claim for claim, _, _ in ROWS}, study=Study())}
     effects = []
     for claim, name, label in ROWS:
-        (finding,) = find([claim], study=Study())
-        effect = next(e for e in finding.effects if e.name.startswith(name))
+        effect = next(e for e in findings[claim].effects if e.name.startswith(name))
         effects.append((f"{label}  [{claim}]", effect))
     figure, axes = plt.subplots(figsize=(7.6, 3.6), layout="constrained")
     for k, (_, e) in enumerate(reversed(effects)):

@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
+from score_tables import scores
 
 from yoda_nb.figures import plots
 from yoda_nb.figures.plots.systems import REFERENCES, group_style, label_points
 
 plt.switch_backend("agg")
-
-
-def scores(**shift: float) -> pd.DataFrame:
-    """Ten subjects; each system's SSIM is its shift above a subject's own level, with a little wobble."""
-    rng = np.random.default_rng(0)
-    level = rng.normal(0.8, 0.05, 10)
-    rows = [
-        {
-            "subject": f"s{k}",
-            "sampler": name,
-            "reference": "acquired",
-            "ssim": level[k] + by + 0.001 * rng.random(),
-            "psnr": 20 + by + 0.001 * rng.random(),
-        }
-        for name, by in shift.items()
-        for k in range(10)
-    ]
-    return pd.DataFrame(rows)
 
 
 def test_names_cover_neither_points_nor_each_other():

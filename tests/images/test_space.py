@@ -5,28 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from heads_by_hand import AFFINE, SHAPE, tilted, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.affines import apply_affine
-from scipy.spatial.transform import Rotation
 from volumes_by_hand import blob_volume
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.space import LARGEST, check_size, crop, isotropic_grid, resample_like, roi_box, uncrop
 from yoda_nb.images.volumes import conform
-
-SHAPE = (22, 26, 24)
-AFFINE = np.array([[6.0, 0, 0, -60], [0, 6, 0, -80], [0, 0, 6, -65], [0, 0, 0, 1]])
-
-
-def tilted(affine, degrees=(12, -7, 20)):
-    turn = np.eye(4)
-    turn[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
-    return turn @ affine
-
-
-def world(shape, affine):
-    return apply_affine(affine, np.moveaxis(np.indices(shape), 0, -1))
 
 
 @pytest.mark.parametrize("order", [1, 3])

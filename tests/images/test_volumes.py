@@ -8,9 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from heads_by_hand import AFFINE, SHAPE, head, tilted, world
 from nibabel.affines import apply_affine
 from nibabel.orientations import axcodes2ornt, ornt_transform
-from scipy.spatial.transform import Rotation
 
 from yoda_nb.errors import Doubt, InputError
 from yoda_nb.images import nifti
@@ -19,27 +19,6 @@ from yoda_nb.images.space import roi_box, uncrop
 from yoda_nb.images.units import HEAD_ROOM, USUAL_ROOM
 from yoda_nb.images.volumes import Volume, conform, crop_volume, intensity_window, normalise, save_image
 from yoda_nb.preparation.load import load_volume
-
-SHAPE = (22, 26, 24)
-AFFINE = np.array([[6.0, 0, 0, -60], [0, 6, 0, -80], [0, 0, 6, -65], [0, 0, 0, 1]])
-
-
-def tilted(affine, degrees=(12, -7, 20)):
-    turn = np.eye(4)
-    turn[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
-    return turn @ affine
-
-
-def world(shape, affine):
-    return apply_affine(affine, np.moveaxis(np.indices(shape), 0, -1))
-
-
-def head(shape=SHAPE, affine=AFFINE, seed=0):
-    """A brain-sized ball of smooth texture in exact zeros, and the ball."""
-    mm = world(shape, affine) - apply_affine(affine, (np.array(shape) - 1) / 2)
-    ball = (mm**2).sum(-1) < 58**2
-    texture = 100 + 40 * np.sin(mm[..., 0] / 25) + 30 * np.cos(mm[..., 1] / 30) + mm[..., 2] / 3
-    return np.where(ball, texture, 0).astype(np.float32), ball
 
 
 def write(path, data, affine=AFFINE, codes=(1, 1), axes="RAS", dtype=np.float32):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
+from score_tables import scores
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -58,24 +58,6 @@ def test_rows_of_models_that_a_table_knows_are_not_made_again(monkeypatch):
     )
     assert set(whole.sampler) == {"unet", "selfrdb", "acquired", "truth"} and set(rest.sampler) == {"unet"}
     pd.testing.assert_frame_equal(rest.reset_index(drop=True), whole[whole.sampler == "unet"].reset_index(drop=True))
-
-
-def scores(**shift: float) -> pd.DataFrame:
-    """Ten subjects; each system's SSIM is its shift above a subject's own level, with a little wobble."""
-    rng = np.random.default_rng(0)
-    level = rng.normal(0.8, 0.05, 10)
-    rows = [
-        {
-            "subject": f"s{k}",
-            "sampler": name,
-            "reference": "acquired",
-            "ssim": level[k] + by + 0.001 * rng.random(),
-            "psnr": 20 + by + 0.001 * rng.random(),
-        }
-        for name, by in shift.items()
-        for k in range(10)
-    ]
-    return pd.DataFrame(rows)
 
 
 def test_trainings_that_both_have_count(monkeypatch):

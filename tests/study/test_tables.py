@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
 import pytest
+from score_tables import scores
 
 from yoda_nb.study.tables import holm, paired_tests
 
@@ -14,24 +13,6 @@ def test_holm_on_the_textbook_case():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]).tolist() == [1.0, 1.0] and holm([0.2]).tolist() == [0.2]
     assert len(holm([])) == 0
-
-
-def scores(**shift: float) -> pd.DataFrame:
-    """Ten subjects; each system's SSIM is its shift above a subject's own level, with a little wobble."""
-    rng = np.random.default_rng(0)
-    level = rng.normal(0.8, 0.05, 10)
-    rows = [
-        {
-            "subject": f"s{k}",
-            "sampler": name,
-            "reference": "acquired",
-            "ssim": level[k] + by + 0.001 * rng.random(),
-            "psnr": 20 + by + 0.001 * rng.random(),
-        }
-        for name, by in shift.items()
-        for k in range(10)
-    ]
-    return pd.DataFrame(rows)
 
 
 def test_paired_tests_find_a_shift_that_subjects_hide():

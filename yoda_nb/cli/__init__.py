@@ -19,25 +19,24 @@ from yoda_nb.cli.stores import bank_app, data_app
 from yoda_nb.cli.sweep import sweep
 from yoda_nb.cli.train import train
 
-app = typer.Typer(
-    no_args_is_help=True,
-    invoke_without_command=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Medical image translation with 2.5D diffusion and regression: a living paper.",
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.callback()
-def main(
-    version: Annotated[bool, Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Medical image translation with 2.5D diffusion and regression: a living paper."""
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from yoda_nb import __version__
 
         typer.echo(f"yoda-nb {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Medical image translation with 2.5D diffusion and regression: a living paper."""
 
 
 app.command()(translate)

@@ -6,7 +6,7 @@ import json as json_module
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -15,40 +15,34 @@ from typer import Option
 
 from yoda_nb.data.places import MANIFEST as MANIFEST
 
-Json = Annotated[
-    bool, Option("--json", help="Print one JSON document on standard output and nothing else.", rich_help_panel="Run")
-]
+# ``Option`` in a group of the help
+InputOption = partial(Option, rich_help_panel="Inputs")
+OutputOption = partial(Option, rich_help_panel="Output")
+SystemOption = partial(Option, rich_help_panel="System")
+SamplingOption = partial(Option, rich_help_panel="Sampling")
+PreparationOption = partial(Option, rich_help_panel="Preparation")
+RunOption = partial(Option, rich_help_panel="Run")
+DataOption = partial(Option, rich_help_panel="Data")
+
+Json = Annotated[bool, RunOption("--json", help="Print one JSON document on standard output and nothing else.")]
 Mirror = Annotated[
-    Path | None,
-    Option(help="Folder with copies of the public files, for machines without internet.", rich_help_panel="Data"),
+    Path | None, DataOption(help="Folder with copies of the public files, for machines without internet.")
 ]
-Manifest = Annotated[Path, Option(help="The data manifest (CSV).", rich_help_panel="Data")]
-Seed = Annotated[int, Option(help="Seed of this run; the same seed gives the same bytes.", rich_help_panel="Run")]
-Device = Annotated[
-    str | None, Option(help="cpu, cuda, cuda:1; default: the GPU if there is one.", rich_help_panel="Run")
-]
-Workers = Annotated[
-    int, Option(help="Number of processes, or of jobs in a queue; 0: only this process.", rich_help_panel="Run")
-]
-Scheduler = Annotated[
-    str, Option(help="Address of a Dask scheduler that runs, as tcp://10.0.0.1:8786.", rich_help_panel="Run")
-]
-Slurm = Annotated[bool, Option("--slurm", help="As jobs of SLURM; the same as --queue slurm.", rich_help_panel="Run")]
-Queue = Annotated[
-    str, Option(help="As jobs of this queue: slurm, pbs, sge, lsf, oar, htcondor.", rich_help_panel="Run")
-]
+Manifest = Annotated[Path, DataOption(help="The data manifest (CSV).")]
+Seed = Annotated[int, RunOption(help="Seed of this run; the same seed gives the same bytes.")]
+Device = Annotated[str | None, RunOption(help="cpu, cuda, cuda:1; default: the GPU if there is one.")]
+Workers = Annotated[int, RunOption(help="Number of processes, or of jobs in a queue; 0: only this process.")]
+Scheduler = Annotated[str, RunOption(help="Address of a Dask scheduler that runs, as tcp://10.0.0.1:8786.")]
+Slurm = Annotated[bool, RunOption("--slurm", help="As jobs of SLURM; the same as --queue slurm.")]
+Queue = Annotated[str, RunOption(help="As jobs of this queue: slurm, pbs, sge, lsf, oar, htcondor.")]
 QueueOption = Annotated[
-    list[str] | None,
-    Option(help="What a job asks for as NAME=VALUE: cores, memory, walltime; repeat it.", rich_help_panel="Run"),
+    list[str] | None, RunOption(help="What a job asks for as NAME=VALUE: cores, memory, walltime; repeat it.")
 ]
 
 Only = Annotated[list[str] | None, Option(help="Only these: separate with commas, or repeat the option; default: all.")]
 Runs = Annotated[Path, Option(help="Folder of the runs. A stopped run resumes.")]
 Jobs = Annotated[
-    int,
-    Option(
-        min=1, help="So many at a time, each in a process of its own: for a GPU or many cores.", rich_help_panel="Run"
-    ),
+    int, RunOption(min=1, help="So many at a time, each in a process of its own: for a GPU or many cores.")
 ]
 
 P = ParamSpec("P")

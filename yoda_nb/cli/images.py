@@ -8,92 +8,81 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Option
-
-from yoda_nb.cli.common import Device, Json, Seed, check_folder, emit, guarded, look_at, named, note, writable
+from yoda_nb.cli.common import (
+    Device,
+    InputOption,
+    Json,
+    OutputOption,
+    RunOption,
+    SamplingOption,
+    Seed,
+    SystemOption,
+    check_folder,
+    emit,
+    guarded,
+    look_at,
+    named,
+    note,
+    writable,
+)
 from yoda_nb.cli.scans import Bias, Keep, Registered, Tool, images_given, inputs_of
 
 
 @guarded
 def translate(
-    out: Annotated[
-        Path, Option("-o", "--out", help="Where to write the result (.nii, .nii.gz or .mgz).", rich_help_panel="Output")
-    ],
-    t1: Annotated[Path | None, Option(help="T1-weighted image.", rich_help_panel="Inputs")] = None,
-    t2: Annotated[Path | None, Option(help="T2-weighted image.", rich_help_panel="Inputs")] = None,
-    flair: Annotated[Path | None, Option(help="FLAIR image.", rich_help_panel="Inputs")] = None,
-    source: Annotated[
-        list[str] | None, Option(help="Any other source as CONTRAST=FILE; repeat it.", rich_help_panel="Inputs")
-    ] = None,
+    out: Annotated[Path, OutputOption("-o", "--out", help="Where to write the result (.nii, .nii.gz or .mgz).")],
+    t1: Annotated[Path | None, InputOption(help="T1-weighted image.")] = None,
+    t2: Annotated[Path | None, InputOption(help="T2-weighted image.")] = None,
+    flair: Annotated[Path | None, InputOption(help="FLAIR image.")] = None,
+    source: Annotated[list[str] | None, InputOption(help="Any other source as CONTRAST=FILE; repeat it.")] = None,
     to: Annotated[
-        str | None,
-        Option(help="Contrast to make; default: FLAIR, or what --system or --model makes.", rich_help_panel="Output"),
+        str | None, OutputOption(help="Contrast to make; default: FLAIR, or what --system or --model makes.")
     ] = None,
-    system: Annotated[str, Option(help="One of 'yoda-nb systems'.", rich_help_panel="System")] = "yoda-regression",
-    n_ex: Annotated[int | None, Option(help="Samples to average (ExpA).", rich_help_panel="Sampling")] = None,
+    system: Annotated[str, SystemOption(help="One of 'yoda-nb systems'.")] = "yoda-regression",
+    n_ex: Annotated[int | None, SamplingOption(help="Samples to average (ExpA).")] = None,
     n_steps: Annotated[
-        int | None,
-        Option(
-            help="Steps of one sample; Heun evaluates the net twice a step but the last.", rich_help_panel="Sampling"
-        ),
+        int | None, SamplingOption(help="Steps of one sample; Heun evaluates the net twice a step but the last.")
     ] = None,
     jump_to: Annotated[
-        int | None, Option(help="Truncation: go on from this t after step one; -1: none.", rich_help_panel="Sampling")
+        int | None, SamplingOption(help="Truncation: go on from this t after step one; -1: none.")
     ] = None,
     times: Annotated[
-        str | None,
-        Option(help="Where the steps lie: even, or quadratic (denser near the end).", rich_help_panel="Sampling"),
+        str | None, SamplingOption(help="Where the steps lie: even, or quadratic (denser near the end).")
     ] = None,
-    sigma: Annotated[
-        str | None, Option(help="Noise of a step: posterior, fresh or zero.", rich_help_panel="Sampling")
-    ] = None,
-    combine: Annotated[
-        str | None, Option(help="How to average samples: rms or mean.", rich_help_panel="Sampling")
-    ] = None,
+    sigma: Annotated[str | None, SamplingOption(help="Noise of a step: posterior, fresh or zero.")] = None,
+    combine: Annotated[str | None, SamplingOption(help="How to average samples: rms or mean.")] = None,
     noise: Annotated[
-        float | None, Option(help="Rician noise to add to the result, on the [0,1] scale.", rich_help_panel="Sampling")
+        float | None, SamplingOption(help="Rician noise to add to the result, on the [0,1] scale.")
     ] = None,
     style: Annotated[
-        str | None,
-        Option(help="Style key: average, foreign, or an image of the style wanted.", rich_help_panel="Sampling"),
+        str | None, SamplingOption(help="Style key: average, foreign, or an image of the style wanted.")
     ] = None,
     set_: Annotated[
-        list[str] | None,
-        Option("--set", help="Any other setting of the system as NAME=VALUE.", rich_help_panel="System"),
+        list[str] | None, SystemOption("--set", help="Any other setting of the system as NAME=VALUE.")
     ] = None,
     homogenise: Annotated[
-        bool, Option("--homogenise", help="Correct axial slices to agree (eq. 10-11).", rich_help_panel="Sampling")
+        bool, SamplingOption("--homogenise", help="Correct axial slices to agree (eq. 10-11).")
     ] = False,
-    mask: Annotated[
-        Path | None, Option(help="Brain mask on the first image's grid; default: estimated.", rich_help_panel="Inputs")
-    ] = None,
+    mask: Annotated[Path | None, InputOption(help="Brain mask on the first image's grid; default: estimated.")] = None,
     target: Annotated[
-        Path | None, Option(help="Acquired image of the contrast to make: scores the result.", rich_help_panel="Inputs")
+        Path | None, InputOption(help="Acquired image of the contrast to make: scores the result.")
     ] = None,
     like: Annotated[
-        Path | None,
-        Option(help="Write the result onto this image's grid, not the first one's.", rich_help_panel="Output"),
+        Path | None, OutputOption(help="Write the result onto this image's grid, not the first one's.")
     ] = None,
     registered: Registered = None,
     bias: Bias = True,
     tool: Tool = None,
     keep: Keep = None,
-    qc: Annotated[
-        Path | None, Option(help="Write a page of quality control (.html).", rich_help_panel="Output")
-    ] = None,
-    model: Annotated[
-        str | None, Option(help="A shipped model, or a .safetensors file of your own.", rich_help_panel="System")
-    ] = None,
+    qc: Annotated[Path | None, OutputOption(help="Write a page of quality control (.html).")] = None,
+    model: Annotated[str | None, SystemOption(help="A shipped model, or a .safetensors file of your own.")] = None,
     batch_size: Annotated[
-        int,
-        Option(min=1, help="Slices at once: raise it on a GPU, lower it if memory is short.", rich_help_panel="Run"),
+        int, RunOption(min=1, help="Slices at once: raise it on a GPU, lower it if memory is short.")
     ] = 16,
     margin: Annotated[
         int | None,
-        Option(
-            min=0,
-            help="Faster: cut each batch of slices to its brain and so many voxels more (4); default: no.",
-            rich_help_panel="Run",
+        RunOption(
+            min=0, help="Faster: cut each batch of slices to its brain and so many voxels more (4); default: no."
         ),
     ] = None,
     seed: Seed = 0,

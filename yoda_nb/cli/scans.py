@@ -8,17 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument
 
 from yoda_nb.cli.common import (
     Device,
+    InputOption,
     Json,
     Mirror,
+    OutputOption,
+    PreparationOption,
     Queue,
     QueueOption,
     Scheduler,
     Seed,
     Slurm,
+    SystemOption,
     Workers,
     check_folder,
     emit,
@@ -38,76 +42,45 @@ if TYPE_CHECKING:
 
 Registered = Annotated[
     bool | None,
-    Option(
-        "--register/--no-register",
-        help="Register to the first image; default: if grids differ.",
-        rich_help_panel="Preparation",
-    ),
+    PreparationOption("--register/--no-register", help="Register to the first image; default: if grids differ."),
 ]
-Bias = Annotated[
-    bool,
-    Option(
-        "--bias/--no-bias", help="Remove the bias fields of what is registered (N4).", rich_help_panel="Preparation"
-    ),
-]
+Bias = Annotated[bool, PreparationOption("--bias/--no-bias", help="Remove the bias fields of what is registered (N4).")]
 Tool = Annotated[
     str | None,
-    Option(
-        help="Program that finds the brain: hd-bet, synthstrip, or 'tool -i {input} -o {output}'.",
-        rich_help_panel="Preparation",
-    ),
+    PreparationOption(help="Program that finds the brain: hd-bet, synthstrip, or 'tool -i {input} -o {output}'."),
 ]
 Keep = Annotated[
-    Path | None,
-    Option(help="Folder in which preparations are kept, to be read back the next time.", rich_help_panel="Preparation"),
+    Path | None, PreparationOption(help="Folder in which preparations are kept, to be read back the next time.")
 ]
 Study = Annotated[
     Path | None,
     Argument(metavar="[STUDY]", help="All subjects of a BIDS folder or a manifest (.csv).", rich_help_panel="Inputs"),
 ]
-Dataset = Annotated[str | None, Option(help="With a manifest: one of its data sets.", rich_help_panel="Inputs")]
-Subjects = Annotated[
-    list[str] | None,
-    Option("--subject", help="These subjects of a study, comma between; all.", rich_help_panel="Inputs"),
-]
-Trust = Annotated[
-    bool, Option("--trust-paths", help="Follow paths and links out of the study's folder.", rich_help_panel="Inputs")
-]
+Dataset = Annotated[str | None, InputOption(help="With a manifest: one of its data sets.")]
+Subjects = Annotated[list[str] | None, InputOption("--subject", help="These subjects of a study, comma between; all.")]
+Trust = Annotated[bool, InputOption("--trust-paths", help="Follow paths and links out of the study's folder.")]
 
 
 @guarded
 def prepare(
-    out: Annotated[
-        Path,
-        Option("-o", "--out", help="Folder for images, mask, qc.html and preparation.json.", rich_help_panel="Output"),
-    ],
+    out: Annotated[Path, OutputOption("-o", "--out", help="Folder for images, mask, qc.html and preparation.json.")],
     study: Study = None,
-    t1: Annotated[Path | None, Option(help="T1-weighted image.", rich_help_panel="Inputs")] = None,
-    t2: Annotated[Path | None, Option(help="T2-weighted image.", rich_help_panel="Inputs")] = None,
-    flair: Annotated[Path | None, Option(help="FLAIR image.", rich_help_panel="Inputs")] = None,
-    source: Annotated[
-        list[str] | None, Option(help="Any other image as CONTRAST=FILE; repeat it.", rich_help_panel="Inputs")
-    ] = None,
+    t1: Annotated[Path | None, InputOption(help="T1-weighted image.")] = None,
+    t2: Annotated[Path | None, InputOption(help="T2-weighted image.")] = None,
+    flair: Annotated[Path | None, InputOption(help="FLAIR image.")] = None,
+    source: Annotated[list[str] | None, InputOption(help="Any other image as CONTRAST=FILE; repeat it.")] = None,
     reference: Annotated[
-        str | None,
-        Option(help="Contrast that the others are registered to; default: first.", rich_help_panel="Preparation"),
+        str | None, PreparationOption(help="Contrast that the others are registered to; default: first.")
     ] = None,
-    mask: Annotated[
-        Path | None, Option(help="Brain mask on the reference's grid; default: estimated.", rich_help_panel="Inputs")
-    ] = None,
-    spacing: Annotated[float, Option(help="Voxel size in mm.", rich_help_panel="Preparation")] = 1.0,
+    mask: Annotated[Path | None, InputOption(help="Brain mask on the reference's grid; default: estimated.")] = None,
+    spacing: Annotated[float, PreparationOption(help="Voxel size in mm.")] = 1.0,
     bias: Bias = True,
     tool: Tool = None,
     keep: Keep = None,
     subject: Annotated[
-        str,
-        Option(
-            help="Name on the page; for a study, only these subjects (separate with commas).", rich_help_panel="Inputs"
-        ),
+        str, InputOption(help="Name on the page; for a study, only these subjects (separate with commas).")
     ] = "",
-    contrasts: Annotated[
-        str, Option(help="Of a study, comma between; default: all that a subject has.", rich_help_panel="Inputs")
-    ] = "",
+    contrasts: Annotated[str, InputOption(help="Of a study, comma between; default: all that a subject has.")] = "",
     dataset: Dataset = None,
     mirror: Mirror = None,
     trust: Trust = False,
@@ -160,20 +133,15 @@ def translate_all(
     study: Annotated[
         Path, Argument(metavar="STUDY", help="A BIDS folder, or a manifest (.csv).", rich_help_panel="Inputs")
     ],
-    out: Annotated[Path, Option("-o", "--out", help="Folder of BIDS derivatives.", rich_help_panel="Output")],
+    out: Annotated[Path, OutputOption("-o", "--out", help="Folder of BIDS derivatives.")],
     dataset: Dataset = None,
     subject: Subjects = None,
-    sources: Annotated[str, Option(help="Source contrasts, comma between.", rich_help_panel="Inputs")] = "T1w,T2w",
-    to: Annotated[
-        str, Option(help="Contrast to make. Where it was acquired, it scores the result.", rich_help_panel="Output")
-    ] = "FLAIR",
-    system: Annotated[str, Option(help="One of 'yoda-nb systems'.", rich_help_panel="System")] = "yoda-regression",
-    model: Annotated[
-        str | None, Option(help="A shipped model, or a .safetensors file of your own.", rich_help_panel="System")
-    ] = None,
+    sources: Annotated[str, InputOption(help="Source contrasts, comma between.")] = "T1w,T2w",
+    to: Annotated[str, OutputOption(help="Contrast to make. Where it was acquired, it scores the result.")] = "FLAIR",
+    system: Annotated[str, SystemOption(help="One of 'yoda-nb systems'.")] = "yoda-regression",
+    model: Annotated[str | None, SystemOption(help="A shipped model, or a .safetensors file of your own.")] = None,
     set_: Annotated[
-        list[str] | None,
-        Option("--set", help="A setting of the system as NAME=VALUE; repeat it.", rich_help_panel="System"),
+        list[str] | None, SystemOption("--set", help="A setting of the system as NAME=VALUE; repeat it.")
     ] = None,
     bias: Bias = True,
     tool: Tool = None,

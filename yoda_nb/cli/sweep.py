@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument
 
 from yoda_nb.cli.common import (
     Device,
+    InputOption,
     Json,
     Mirror,
+    OutputOption,
     Queue,
     QueueOption,
+    RunOption,
     Scheduler,
     Slurm,
+    SystemOption,
     emit,
     guarded,
     listed,
@@ -30,43 +34,33 @@ if TYPE_CHECKING:
 
 @guarded
 def sweep(
-    out: Annotated[
-        Path, Option("-o", "--out", help="Folder of the journal and of table.parquet.", rich_help_panel="Output")
-    ],
+    out: Annotated[Path, OutputOption("-o", "--out", help="Folder of the journal and of table.parquet.")],
     plan: Annotated[
         Path | None,
         Argument(metavar="[PLAN.toml]", help="The sweep as a file; options change it.", rich_help_panel="Inputs"),
     ] = None,
-    study: Annotated[
-        str | None, Option(help="A manifest (.csv) or a BIDS folder; default: phantoms.", rich_help_panel="Inputs")
-    ] = None,
-    dataset: Annotated[str | None, Option(help="One of the manifest's data sets.", rich_help_panel="Inputs")] = None,
-    split: Annotated[str | None, Option(help="One of its splits.", rich_help_panel="Inputs")] = None,
-    subjects: Annotated[
-        str | None, Option(help="How many, or names with commas between; default: all.", rich_help_panel="Inputs")
-    ] = None,
+    study: Annotated[str | None, InputOption(help="A manifest (.csv) or a BIDS folder; default: phantoms.")] = None,
+    dataset: Annotated[str | None, InputOption(help="One of the manifest's data sets.")] = None,
+    split: Annotated[str | None, InputOption(help="One of its splits.")] = None,
+    subjects: Annotated[str | None, InputOption(help="How many, or names with commas between; default: all.")] = None,
     system: Annotated[
-        list[str] | None, Option(help="Of 'yoda-nb systems'; commas between, or repeat it.", rich_help_panel="System")
+        list[str] | None, SystemOption(help="Of 'yoda-nb systems'; commas between, or repeat it.")
     ] = None,
     set_: Annotated[
-        list[str] | None,
-        Option("--set", help="A setting as NAME=VALUE; again for another value.", rich_help_panel="System"),
+        list[str] | None, SystemOption("--set", help="A setting as NAME=VALUE; again for another value.")
     ] = None,
     model: Annotated[
-        list[str] | None,
-        Option(help="A shipped model or a file; default: each system's own.", rich_help_panel="System"),
+        list[str] | None, SystemOption(help="A shipped model or a file; default: each system's own.")
     ] = None,
-    seeds: Annotated[str | None, Option(help="Seeds, commas between.", rich_help_panel="System")] = None,
-    sources: Annotated[str | None, Option(help="Source contrasts, comma between.", rich_help_panel="Inputs")] = None,
+    seeds: Annotated[str | None, SystemOption(help="Seeds, commas between.")] = None,
+    sources: Annotated[str | None, InputOption(help="Source contrasts, comma between.")] = None,
     to: Annotated[
-        str | None,
-        Option(help="Contrast to make. Where it was acquired, it scores the result.", rich_help_panel="Output"),
+        str | None, OutputOption(help="Contrast to make. Where it was acquired, it scores the result.")
     ] = None,
     workers: Annotated[
         int | None,
-        Option(
-            help="Processes, or jobs of a queue; default: one a GPU, otherwise one a core; 0: only this process.",
-            rich_help_panel="Run",
+        RunOption(
+            help="Processes, or jobs of a queue; default: one a GPU, otherwise one a core; 0: only this process."
         ),
     ] = None,
     scheduler: Scheduler = "",
@@ -76,8 +70,7 @@ def sweep(
     mirror: Mirror = None,
     device: Device = None,
     trust: Annotated[
-        bool,
-        Option("--trust-paths", help="Follow paths and links out of the study's folder.", rich_help_panel="Inputs"),
+        bool, InputOption("--trust-paths", help="Follow paths and links out of the study's folder.")
     ] = False,
     json: Json = False,
 ) -> None:

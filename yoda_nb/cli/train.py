@@ -5,12 +5,32 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
 
-from yoda_nb.cli.common import MANIFEST, Device, Json, Manifest, Mirror, emit, guarded, listed
+from yoda_nb.cli.common import (
+    MANIFEST,
+    DataOption,
+    Device,
+    Json,
+    Manifest,
+    Mirror,
+    OutputOption,
+    RunOption,
+    emit,
+    guarded,
+    listed,
+    use_threads,
+)
+
+# ``Option`` in a group of the help
+AugmentationOption = partial(Option, rich_help_panel="Augmentation")
+LossOption = partial(Option, rich_help_panel="Loss")
+ModelOption = partial(Option, rich_help_panel="Model")
+OptimisationOption = partial(Option, rich_help_panel="Optimisation")
 
 OWN = "; a row has its own"  # what is not given is left to the row, if there is one
 
@@ -18,197 +38,133 @@ OWN = "; a row has its own"  # what is not given is left to the row, if there is
 @guarded
 def train(
     save: Annotated[
-        Path | None,
-        Option(help="Where to write the model (.safetensors; the card goes beside it).", rich_help_panel="Output"),
+        Path | None, OutputOption(help="Where to write the model (.safetensors; the card goes beside it).")
     ] = None,
     out: Annotated[
-        Path | None,
-        Option(help="Folder of the run: checkpoint and log. A run found there is resumed.", rich_help_panel="Output"),
+        Path | None, OutputOption(help="Folder of the run: checkpoint and log. A run found there is resumed.")
     ] = None,
     dry_run: Annotated[
         bool,
-        Option(
-            "--dry-run",
-            help="Print the configuration and count its parameters; train and write nothing.",
-            rich_help_panel="Output",
-        ),
+        OutputOption("--dry-run", help="Print the configuration and count its parameters; train and write nothing."),
     ] = False,
-    sources: Annotated[
-        str | None, Option(help=f"Source contrasts, comma between; default T1w,T2w{OWN}.", rich_help_panel="Model")
-    ] = None,
-    target: Annotated[
-        str | None, Option(help=f"Contrast to make; default FLAIR{OWN}.", rich_help_panel="Model")
-    ] = None,
+    sources: Annotated[str | None, ModelOption(help=f"Source contrasts, comma between; default T1w,T2w{OWN}.")] = None,
+    target: Annotated[str | None, ModelOption(help=f"Contrast to make; default FLAIR{OWN}.")] = None,
     preset: Annotated[
         str | None,
-        Option(
-            help="Size of the net: micro, tiny (default), small, paper (53.5 M parameters), paper-large (213.9 M).",
-            rich_help_panel="Model",
+        ModelOption(
+            help="Size of the net: micro, tiny (default), small, paper (53.5 M parameters), paper-large (213.9 M)."
         ),
     ] = None,
     row: Annotated[
         str | None,
-        Option(
+        ModelOption(
             help="A training of the table of systems (adm, bbdm, ...): its net, method and settings, contrasts, voxel "
-            "size and phantoms, but for what is given here.",
-            rich_help_panel="Model",
+            "size and phantoms, but for what is given here."
         ),
     ] = None,
-    initial: Annotated[
-        str | None, Option(help="A shipped model, or a .safetensors file, to start from.", rich_help_panel="Model")
-    ] = None,
+    initial: Annotated[str | None, ModelOption(help="A shipped model, or a .safetensors file, to start from.")] = None,
     regression: Annotated[
         bool | None,
-        Option(
-            "--regression/--no-regression",
-            help="Train for regression only: the net's first step (T = 1); default: no.",
-            rich_help_panel="Model",
+        ModelOption(
+            "--regression/--no-regression", help="Train for regression only: the net's first step (T = 1); default: no."
         ),
     ] = None,
-    phantoms: Annotated[
-        int | None, Option(help=f"Phantoms to generate; default 384{OWN}.", rich_help_panel="Data")
-    ] = None,
+    phantoms: Annotated[int | None, DataOption(help=f"Phantoms to generate; default 384{OWN}.")] = None,
     scanner: Annotated[
-        str, Option(help="Phantoms of one 'protocol', or of 'any' scanner and disease.", rich_help_panel="Data")
+        str, DataOption(help="Phantoms of one 'protocol', or of 'any' scanner and disease.")
     ] = "protocol",
     packs: Annotated[
         Path | None,
-        Option(
+        DataOption(
             help="Train on this folder of packs ('yoda-nb data pack') instead: on the split train, validated on val; "
-            "test is never opened. Packs without a split train.",
-            rich_help_panel="Data",
+            "test is never opened. Packs without a split train."
         ),
     ] = None,
     without: Annotated[
-        list[str] | None,
-        Option(help="People of the packs to validate with, not to learn from.", rich_help_panel="Data"),
+        list[str] | None, DataOption(help="People of the packs to validate with, not to learn from.")
     ] = None,
     rehearse: Annotated[
         int,
-        Option(
-            help="Phantoms of any scanner mixed with real volumes, so that other scanners are not forgotten.",
-            rich_help_panel="Data",
-        ),
+        DataOption(help="Phantoms of any scanner mixed with real volumes, so that other scanners are not forgotten."),
     ] = 0,
-    share: Annotated[
-        float, Option(help="Share of the slabs that are real, beside rehearsed phantoms.", rich_help_panel="Data")
-    ] = 0.5,
+    share: Annotated[float, DataOption(help="Share of the slabs that are real, beside rehearsed phantoms.")] = 0.5,
     augment: Annotated[
         float | None,
-        Option(
-            help="Spread of the random gain and gamma of each source; default 0.05, 0 (as the paper): none.",
-            rich_help_panel="Augmentation",
+        AugmentationOption(
+            help="Spread of the random gain and gamma of each source; default 0.05, 0 (as the paper): none."
         ),
     ] = None,
     flip: Annotated[
         bool | None,
-        Option(
-            "--flip/--no-flip",
-            help="Exchange left and right in half of the slabs; default yes, the paper: no.",
-            rich_help_panel="Augmentation",
+        AugmentationOption(
+            "--flip/--no-flip", help="Exchange left and right in half of the slabs; default yes, the paper: no."
         ),
     ] = None,
     dataset: Annotated[
         str | None,
-        Option(
+        DataOption(
             help="Train on this dataset of the manifest instead: on the split train, validated on val; test is never "
-            "opened.",
-            rich_help_panel="Data",
+            "opened."
         ),
     ] = None,
     manifest: Manifest = MANIFEST,
     mirror: Mirror = None,
     label_maps: Annotated[
         bool | None,
-        Option(
+        DataOption(
             "--label-maps/--no-label-maps",
             help="Two thirds of the phantoms from the manifest's label maps; default yes, of a row no.",
-            rich_help_panel="Data",
         ),
     ] = None,
-    spacing: Annotated[float | None, Option(help=f"Voxel size in mm; default 3{OWN}.", rich_help_panel="Model")] = None,
-    steps: Annotated[
-        int | None, Option(help=f"Gradient steps; default 10000{OWN}.", rich_help_panel="Optimisation")
-    ] = None,
+    spacing: Annotated[float | None, ModelOption(help=f"Voxel size in mm; default 3{OWN}.")] = None,
+    steps: Annotated[int | None, OptimisationOption(help=f"Gradient steps; default 10000{OWN}.")] = None,
     batch_size: Annotated[
-        int | None,
-        Option(
-            help=f"Slabs of a step, all processes together; default 24{OWN}, the paper: 96.",
-            rich_help_panel="Optimisation",
-        ),
+        int | None, OptimisationOption(help=f"Slabs of a step, all processes together; default 24{OWN}, the paper: 96.")
     ] = None,
     accumulate: Annotated[
         int,
-        Option(
-            help="Parts in which a batch goes through the net: less memory, more time, the same step.",
-            rich_help_panel="Optimisation",
-        ),
+        OptimisationOption(help="Parts in which a batch goes through the net: less memory, more time, the same step."),
     ] = 1,
     mapped: Annotated[
         bool | None,
-        Option(
-            help="Leave packs on disk and read what is drawn; default: where they would fill half of the memory.",
-            rich_help_panel="Data",
+        DataOption(
+            help="Leave packs on disk and read what is drawn; default: where they would fill half of the memory."
         ),
     ] = None,
     window: Annotated[
-        int | None,
-        Option(help=f"Side of the random in-slice crop, in voxels; default 48{OWN}.", rich_help_panel="Augmentation"),
+        int | None, AugmentationOption(help=f"Side of the random in-slice crop, in voxels; default 48{OWN}.")
     ] = None,
     lr: Annotated[
-        float | None,
-        Option(
-            help=f"Learning rate after warm-up; default 0.001{OWN}, the paper: 0.0001.", rich_help_panel="Optimisation"
-        ),
+        float | None, OptimisationOption(help=f"Learning rate after warm-up; default 0.001{OWN}, the paper: 0.0001.")
     ] = None,
     lr_end: Annotated[
         float | None,
-        Option(
-            help="Where it falls to as a cosine; default 0.00001, the same as --lr: constant.",
-            rich_help_panel="Optimisation",
-        ),
+        OptimisationOption(help="Where it falls to as a cosine; default 0.00001, the same as --lr: constant."),
     ] = None,
     warmup: Annotated[
-        int | None,
-        Option(
-            help=f"Steps in which the learning rate rises; default 200{OWN}, 0: none.", rich_help_panel="Optimisation"
-        ),
+        int | None, OptimisationOption(help=f"Steps in which the learning rate rises; default 200{OWN}, 0: none.")
     ] = None,
     ema: Annotated[
         float | None,
-        Option(
-            help=f"Decay of the average of weights that is kept; default 0.999{OWN}. 0.99 for a short run, 0: none.",
-            rich_help_panel="Optimisation",
+        OptimisationOption(
+            help=f"Decay of the average of weights that is kept; default 0.999{OWN}. 0.99 for a short run, 0: none."
         ),
     ] = None,
     structure: Annotated[
         float | None,
-        Option(
-            help="Weight of 1 - SSIM beside the absolute error; default 0: squared error, as the paper.",
-            rich_help_panel="Loss",
-        ),
+        LossOption(help="Weight of 1 - SSIM beside the absolute error; default 0: squared error, as the paper."),
     ] = None,
     lesions: Annotated[
         float | None,
-        Option(
-            help="How many times more a voxel of a lesion counts, where lesions are known; default 0.",
-            rich_help_panel="Loss",
-        ),
+        LossOption(help="How many times more a voxel of a lesion counts, where lesions are known; default 0."),
     ] = None,
-    schedule: Annotated[
-        str | None, Option(help=f"Noise schedule: linear (default) or cosine{OWN}.", rich_help_panel="Model")
-    ] = None,
-    predict: Annotated[
-        str | None, Option(help=f"What the net predicts: v (default), eps or x0{OWN}.", rich_help_panel="Model")
-    ] = None,
-    bits: Annotated[
-        int, Option(help="Bits of a weight in the file: 16, or 8 for half the bytes.", rich_help_panel="Output")
-    ] = 16,
-    threads: Annotated[int | None, Option(help="CPU threads; default: all cores.", rich_help_panel="Run")] = None,
-    workers: Annotated[int, Option(help="Processes that generate phantoms.", rich_help_panel="Run")] = 1,
+    schedule: Annotated[str | None, ModelOption(help=f"Noise schedule: linear (default) or cosine{OWN}.")] = None,
+    predict: Annotated[str | None, ModelOption(help=f"What the net predicts: v (default), eps or x0{OWN}.")] = None,
+    bits: Annotated[int, OutputOption(help="Bits of a weight in the file: 16, or 8 for half the bytes.")] = 16,
+    threads: Annotated[int | None, RunOption(help="CPU threads; default: all cores.")] = None,
+    workers: Annotated[int, RunOption(help="Processes that generate phantoms.")] = 1,
     seed: Annotated[
-        int | None,
-        Option(help=f"Seed of this run; the same seed gives the same bytes; default 0{OWN}.", rich_help_panel="Run"),
+        int | None, RunOption(help=f"Seed of this run; the same seed gives the same bytes; default 0{OWN}.")
     ] = None,
     device: Device = None,
     json: Json = False,
@@ -224,12 +180,7 @@ def train(
     from yoda_nb.systems.train import describe_plan, plan_training
     from yoda_nb.systems.train import train as run
 
-    if threads is not None:
-        if threads < 1:
-            raise InputError(f"--threads {threads} is not a number of threads: give 1 or more.")
-        import torch
-
-        torch.set_num_threads(threads)
+    use_threads(threads)
     settings: dict[str, Any] = {
         "regression": regression,
         "augment": augment,

@@ -67,8 +67,8 @@ def fetch(image: Image, *, root: str | Path, mirror: str | Path | None = None) -
         raise InputError(f"{path} does not have the checksum of the manifest: replace the file.")
     if local:
         raise InputError(
-            f"{path} does not exist: put the file there, name a folder with {image.uri} by --mirror, or correct the "
-            "manifest."
+            f"{path} does not exist: put the file there, name the folder that has {image.uri} with --mirror, or "
+            "correct the manifest."
         )
     if mirror:
         name, found = _name(image), list(_mirrored(image, Path(mirror)))
@@ -87,8 +87,9 @@ def locate(image: Image, *, root: str | Path, mirror: str | Path | None = None) 
     if scheme(image.uri) == "https":
         candidates = [_cached(image, root), *(_mirrored(image, Path(mirror)) if mirror else ())]
     elif image.trusted or inside(root / image.uri, root):  # again: links can change after the manifest was read
-        copy = Path(mirror) / image.uri if mirror else root
-        candidates = [root / image.uri, *([copy] if mirror and inside(copy, Path(mirror)) else [])]
+        candidates = [root / image.uri]
+        if mirror and inside(Path(mirror) / image.uri, Path(mirror)):
+            candidates.append(Path(mirror) / image.uri)
     else:
         raise InputError(f"{image.uri!r} leads out of {root}: move the file there, or {TRUST}.")
     files = [path for path in candidates if _is_file(path)]

@@ -79,12 +79,17 @@ def by_verdict(found: Found) -> list[dict[str, Any]]:
     ]
 
 
-def _deciding(finding: Mapping[str, Any]) -> str:
-    """The first effect of the claim's verdict in a few words, or the first of all."""
+def deciding(finding: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The first effect of the claim's own verdict, else the first of all; None without effects."""
     effects = finding["effects"]
-    if not effects:
+    return next((e for e in effects if e.get("verdict") == finding["verdict"]), effects[0] if effects else None)
+
+
+def _deciding(finding: Mapping[str, Any]) -> str:
+    """``deciding`` in a few words."""
+    effect = deciding(finding)
+    if effect is None:
         return ""
-    effect = next((e for e in effects if e.get("verdict") == finding["verdict"]), effects[0])
     return _effect({k: effect.get(k) for k in ("name", "label", "value", "low", "high", "unit", "rule")})
 
 

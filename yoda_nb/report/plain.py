@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from yoda_nb.report.ledger import KINDS, distinct, number
+from yoda_nb.report.ledger import KINDS, deciding, distinct, number
 from yoda_nb.study.findings import SYMBOLS, trained_words
 
 Finding = Mapping[str, Any]
@@ -72,12 +72,6 @@ def sentences(finding: Finding) -> dict[str, str]:
         "since": since_words(finding),
         "decide": finding.get("open", ""),
     }
-
-
-def deciding(finding: Finding) -> Effect | None:
-    """The first effect of the claim's own verdict, else the first of all."""
-    effects = finding["effects"]
-    return next((e for e in effects if e.get("verdict") == finding["verdict"]), effects[0] if effects else None)
 
 
 def found_words(finding: Finding, effect: Effect) -> str:
