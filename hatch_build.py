@@ -17,7 +17,8 @@ PACKED = "yoda_nb/data/packed"
 def packed(root: Path) -> dict[str, str]:
     """File of a checkout -> where it lies in a wheel; hidden files and Jupyter's checkpoints are left out."""
     notebooks = [path for path in (root / "notebooks").glob("*.ipynb") if not path.name.startswith(".")]
-    files = [*(root / name for name in BESIDE), *sorted(notebooks)]
+    glossary = [path for path in (root / "notebooks" / "glossary.md",) if path.is_file()]
+    files = [*(root / name for name in BESIDE), *sorted(notebooks), *glossary]
     return {str(path): f"{PACKED}/{path.relative_to(root).as_posix()}" for path in files}
 
 

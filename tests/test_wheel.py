@@ -70,7 +70,7 @@ def test_the_wheel_holds_the_package_and_what_lies_beside_it_in_a_checkout(wheel
         for path in (ROOT / name).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
-    packed = {f"{PACKED}/{name}" for name in ("claims.csv", "data_manifest.csv")}
+    packed = {f"{PACKED}/{name}" for name in ("claims.csv", "data_manifest.csv", "notebooks/glossary.md")}
     packed |= {f"{PACKED}/notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")}
     metadata = {name for name in files if name.split("/")[0].endswith(".dist-info")}
     assert files - metadata == package | packed
@@ -135,7 +135,7 @@ def test_lessons_are_copied(run):
     run("notebooks", "students", "--student")
     for folder in ("lessons", "students"):
         names = {path.name for path in (run.folder / folder).iterdir()}
-        assert names == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+        assert names == {"glossary.md", *(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))}
 
 
 def test_a_model_is_trained(run):

@@ -130,7 +130,8 @@ def test_no_upload_no_terminal_and_no_listing_of_files(room, visit):
     async def upload() -> None:
         socket = await connect(url, visit.kernel)
         await send(socket, "comm_msg", comm_id=visit.slider, data={"method": "update", "file": "x" * 2**20})
-        assert await socket.read_message() is None or await socket.read_message() is None, "the server hangs up"
+        while await socket.read_message() is not None:  # what was on its way before the server hung up
+            pass
 
     run(asyncio.wait_for(upload(), 30))
 

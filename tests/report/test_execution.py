@@ -61,6 +61,6 @@ def test_what_took_longest_starts_first_and_results_keep_their_order(tmp_path, m
 
 
 def test_names_of_the_reports_own_pages_are_refused(tmp_path):
-    for name in ("index", "claims", "made", "reproduces"):
+    for name in ("index", "claims", "glossary", "made", "reproduces"):
         with pytest.raises(report.InputError, match=r"rename one"):
             run_report([write(tmp_path, name, code("1"))], tmp_path / "out")

@@ -93,6 +93,7 @@ def test_figures_and_pages_that_no_run_made_are_removed_and_nothing_else(tmp_pat
         "mine.html",
         "02_b.html",
         "claims.html",
+        "glossary.html",
         "reproduces.html",
         "made.html",
         "index.html",

@@ -233,3 +233,11 @@ def test_nothing_says_that_all_was_computed_here(tmp_path):
     write_site([executed("01_a", ("", shown(Y03)))], tmp_path, 0)
     text = (tmp_path / "index.html").read_text()
     assert "1 of 1 verdict rests on" in text and BASIS in text and "very figure and number" not in text
+
+
+def test_a_lessons_link_to_the_glossary_leads_to_its_page(tmp_path):
+    write_site([executed("01_a", title="# A\n\n[words](glossary.md), [elsewhere](https://example.org)")], tmp_path, 0)
+    page = (tmp_path / "01_a.html").read_text(encoding="utf-8")
+    assert 'href="glossary.html">words<' in page and 'href="https://example.org"' in page
+    glossary = (tmp_path / "glossary.html").read_text(encoding="utf-8")
+    assert "<h1>Glossary</h1>" in glossary and "<td>slab</td>" in glossary

@@ -86,7 +86,7 @@ def test_work_that_is_there_is_kept_unless_told_otherwise(tmp_path):
     assert mine.read_text() == "my own work" and not (tmp_path / NAMES[0]).exists(), "nothing was written"
     copy_lessons(tmp_path, force=True)
     assert mine.read_bytes() == (NOTEBOOKS / NAMES[3]).read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == NAMES
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*NAMES, "glossary.md"]
 
 
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path):

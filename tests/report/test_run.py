@@ -107,6 +107,7 @@ def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path, monkeypatch):
         "01_quick.html",
         "02_slow.html",
         "claims.html",
+        "glossary.html",
         "reproduces.html",
         "claims.json",
         "index.html",

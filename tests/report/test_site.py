@@ -77,6 +77,7 @@ def test_pages_ask_for_nothing_and_describe_every_image(site):
         "02_second.html",
         "03_third.html",
         "claims.html",
+        "glossary.html",
         "index.html",
         "made.html",
         "reproduces.html",

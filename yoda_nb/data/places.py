@@ -17,6 +17,7 @@ def _place(name: str) -> Path:
 
 
 MANIFEST, CLAIMS, NOTEBOOKS = (_place(name) for name in ("data_manifest.csv", "claims.csv", "notebooks"))
+GLOSSARY = NOTEBOOKS / "glossary.md"  # beside the lessons, which link to it
 
 
 def commit(apart_from: Sequence[str] = ()) -> str | None:

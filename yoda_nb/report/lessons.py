@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-from yoda_nb.data.places import NOTEBOOKS
+from yoda_nb.data.places import GLOSSARY, NOTEBOOKS
 from yoda_nb.errors import InputError
 from yoda_nb.images.outputs import same_file
 from yoda_nb.report.parameters import parse_notebook
@@ -29,6 +29,8 @@ def notebooks_in(folder: Path) -> list[Path]:
 def copy_lessons(out: Path, *, student: bool = False, force: bool = False, folder: Path = NOTEBOOKS) -> list[Path]:
     """Copy the notebooks of a folder to ``out``, for students without the answers; returns the files.
 
+    The glossary that lessons link to goes with them, where the folder has it.
+
     Each is written whole or not at all. InputError, before any is written, where one is there and
     differs, unless ``force`` is given, and where ``out`` is the folder that they are copied from.
     """
@@ -40,11 +42,13 @@ def copy_lessons(out: Path, *, student: bool = False, force: bool = False, folde
     copies = {
         out / path.name: without_answers(path.read_bytes(), path) if student else path.read_bytes() for path in sources
     }
-    other = [path.name for path, blob in copies.items() if path.exists() and path.read_bytes() != blob]
+    glossary = folder / GLOSSARY.name
+    beside = {out / glossary.name: glossary.read_bytes()} if glossary.is_file() else {}
+    other = [path.name for path, blob in (copies | beside).items() if path.exists() and path.read_bytes() != blob]
     if other and not force:
         raise InputError(f"{out} has {', '.join(other)} already, and they differ: choose another folder, or --force.")
     try:
-        for path, blob in copies.items():
+        for path, blob in (copies | beside).items():
             write_atomic(path, blob)
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror or error}): choose another folder.") from error

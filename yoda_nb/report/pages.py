@@ -19,6 +19,7 @@ from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, strip_ansi
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from yoda_nb.data.places import GLOSSARY
 from yoda_nb.figures.explorers.page import MIME as EXPLORER
 from yoda_nb.figures.explorers.page import assets, block
 
@@ -91,6 +92,11 @@ def inline_html(text: str) -> Markup:
     return Markup(html.removeprefix("<p>").removesuffix("</p>"))
 
 
+def document_html(text: str) -> Markup:
+    """A Markdown document."""
+    return Markup(MarkdownWithMath(renderer=_Renderer({}, [])).render(text))
+
+
 def math_html(tex: str, *, block: bool) -> str:
     """TeX as MathML, which browsers draw without any script; as code if it cannot be read."""
     # latex2mathml knows the environment by its other name.
@@ -115,6 +121,9 @@ class _Renderer(IPythonRenderer):
         name = f"section-{len(self.sections) + 1}"
         self.sections.append((name, Markup(re.sub(r"</?(?:a|code|em|strong)\b[^>]*>", "", text))))
         return f'<h2 id="{name}">{text}</h2>\n'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        return super().link(text, "glossary.html" if url == GLOSSARY.name else url, title)
 
     def block_math(self, body: str) -> str:
         return math_html(body, block=True)

@@ -9,12 +9,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from yoda_nb.data.places import GLOSSARY
 from yoda_nb.report.execution import Run
 from yoda_nb.report.figures import remove_figures, write_figures
 from yoda_nb.report.front import front_explorer, front_figure, question
 from yoda_nb.report.ledger import by_paper, by_verdict, claims_json, gather_claims, legend, share, tally, warnings
 from yoda_nb.report.memory import in_gib
-from yoda_nb.report.pages import notebook_title, page_cells, render_page
+from yoda_nb.report.pages import document_html, notebook_title, page_cells, render_page
 from yoda_nb.report.plain import TITLE, by_answer
 from yoda_nb.report.provenance import commit, machine, versions
 from yoda_nb.report.story import sentences
@@ -55,6 +56,9 @@ def write_site(runs: Sequence[Run], out: Path, started: float, peak: int | None 
     write_atomic(out / "claims.html", render_page("claims.html.j2", **common, **told, here="claims", title="Claims"))
     plain = render_page("plain.html.j2", **common, **told, answers=by_answer(found), here="reproduces", title=TITLE)
     write_atomic(out / "reproduces.html", plain)
+    glossary = document_html(GLOSSARY.read_text(encoding="utf-8"))
+    page = render_page("glossary.html.j2", **common, document=glossary, here="glossary", title="Glossary")
+    write_atomic(out / "glossary.html", page)
     facts = _facts(runs, time.monotonic() - started, peak)
     page = render_page(
         "made.html.j2",

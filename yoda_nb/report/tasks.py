@@ -11,7 +11,7 @@ from yoda_nb.data.manifest import read_manifest
 from yoda_nb.data.places import MANIFEST
 from yoda_nb.errors import InputError
 
-OWN_PAGES = {"index", "claims", "made", "reproduces"}  # of the report itself
+OWN_PAGES = {"index", "claims", "glossary", "made", "reproduces"}  # of the report itself
 
 
 @dataclass(frozen=True)
