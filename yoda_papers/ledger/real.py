@@ -70,23 +70,26 @@ DIFFUSION: Mapping[str, Any] = {  # no phantoms: their targets have no noise, an
 COLUMNS = ("ssim", "psnr", "matched_ssim", "matched_psnr", "bound", "sigma", "csf", "lesions")
 
 
-def cases_here(mirror: str | Path | None = None, *, manifest: Path = MANIFEST) -> list[Case]:
-    """The patients of the table whose files are on this machine; nothing is downloaded."""
+def cases_here(mirror: str | Path | None = None, *, manifest: Path = MANIFEST, dataset: str = DATASET) -> list[Case]:
+    """The patients of a dataset whose files are on this machine (of ``ms``: of the table); nothing is downloaded."""
 
     def there(case: Case) -> bool:
         needed = [image for name, image in case.images.items() if name in (*SOURCES, TARGET, "mask", "lesions")]
         return all(locate(image, root=case.root, mirror=mirror)[0] == "present" for image in needed)
 
-    return [case for case in read_manifest(manifest, dataset=DATASET) if case.subject in SUBJECTS and there(case)]
+    cases = read_manifest(manifest, dataset=dataset)
+    return [case for case in cases if (dataset != DATASET or case.subject in SUBJECTS) and there(case)]
 
 
-def patients(mirror: str | Path | None = None, *, manifest: Path = MANIFEST, spacing: float = SPACING) -> list[Volume]:
+def patients(
+    mirror: str | Path | None = None, *, manifest: Path = MANIFEST, spacing: float = SPACING, dataset: str = DATASET
+) -> list[Volume]:
     """The patients that are on this machine, registered, at ``spacing`` mm; InputError for fewer than two people."""
-    cases = cases_here(mirror, manifest=manifest)
+    cases = cases_here(mirror, manifest=manifest, dataset=dataset)
     if len({person_of(case.subject) for case in cases}) < 2:
         raise InputError(
-            f"The table of real scans needs two people of {DATASET}: fetch them with "
-            f"'yoda-nb data fetch --dataset {DATASET}', or name a folder that holds them with --mirror."
+            f"The table of real scans needs two people of {dataset}: fetch them with "
+            f"'yoda-nb data fetch --dataset {dataset}', or name a folder that holds them with --mirror."
         )
     return [load_case(case, sources=SOURCES, target=TARGET, mirror=mirror, spacing=spacing) for case in cases]
 

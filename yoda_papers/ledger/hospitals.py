@@ -1,0 +1,127 @@
+"""A hospital that no model has seen: trainings that leave one out, and what they are worth there.
+
+Rule, committed before its numbers. Each training leaves out one hospital and one person of its own (``LEFT_OUT``).
+The score of a recipe is the SSIM to the acquired FLAIR inside the brain, averaged over the people of a hospital left
+out, then over both hospitals. The best recipe is chosen; within 0.005 the first of ``RECIPES`` is. It is shipped,
+trained on everybody, if it beats zero-shot by 0.01 at each hospital left out and for each person left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from yoda_nb.data.packs import pack
+from yoda_nb.data.rows import person_of
+from yoda_nb.errors import InputError
+from yoda_nb.images.volumes import Volume, required
+from yoda_nb.nets.models import read_card, save_net
+from yoda_nb.study.real import real_scores
+from yoda_nb.systems.models import load_model
+from yoda_nb.systems.run import translate
+from yoda_papers.ledger.real import MODELS, RECIPE, SOURCES, TARGET, patients, people_of
+
+HOSPITALS = {"ms": "Ljubljana, multiple sclerosis", "ucsf": "San Francisco, tumours"}
+LEFT_OUT = {"ms": "cross-26", "ucsf": "BraTS2021_00006"}  # of the people of the hospital that is trained on
+COLUMNS = ("ssim", "psnr", "matched_ssim", "matched_psnr", "bound", "csf", "lesions")
+
+
+class Recipe(NamedTuple):
+    """Real scans with ``rescans`` copies of each; the weights halfway back to where it started if ``halved``."""
+
+    rescans: int
+    halved: bool = False
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "scans": Recipe(0),
+    "scans, halved": Recipe(0, halved=True),
+    "rescans": Recipe(6),
+    "rescans, halved": Recipe(6, halved=True),
+}
+SETTINGS: Mapping[str, Any] = {**RECIPE, "share": 0.6, "steps": 500}
+
+
+def everybody(mirror: str | Path | None = None) -> dict[str, list[Volume]]:
+    """Hospital -> its scans that are on this machine; InputError where a hospital has fewer than two people."""
+    return {name: patients(mirror, dataset=name) for name in HOSPITALS}
+
+
+def trained(
+    scans: Mapping[str, Sequence[Volume]],
+    hospital: str,
+    rescans: int,
+    out: Path,
+    *,
+    say: Callable[[str], None] = print,
+    **changes: Any,
+) -> Path:
+    """The model of one hospital without one person of it; the other hospital validates. Goes on where it stopped."""
+    from yoda_nb.systems.train import train  # gathers the trainings of all papers: only where one is wanted
+
+    packs, name = out / f"packs-{rescans}", f"{hospital}-{rescans}"
+    for v in (v for each in scans.values() for v in each):
+        say(f"{v.subject}: packed into {len(pack(v, packs, rescans=rescans))} files")
+    folder, phantoms = out / name, out / "phantoms"
+    folder.mkdir(parents=True, exist_ok=True)
+    phantoms.mkdir(exist_ok=True)
+    if not (folder / "phantoms").exists():
+        (folder / "phantoms").symlink_to(phantoms.resolve(), target_is_directory=True)
+    without = [p for other, each in scans.items() if other != hospital for p in people_of(each)] + [LEFT_OUT[hospital]]
+    say(f"{name}, without {', '.join(without)}: training")
+    settings = {**SETTINGS, "sources": SOURCES, "target": TARGET, **changes}
+    save = out / f"{name}.safetensors"
+    train(save, out=folder, packs=packs, without=without, command="yoda-nb rebuild real", **settings)
+    return save
+
+
+def halfway(before: str | Path, after: Path) -> Path:
+    """The mean of the weights of two models of one net, in a file beside the second."""
+    first, second = load_model(before), load_model(after)
+    if first.config != second.config:
+        raise InputError(f"{after} is another net than {before}: weights are averaged of one net.")
+    state = second.net.state_dict()
+    second.net.load_state_dict(
+        {name: torch.lerp(value, state[name], 0.5) for name, value in first.net.state_dict().items()}
+    )
+    save = after.with_name(f"{after.stem}-halved.safetensors")
+    save_net(second.net, save, card=read_card(after))
+    return save
+
+
+def scores(scans: Mapping[str, Sequence[Volume]], models: Mapping[tuple[str, str], str | Path]) -> pd.DataFrame:
+    """One row a scan that a model left out: hospital, subject, left_out ("hospital", "person"), recipe, ``COLUMNS``.
+
+    ``models``: (hospital trained on, recipe) -> model; zero-shot is added.
+    """
+    rows = []
+    for hospital, each in scans.items():
+        for v in each:
+            zero = {("", "zero-shot"): MODELS["zero-shot"]}
+            of = {key: model for key, model in models.items() if _unseen(v, hospital, key[0])}
+            for (on, recipe), model in (zero | of).items():
+                kind = "person" if on == hospital else "hospital"
+                image = required(translate(v, "yoda-regression", model=model), "target")
+                found = real_scores(v, image)
+                about = {"hospital": hospital, "subject": v.subject, "left_out": kind, "recipe": recipe}
+                rows.append(about | {name: found[name] for name in COLUMNS})
+    return pd.DataFrame(rows)
+
+
+def _unseen(volume: Volume, hospital: str, trained_on: str) -> bool:
+    return hospital != trained_on or person_of(volume.subject) == LEFT_OUT[hospital]
+
+
+def chosen(table: pd.DataFrame, recipes: Iterable[str] = RECIPES) -> str:
+    """The recipe that the rule of this module picks from ``scores``; "" where it ships none."""
+    means = table.groupby(["recipe", "left_out", "hospital"]).ssim.mean().unstack([1, 2])
+    abroad = means["hospital"].mean(axis=1)
+    best = next(name for name in recipes if abroad[name] >= abroad[list(recipes)].max() - 0.005)
+    zero = table[table.recipe == "zero-shot"].set_index("subject").ssim
+    mine = table[table.recipe == best]
+    gain = (mine.ssim - zero.loc[mine.subject].to_numpy()).groupby([mine.left_out, mine.hospital]).mean()
+    return best if bool((gain >= 0.01).all()) else ""
