@@ -17,7 +17,7 @@ COPY pyproject.toml hatch_build.py README.md LICENSE claims.csv data_manifest.cs
 COPY notebooks ./notebooks
 COPY yoda_nb ./yoda_nb
 COPY yoda_papers ./yoda_papers
-RUN pip install --no-cache-dir -c constraints.txt .
+RUN pip install --no-cache-dir -c constraints.txt '.[scans]'
 
 RUN useradd --create-home --uid 1000 student
 USER 1000

@@ -70,10 +70,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (one to three minutes, once) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) torch
-	@$(PIP) -e .
+	@$(PIP) -e '.[scans]'
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	@echo "Installing what the tests and the checks of style need ..."
-	@$(PIP) -e '.[test,lint]'
+	@$(PIP) -e '.[scans,test,lint]'
 	@touch $@

@@ -38,6 +38,7 @@ def named(requirements) -> dict[str, Requirement]:
 
 RUNTIME = named(PROJECT["dependencies"])
 TEST = named(PROJECT["optional-dependencies"]["test"])
+SCANS = named(PROJECT["optional-dependencies"]["scans"])  # programs: nothing imports them
 LINT = named(PROJECT["optional-dependencies"]["lint"])  # programs: nothing imports them
 
 
@@ -82,15 +83,15 @@ def code_of_notebooks() -> list[str]:
 def test_every_import_is_declared_and_every_dependency_used():
     product = imported(python_in("yoda_nb") + python_in("yoda_papers") + code_of_notebooks())
     tests = imported(python_in("tests"))
-    assert product <= RUNTIME.keys()
+    assert product <= RUNTIME.keys() | SCANS.keys()
     assert tests <= RUNTIME.keys() | TEST.keys()
-    assert RUNTIME.keys() | TEST.keys() <= product | tests | UNIMPORTED.keys()
+    assert RUNTIME.keys() | SCANS.keys() | TEST.keys() <= product | tests | UNIMPORTED.keys()
     assert not UNIMPORTED.keys() & (product | tests), "imported after all: take it off the list"
     assert not RUNTIME.keys() & TEST.keys()
     assert LINT.keys() == {"mypy", "ruff"} and not LINT.keys() & (RUNTIME.keys() | TEST.keys())
 
 
-@pytest.mark.parametrize("requirement", [*RUNTIME.values(), *TEST.values(), *LINT.values()], ids=str)
+@pytest.mark.parametrize("requirement", [*RUNTIME.values(), *SCANS.values(), *TEST.values(), *LINT.values()], ids=str)
 def test_every_dependency_has_a_lower_bound_and_a_tested_version(requirement):
     assert [part.operator for part in requirement.specifier] == [">="]
     assert constraints()[canonicalize_name(requirement.name)] in requirement.specifier
@@ -110,7 +111,7 @@ def test_conda_gets_the_same_environment():
     assert "pip" in conda and "make" in conda
     (python,) = [item for item in conda if item.startswith("python=")]
     assert f"{python.removeprefix('python=')}.99" in SpecifierSet(PROJECT["requires-python"])
-    assert pip["pip"] == ["-c constraints.txt", "-e .[test,lint]"]
+    assert pip["pip"] == ["-c constraints.txt", "-e .[scans,test,lint]"]
 
 
 def makefile_targets() -> set[str]:

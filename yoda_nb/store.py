@@ -32,7 +32,7 @@ from yoda_nb.images.nifti import atomic
 
 # Part of the key of everything that is kept on disk. Raise a number when its piece gives other results (canaries,
 # ``yoda-nb rebuild canaries``, find out); what was kept under the old number is then made again.
-VERSIONS = {"sampling": 1, "preparation": 1, "phantoms": 1}
+VERSIONS = {"sampling": 1, "preparation": 2, "phantoms": 1}
 STRAY = re.compile(r"\.[0-9a-f]{32}-")  # how `atomic` begins the name of an unfinished file
 STRAY_SECONDS = 3600.0  # a write takes seconds, so an older temporary file lost its writer
 

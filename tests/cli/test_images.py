@@ -123,6 +123,17 @@ def test_the_json_of_an_acquired_image_is_never_overwritten(files, quick, text):
     assert (files / "made.json").read_text() == text and not (files / "made.nii.gz").exists() and not quick
 
 
+def test_the_spread_lies_beside_the_image(files):
+    done = call(*GIVEN, "-o", "made.nii.gz", "--spread", "spread.nii.gz", "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["spread"] == "spread.nii.gz", done.output
+    image, spread = nib.load(files / "made.nii.gz"), nib.load(files / "spread.nii.gz")
+    assert spread.shape == image.shape and np.array_equal(spread.affine, image.affine)
+    values = spread.get_fdata()
+    assert values.min() == 0 and 0 < values[image.get_fdata() > 0].mean() < 0.2
+    done = call(*GIVEN, "-o", "other.nii.gz", "--spread", "spread.nii.gz", "--system", "yoda-ddim")
+    assert done.exit_code == 2 and "has no spread" in done.stderr and not (files / "other.nii.gz").exists()
+
+
 # --- what is made says so
 
 

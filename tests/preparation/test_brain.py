@@ -14,7 +14,18 @@ from yoda_nb.images.masks import millilitres, solid_part
 from yoda_nb.images.space import resample_like
 from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.preparation import brain as module
-from yoda_nb.preparation.brain import background, brain_mask, has_skull, head_mask, part_mask
+from yoda_nb.preparation.brain import (
+    background,
+    brain_mask,
+    deepbet_mask,
+    deepbet_version,
+    dice,
+    find_brain,
+    find_part,
+    has_skull,
+    head_mask,
+    template_mask,
+)
 from yoda_nb.preparation.load import load_volume
 
 
@@ -25,8 +36,8 @@ def test_a_stripped_brain_is_its_own_mask():
     np.testing.assert_array_equal(brain_mask(data, AFFINE), ball)
 
 
-def test_a_brain_inside_a_head_is_found_again():
-    """MNI152 brain in a bright scalp, air noise everywhere, nodding and shifted; twice the same."""
+def template_head() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """MNI152's T1w brain (D, H, W) in a bright scalp, air noise everywhere, nodding and shifted; its affine and mask."""
     from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
     from scipy.ndimage import binary_dilation
 
@@ -41,9 +52,23 @@ def test_a_brain_inside_a_head_is_found_again():
     data = np.hypot(data + noise[0], noise[1]).astype(np.float32)
     affine = tilted(template.affine, (10, 3, -5))
     affine[:3, 3] += [15, 10, -25]
-    found = brain_mask(data, affine)
-    assert 2 * (found & brain).sum() / (found.sum() + brain.sum()) > 0.93
-    np.testing.assert_array_equal(found, brain_mask(data, affine))
+    return data, affine, brain
+
+
+@pytest.mark.parametrize("method", [template_mask, deepbet_mask])
+def test_a_brain_inside_a_head_is_found_again(method):
+    """By each method, twice the same."""
+    if method is deepbet_mask and deepbet_version() is None:
+        pytest.skip("needs the extra scans")
+    data, affine, brain = template_head()
+    found = method(data, affine)
+    assert dice(found, brain) > 0.93
+    np.testing.assert_array_equal(found, method(data, affine))
+
+
+def test_an_image_of_one_value_has_no_brain_for_the_net():
+    pytest.importorskip("deepbet.bet")
+    assert not deepbet_mask(np.full((20, 20, 20), 7, np.float32), AFFINE).any()
 
 
 def test_a_real_head(mirror):
@@ -87,7 +112,9 @@ def test_a_stripped_image_keeps_its_brain_whatever_its_background(outside):
         "-1000": np.where(mask, 300 * (image + 1), -1000),
     }[outside].astype(np.float32)
     found = brain_mask(scaled, affine)
-    assert background(scaled) == scaled[0, 0, 0] and np.array_equal(found, part_mask(scaled, affine, "T1w", "brain"))
+    assert background(scaled) == scaled[0, 0, 0] and np.array_equal(
+        found, find_part(scaled, affine, "T1w", "brain").mask
+    )
     assert 2 * (found & mask).sum() / (found.sum() + mask.sum()) > 0.99
 
 
@@ -129,3 +156,25 @@ def test_where_no_brain_is_found_the_voxel_size_is_named(side, litres, monkeypat
     ) as said:
         brain_mask(image, np.diag([side, side, side, 1.0]))
     assert "check the voxel size" in str(said.value) and "--mask" in str(said.value)
+
+
+def test_a_brain_whose_size_the_template_misses_is_taken_by_the_net(monkeypatch):
+    """The registered template runs into the scalp: the plausible mask is taken, with both and a doubt."""
+    points = np.moveaxis(np.indices((60, 60, 60)), 0, -1) - 30
+    ball, wide = (np.linalg.norm(points, axis=-1) < radius for radius in (22, 27))
+    affine = np.diag([3.0, 3, 3, 1])
+    image = np.random.default_rng(0).normal(100, 10, ball.shape).astype(np.float32)
+    for name, value in {
+        "_registered_mask": lambda *_: wide,
+        "refined": lambda image, affine, mask: mask,
+        "deepbet_version": lambda: "1",
+        "deepbet_mask": lambda *_: ball,
+    }.items():
+        monkeypatch.setattr(module, name, value)
+    seen = find_brain(image, affine, "T2w")
+    np.testing.assert_array_equal(seen.mask, ball)
+    np.testing.assert_array_equal(seen.other, wide)
+    assert "2219 ml" in seen.doubts[0] and "deepbet" in seen.doubts[0] and "--mask" in seen.doubts[0]
+    assert find_brain(image, affine, "T1w").doubts == (), "on a T1w the net is asked first"
+    monkeypatch.setattr(module, "deepbet_version", lambda: None)
+    np.testing.assert_array_equal(find_brain(image, affine, "T1w").mask, wide, "a brain in view is not refused")

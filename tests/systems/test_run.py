@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_models import CONFIG
 
+from yoda_nb.errors import InputError
 from yoda_nb.images.space import resample_like
 from yoda_nb.images.volumes import UNKNOWN, Volume, conform
 from yoda_nb.metrics.noise import rician_mean, rician_std
@@ -227,3 +228,24 @@ def test_a_turned_grid_gives_the_turned_image(model):
     assert made.target.shape == (1, w, d, h)
     straight = turned(translate(v, model=model).target)
     assert torch.allclose(made.target, straight, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("yoda-regression", {}), ("yoda-expa", {"n_steps": 3, "n_ex": 3})])
+def test_the_spread_is_the_deviation_of_the_predictions_that_are_averaged(name, settings, model):
+    v = case()
+    plain = translate(v, name, model=model, **settings)
+    made = translate(v, name, model=model, spread=True, **settings)
+    assert plain.spread is None and torch.equal(made.target, plain.target), "the image is the same"
+    if name == "yoda-regression":
+        parts = [translate(v, name, model=model, views=(view,)).target for view in range(3)]
+    else:
+        parts = list(trajectories(v, name, model=model, **settings))
+    apart = torch.stack([(x + 1) / 2 for x in parts]).std(0, correction=0)
+    torch.testing.assert_close(made.spread, torch.where(v.mask, apart, 0.0), atol=2e-3, rtol=0)
+    assert made.spread[v.mask].max() > 0.01, "views and samples of an untrained net differ"
+
+
+def test_one_sample_of_one_view_has_no_spread(model):
+    for settings in ({"views": (2,)}, {"aggregate": False}):
+        with pytest.raises(InputError, match="has no spread: choose yoda-regression"):
+            translate(case(), model=model, spread=True, **settings)

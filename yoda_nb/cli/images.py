@@ -74,6 +74,10 @@ def translate(
     bias: Bias = True,
     tool: Tool = None,
     keep: Keep = None,
+    spread: Annotated[
+        Path | None,
+        OutputOption(help="Write how far the views, or the samples, differ (.nii.gz): where the image is unsure."),
+    ] = None,
     qc: Annotated[Path | None, OutputOption(help="Write a page of quality control (.html).")] = None,
     model: Annotated[str | None, SystemOption(help="A shipped model, or a .safetensors file of your own.")] = None,
     batch_size: Annotated[
@@ -105,11 +109,11 @@ def translate(
     from yoda_nb.images.volumes import required
     from yoda_nb.metrics import evaluate
     from yoda_nb.nets.devices import find_device
-    from yoda_nb.scans.files import SPACING, model_spacing, open_files, save_like
+    from yoda_nb.scans.files import SPACING, model_spacing, open_files, save_like, save_spread
     from yoda_nb.scans.qc import check_page
     from yoda_nb.scans.subjects import write_page
     from yoda_nb.systems.models import find_model, load_model
-    from yoda_nb.systems.run import check_model
+    from yoda_nb.systems.run import check_model, check_spread, has_spread
     from yoda_nb.systems.run import translate as run
     from yoda_nb.systems.table import get_system, parse_settings
 
@@ -131,19 +135,22 @@ def translate(
     if overrides.get("jump_to") == -1:
         overrides["jump_to"] = None
     # everything that can be wrong is found out before the slow part
-    suffix(out)
     find_device(device)
-    outputs = {"-o": out, "-o's sidecar": sidecar_of(out), "--qc": qc, "--keep": keep}
+    outputs = {"-o": out, "-o's sidecar": sidecar_of(out), "--spread": spread, "--qc": qc, "--keep": keep}
     asked = {"mask": mask, "target": target, "like": like, "model": model, "style": style}
-    writable(out, *([qc] if qc else []))
+    writable(out, *(path for path in (spread, qc) if path))
     check_outputs(outputs, inputs_of(files, **asked))
-    for word, path in (("-o", out), ("--qc", qc), ("--keep", keep)):
+    for word, path in (("-o", out), ("--spread", spread), ("--qc", qc), ("--keep", keep)):
         check_apart_of_bids(path, files.values(), word=word)
     check_sidecar(out)
-    check_replaceable(out)
+    for path in (out, spread):
+        if path:
+            suffix(path)
+            check_replaceable(path)
     check_page(qc)
     check_folder(keep)
     spec = get_system(system, **overrides)
+    check_spread(spec, spread is not None)
     weights = model or spec.weights
     if not weights:
         find_model(tuple(files), to, SPACING, steps=spec.n_steps)  # refuses contrasts before files are opened
@@ -172,11 +179,14 @@ def translate(
         batch_size=batch_size,
         margin=margin,
         progress=sys.stderr.isatty() or not json,
+        spread=bool(spread or qc) and has_spread(spec),
         **overrides,
     )
     seconds = time.time() - begun
     image, made = required(result, "target"), made_by(chosen.contrast, system, chosen.name)
     save_like(image, replace(opened, volume=result), out, like, made=made)
+    if spread:
+        save_spread(result, opened, spread, like, made=made)
     about = describe(volume, chosen.contrast, files, system, chosen.name, chosen.sha256, seed, overrides)
     about |= {"Warnings": doubts, "Registered": bool(registered), "BrainTool": tool or ""}
     about |= {"ContentSHA256": {name: sha256(path) for name, path in files.items()}}
@@ -185,6 +195,7 @@ def translate(
     document = {
         "out": str(out),
         "sidecar": str(sidecar_of(out)),
+        "spread": str(spread) if spread else None,
         "system": system,
         "model": chosen.name,
         "contrast": chosen.contrast,

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from yoda_nb.diffusion.process import Denoiser
 
 
-def aggregate_views(denoise: Denoiser, n_views: int = 3) -> Denoiser:
-    """Average the x0 of all views in each step [YODA III-B.5]: costs ``n_views`` evaluations."""
+def aggregate_views(
+    denoise: Denoiser, n_views: int = 3, on_views: Callable[[list[Tensor]], None] | None = None
+) -> Denoiser:
+    """Average the x0 of all views in each step [YODA III-B.5]: costs ``n_views`` evaluations.
+
+    ``on_views`` is given the x0 of each view, (1,D,H,W), before they are averaged.
+    """
 
     def aggregated(x: Tensor, t: int, i: int) -> Tensor:
-        return sum((denoise(x, t, view) for view in range(n_views)), torch.zeros(())) / n_views
+        views = [denoise(x, t, view) for view in range(n_views)]
+        if on_views is not None:
+            on_views(views)
+        return sum(views, torch.zeros(())) / n_views
 
     return aggregated
 

@@ -117,6 +117,7 @@ class Job:
     batch_size: int = 16
     half: bool = True
     margin: int | None = None
+    on_views: Callable[[list[Tensor]], None] | None = None  # sees the x0 of each view where they are averaged
 
     def pairs(self, n_train: int, jump_to: int | None = None) -> list[Pair]:
         """The system's time pairs; InputError where its steps do not fit."""

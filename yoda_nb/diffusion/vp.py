@@ -125,7 +125,7 @@ def common(job: Job) -> dict[str, Any]:
 def finished(denoise: Denoiser, job: Job) -> Denoiser:
     """The denoiser with what a system asks of every x0: averaged views, values in range."""
     if job.spec.aggregate:
-        denoise = aggregate_views(denoise, len(job.spec.views))
+        denoise = aggregate_views(denoise, len(job.spec.views), job.on_views)
     return clipped(denoise) if job.spec.clip else denoise
 
 

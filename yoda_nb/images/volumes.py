@@ -47,6 +47,7 @@ class Volume:
     lesions: Tensor | None = None  # (1, D, H, W) bool
     sigma: float | None = None  # known acquisition noise on the [0, 1] scale
     grid: Grid | None = None  # the file the sources came from; None for phantoms
+    spread: Tensor | None = None  # (1, D, H, W), how unsure ``target`` is: standard deviation on the [0, 1] scale
     doubts: tuple[str, ...] = ()  # what may be wrong with files, contrasts and mask, in sentences
 
     @property
@@ -106,20 +107,23 @@ def conform(volume: Volume, spacing: float) -> Volume:
     """Resample to isotropic ``spacing`` mm on an RAS axis-aligned grid over the same field of view.
 
     Images by cubic splines after a Gaussian against aliasing, masks and labels to the nearest
-    voxel; -1 outside.  A volume already on such a grid is returned as it is.  ``sigma`` becomes
-    None, for resampling changes the noise; ``grid`` stays, so results can be saved onto the file.
+    voxel; -1 outside.  A volume already on such a grid is returned as it is.  ``sigma`` and
+    ``spread`` become None, for resampling changes the noise; ``grid`` stays, so results can be saved onto the file.
     """
     affine, shape = isotropic_grid(volume.affine, volume.shape, spacing)
     if affine is volume.affine:
         return volume
-    return replace(volume, affine=affine, sigma=None, **_each(volume, lambda x: _moved(x, volume, affine, shape)))
+    return replace(
+        volume, affine=affine, sigma=None, spread=None, **_each(volume, lambda x: _moved(x, volume, affine, shape))
+    )
 
 
 def crop_volume(volume: Volume, box: Box) -> Volume:
     """Every image of ``volume`` cut to ``box``; the affine's origin moves along."""
     affine = volume.affine.copy()
     affine[:3, 3] = apply_affine(volume.affine, [side.start for side in box])
-    return replace(volume, affine=affine, **_each(volume, lambda x: crop(x, box)))
+    spread = None if volume.spread is None else crop(volume.spread, box)
+    return replace(volume, affine=affine, spread=spread, **_each(volume, lambda x: crop(x, box)))
 
 
 def save_image(

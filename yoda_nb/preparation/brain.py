@@ -1,10 +1,14 @@
-"""Where brain and head are: nonzero parts of stripped images, a template registered and refined, what is no air."""
+"""Where brain and head are: nonzero parts of stripped images, a net or a registered template, what is no air."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from itertools import product
+from typing import Any
 
 import numpy as np
 from nibabel.affines import apply_affine
@@ -25,34 +29,118 @@ SHELL_LINK = 4.5  # mm: half the thickness of what is cut
 SCALP_MM = 8.0  # beyond a core of brain: bone and scalp
 SHELL_SHARE = 0.05  # of a head's voxels lie there
 BRAIN_ML = (300.0, 2200.0)  # infants to the largest adults, with a margin; a whole head is more
+TAKEN_ML = 3000.0  # a mask with some scalp is taken, with a doubt; more is no brain
+ADULT_ML = (900.0, 2000.0)  # outside of it a second method is asked
+AGREE = 0.9  # Dice overlap of two methods that see one brain
 
 
-def brain_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Estimate the brain of one head image: bool (D, H, W).
+@dataclass(frozen=True)
+class Brain:
+    """A brain on one image: the mask, what is doubtful about it, and what another method found, where they differ."""
+
+    mask: np.ndarray  # bool (D, H, W)
+    doubts: tuple[str, ...] = ()
+    other: np.ndarray | None = None  # bool (D, H, W)
+
+
+def brain_mask(image: np.ndarray, affine: np.ndarray, contrast: str = "") -> np.ndarray:
+    """The mask of ``find_brain``: bool (D, H, W)."""
+    return find_brain(image, affine, contrast).mask
+
+
+def find_brain(image: np.ndarray, affine: np.ndarray, contrast: str = "") -> Brain:
+    """Estimate the brain of one head image.
 
     ``image`` (D, H, W) in any units, RAS+; ``affine`` (4, 4) to mm.  A skull-stripped image
     (one value around one brain-sized object that has no skull) keeps what has other values, holes filled.
-    Otherwise nilearn's MNI152 brain is registered to it (Mattes mutual information over every
-    voxel on one thread, so the same input gives the same mask), its mask carried over and refined
-    (``images.refine``).  Pass the mask of a dedicated tool where there is one.
-    Raises InputError if no brain-sized region is found.
+    Otherwise the net of deepbet (Fisch et al. 2024) finds it on a T1w, where it is installed, and the registered
+    template of ``template_mask`` on other contrasts. The second method is asked where the first finds a volume that
+    is not plausible for an adult; the more plausible of the two is taken, with a doubt.
+    Raises InputError if no method finds a region between an infant's brain and three litres.
     """
     stripped = _stripped_part(image, affine)
     if stripped is not None:
-        return stripped
-    mask = np.zeros(image.shape, bool)
-    if millilitres(~mask, affine) > BRAIN_ML[0]:  # else no brain can be in view
-        with suppress(RuntimeError):  # how SimpleITK says that image and template never overlapped
-            mask = solid_part(_registered_mask(image, affine))
-    if _brain_sized(mask, affine):
-        mask = refined(image, affine, mask)
-    if not _brain_sized(mask, affine):
+        return Brain(stripped)
+    methods: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"the template": template_mask}
+    if deepbet_version():
+        methods["deepbet"] = deepbet_mask
+    order = sorted(methods, key=lambda name: (name == "deepbet") != contrast.startswith("T1"))
+    masks: dict[str, np.ndarray] = {}
+    if millilitres(np.ones(image.shape, bool), affine) > BRAIN_ML[0]:  # else no brain can be in view
+        for name in order:
+            masks[name] = methods[name](image, affine)
+            if not _implausible(masks[name], affine):
+                break
+    best = min(masks, key=lambda name: _implausible(masks[name], affine), default="")
+    if not best or not BRAIN_ML[0] <= millilitres(masks[best], affine) <= TAKEN_ML:
         size, view = np.linalg.norm(affine[:3, :3], axis=0), millilitres(np.ones(image.shape, bool), affine)
         raise InputError(
             f"no brain was found in the image of {view / 1000:.3g} litres, with voxels of "
             f"{' x '.join(f'{side:.3g}' for side in size)} mm: check the voxel size, or pass a brain mask with --mask."
         )
-    return mask
+    rest = [name for name in masks if name != best]
+    if not rest:
+        return Brain(masks[best])
+    sizes = [f"{name} {millilitres(masks[name], affine):.0f} ml" for name in (best, *rest)]
+    overlap = dice(masks[best], masks[rest[0]])
+    said = (
+        f"two methods were asked for the brain: {' and '.join(sizes)}, Dice overlap {overlap:.2f}. The mask of {best} "
+        "was taken: look at its outline, or pass a mask with --mask.",
+    )
+    return Brain(masks[best], said, masks[rest[0]] if overlap < AGREE else None)
+
+
+def deepbet_version() -> str | None:
+    """The installed version of deepbet, of the extra ``scans``; None where it is not installed."""
+    try:
+        return version("deepbet")
+    except PackageNotFoundError:
+        return None
+
+
+def deepbet_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The brain by the net of deepbet, made for T1w: bool (D, H, W), empty where it sees none.
+
+    It is stretched to the net's shape, so voxels of any size do.  As many threads as torch has; some seconds.
+    """
+    if np.ptp(image) == 0:
+        return np.zeros(image.shape, bool)
+    net = _deepbet()
+    try:
+        mask = net.postprocess(net.run_model(np.array(image, np.float32)) > 0.5)
+    except (AssertionError, ValueError, RuntimeError):  # how it says that nothing is in the foreground
+        return np.zeros(image.shape, bool)
+    return solid_part(np.asarray(mask, bool))
+
+
+@lru_cache(maxsize=1)
+def _deepbet() -> Any:
+    from deepbet.bet import BrainExtraction
+
+    return BrainExtraction(no_gpu=True)
+
+
+def template_mask(image: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The brain of nilearn's MNI152 template, registered to the image and refined: bool (D, H, W), may be empty.
+
+    Mattes mutual information over every voxel on one thread, so the same input gives the same mask.
+    """
+    mask = np.zeros(image.shape, bool)
+    with suppress(RuntimeError):  # how SimpleITK says that image and template never overlapped
+        mask = solid_part(_registered_mask(image, affine))
+    return refined(image, affine, mask) if _brain_sized(mask, affine) else mask
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    """Dice overlap of two masks (D, H, W), bool; 0 where both are empty."""
+    return float(2 * (one & other).sum() / max(1, int(one.sum() + other.sum())))
+
+
+def _implausible(mask: np.ndarray, affine: np.ndarray) -> float:
+    """How far a brain's volume lies outside that of adults, as a ratio above 1; 0 inside."""
+    volume = max(millilitres(mask, affine), 1e-3)
+    least, most = ADULT_ML
+    return max(0.0, least / volume - 1, volume / most - 1)
 
 
 def head_mask(image: np.ndarray, affine: np.ndarray, contrast: str = "") -> np.ndarray:
@@ -76,9 +164,11 @@ def head_mask(image: np.ndarray, affine: np.ndarray, contrast: str = "") -> np.n
     return mask
 
 
-def part_mask(image: np.ndarray, affine: np.ndarray, contrast: str, part: str) -> np.ndarray:
-    """The mask of a ``part`` of the body (``units.part_of``) on an image of a contrast; a CT's is always the head."""
-    return head_mask(image, affine, contrast) if part == "head" or hounsfield(contrast) else brain_mask(image, affine)
+def find_part(image: np.ndarray, affine: np.ndarray, contrast: str, part: str) -> Brain:
+    """A ``part`` of the body (``units.part_of``) on an image of a contrast; of a CT always the head."""
+    if part == "head" or hounsfield(contrast):
+        return Brain(head_mask(image, affine, contrast))
+    return find_brain(image, affine, contrast)
 
 
 def _otsu(image: np.ndarray) -> float:

@@ -25,7 +25,7 @@ INDEX = "prepared.json"  # written last: an entry without it, or with other imag
 class Pieces:
     """What a preparation computes, apart from what follows from it at once."""
 
-    images: dict[str, np.ndarray]  # (D, H, W) of one grid, float32, or bool for "mask"
+    images: dict[str, np.ndarray]  # (D, H, W) of one grid, float32, or bool for "mask" and "other mask"
     affine: np.ndarray  # (4, 4) of that grid to RAS mm
     grid: Grid  # of the reference's file
     registrations: dict[str, Registration]
@@ -80,7 +80,7 @@ def _read(entry: Path) -> Pieces:
         if not (entry / file).is_file() or sha256(entry / file) != digest:
             raise ValueError(f"{file} is not what was written")
         images[name] = read_voxels(entry / file)[0]
-    images["mask"] = images["mask"] > 0.5
+    images |= {name: image > 0.5 for name, image in images.items() if name.endswith("mask")}
     grid, found = index["grid"], index["registrations"]
     grid |= {name: None if grid[name] is None else np.array(grid[name]) for name in ("affine", "qform", "sform")}
     grid |= {name: tuple(grid[name]) for name in ("shape", "doubts")}

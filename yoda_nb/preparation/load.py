@@ -14,7 +14,7 @@ from yoda_nb.images.masks import grown
 from yoda_nb.images.nifti import SAME_MM, Grid, check_same_grid, corner_distance, read_image, read_mask, tell
 from yoda_nb.images.units import part_of
 from yoda_nb.images.volumes import UNKNOWN, Volume, about, normalise
-from yoda_nb.preparation.brain import part_mask
+from yoda_nb.preparation.brain import find_part
 from yoda_nb.preparation.command import command_mask
 from yoda_nb.preparation.doubts import doubts
 from yoda_nb.preparation.register import moved
@@ -38,7 +38,7 @@ def load_volume(
     ``sources`` maps contrast to file, ``target`` is (contrast, file).  All files must lie on one
     grid (corners within 0.01 mm), the first source's; with ``register`` images on other grids are
     rigidly registered to it and resampled, while the mask must be on it.  Without ``mask`` the brain is estimated, by
-    ``tool`` (``preparation.command``) or ``brain_mask``, on T1w if it is there and else on the first source, or the
+    ``tool`` (``preparation.command``) or ``find_brain``, on T1w if it is there and else on the first source, or the
     head (``part``; by default where a CT is among the images, ``units.part_of``).  ``grid`` is that of the first
     source's file.  What may be wrong is warned of (``errors.Doubt``), and stands in ``doubts``.
     Raises InputError for what :func:`read_image` refuses and for grids that disagree.
@@ -71,7 +71,9 @@ def load_volume(
             brain, odd = about(named[name], command_mask, scan, affine, tool)
             said += odd
         else:
-            brain = about(named[name], part_mask, scan, affine, name, part)
+            seen = about(named[name], find_part, scan, affine, name, part)
+            brain = seen.mask
+            said += seen.doubts
     images = {
         name: torch.from_numpy(about(named[name], normalise, data, brain, name.removeprefix("target ")))
         for name, (data, _, _) in read.items()

@@ -20,7 +20,7 @@ from yoda_nb.images.space import isotropic_grid
 from yoda_nb.images.units import hounsfield, part_of
 from yoda_nb.images.volumes import UNKNOWN, Volume, about, normalise
 from yoda_nb.preparation.bias import correct_bias
-from yoda_nb.preparation.brain import background, head_mask, part_mask
+from yoda_nb.preparation.brain import Brain, background, deepbet_version, find_part, head_mask
 from yoda_nb.preparation.command import command_mask
 from yoda_nb.preparation.doubts import doubts
 from yoda_nb.preparation.kept import Pieces, recall
@@ -48,6 +48,7 @@ class Prepared:
     before: dict[str, Tensor]  # (1, D, H, W) by contrast, whole head in the file's units, placed by headers alone
     after: dict[str, Tensor]  # the same, registered and without bias field
     warnings: tuple[str, ...]  # sentences; none is no promise
+    other_mask: np.ndarray | None = None  # bool (D, H, W): the brain by another method, where the two disagree
 
 
 def prepare(
@@ -68,7 +69,7 @@ def prepare(
     ``files`` maps contrast to file, ``target`` is (contrast, file) of an acquired target.  All are
     rigidly registered to ``reference``, one of the contrasts (default: the first).  ``mask`` is a brain
     mask on the reference's grid; without one, ``tool`` (a command, see ``images.command``) or
-    ``brain_mask`` finds it on T1w if there is one, else on the reference.  With a CT among the images the
+    ``find_brain`` finds it on T1w if there is one, else on the reference.  With a CT among the images the
     mask is that of the head (``part``, ``units.part_of``).  ``spacing`` in mm; ``bias`` removes each image's
     bias field (N4), a CT's not.  What took minutes is kept in the folder ``keep`` under the
     hash of files, settings and code, and read back by a later call with the same.
@@ -97,6 +98,7 @@ def prepare(
         described = {
             "files": {name: sha256(path) for name, path in known.items()},
             "settings": [list(paths), reference, float(spacing), bias, tool, *([part] if part != "brain" else [])],
+            "deepbet": deepbet_version(),
         }
         pieces = recall(Path(keep), described, make)
     return _prepared(pieces, tuple(files), target[0] if target else None, subject)
@@ -120,7 +122,8 @@ def _pieces(
     anatomy = "T1w" if "T1w" in scans and mask is None else reference
     if anatomy != reference:
         found[anatomy] = _registered(scans[anatomy], fixed, None)
-    brain, of_mask = _brain(scans[anatomy], fixed, mask, tool, anatomy)
+    seen = _brain(scans[anatomy], fixed, mask, tool, anatomy)
+    brain = seen.mask
     own = _carried(brain, scans[anatomy], _matrix(found, anatomy), fixed.affine, fixed.image.shape)
     region = grown(own, fixed.affine, RIM)
     for name, scan in scans.items():
@@ -135,13 +138,15 @@ def _pieces(
             inside = _carried(own, fixed, np.linalg.inv(matrix), scan.affine, image.shape)
             image = about(scan.path, correct_bias, image, scan.affine, inside)[0]
         images[f"after {name}"] = moved(image, np.linalg.inv(matrix) @ scan.affine, affine, shape)
-    seen = inside = _carried(brain, scans[anatomy], _matrix(found, anatomy), affine, shape)
+    there = scans[anatomy], _matrix(found, anatomy), affine, shape
+    whole = inside = _carried(brain, *there)
+    other = {} if seen.other is None else {"other mask": _carried(seen.other, *there)}
     if part == "head" and mask is None:
         inside = about(scans[anatomy].path, head_mask, images[f"after {anatomy}"], affine, anatomy)
     fields = {name: (scan.affine, scan.image.shape) for name, scan in scans.items()}
     after = {name: images[f"after {name}"] for name in scans}
-    said += [*of_mask, *doubts(after, seen, affine, (own, fixed.affine, reference), fields, found)]
-    return Pieces(images | {"mask": inside}, affine, fixed.grid, found, tuple(dict.fromkeys(said)))
+    said += [*seen.doubts, *doubts(after, whole, affine, (own, fixed.affine, reference), fields, found)]
+    return Pieces(images | {"mask": inside} | other, affine, fixed.grid, found, tuple(dict.fromkeys(said)))
 
 
 def _scan(path: Path, contrast: str) -> Scan:
@@ -158,17 +163,15 @@ def _registered(scan: Scan, fixed: Scan, region: np.ndarray | None) -> Registrat
     return about(scan.path, register, scan.image, scan.affine, fixed.image, fixed.affine, region=region)
 
 
-def _brain(
-    scan: Scan, fixed: Scan, mask: Path | None, tool: str | None, contrast: str
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The brain on a scan's own grid, of a CT the head: bool (D, H, W); and what is odd about a mask that was given."""
+def _brain(scan: Scan, fixed: Scan, mask: Path | None, tool: str | None, contrast: str) -> Brain:
+    """The brain on a scan's own grid, of a CT the head; of a mask that was given, on the reference's."""
     if mask is not None:
         brain, _, grid = read_mask(mask)
         check_same_grid({"reference": (fixed.path, fixed.grid), "mask": (mask, grid)})
-        return brain, grid.doubts
+        return Brain(brain, grid.doubts)
     if tool:
-        return about(scan.path, command_mask, scan.image, scan.affine, tool)
-    return about(scan.path, part_mask, scan.image, scan.affine, contrast, "brain"), ()
+        return Brain(*about(scan.path, command_mask, scan.image, scan.affine, tool))
+    return about(scan.path, find_part, scan.image, scan.affine, contrast, "brain")
 
 
 def _matrix(found: Mapping[str, Registration], name: str) -> np.ndarray:
@@ -205,4 +208,5 @@ def _prepared(pieces: Pieces, sources: tuple[str, ...], target: str | None, subj
         when: {name: torch.from_numpy(pieces.images[f"{when} {name}"])[None] for name in scaled}
         for when in ("before", "after")
     }
-    return Prepared(volume, pieces.registrations, heads["before"], heads["after"], pieces.warnings)
+    other = pieces.images.get("other mask")
+    return Prepared(volume, pieces.registrations, heads["before"], heads["after"], pieces.warnings, other)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import SAME_MM, Grid, corner_distance, on_one_grid, read_grid, read_image
-from yoda_nb.images.units import part_of
-from yoda_nb.images.volumes import UNKNOWN, Volume, about, save_image
+from yoda_nb.images.units import WINDOWS, part_of
+from yoda_nb.images.volumes import UNKNOWN, Volume, about, required, save_image
 from yoda_nb.preparation.doubts import stripped
 from yoda_nb.preparation.load import load_volume
 from yoda_nb.preparation.prepare import Prepared, prepare
@@ -86,18 +86,32 @@ def model_spacing(files: Mapping[str, str | Path], registered: bool) -> float:
 
 
 def save_like(
-    image: Tensor, opened: Opened, out: str | Path, like: str | Path | None = None, *, made: str = ""
+    image: Tensor,
+    opened: Opened,
+    out: str | Path,
+    like: str | Path | None = None,
+    *,
+    made: str = "",
+    window: tuple[float, float] | None = None,
 ) -> None:
     """Write an image (1,D,H,W) in [-1,1] of ``opened.volume`` onto the reference's grid, or onto that of ``like``.
 
     ``like`` is an image of the same head: where it is one of those opened its registration is known, else it is
-    registered to the reference, so that the image lies on its anatomy. ``made`` and errors as of ``save_image``.
+    registered to the reference, so that the image lies on its anatomy. ``made``, ``window`` and errors as of
+    ``save_image``.
     """
     volume = opened.volume
     if like is not None:
         matrix, grid = _place(opened, Path(like))
         volume = replace(volume, affine=matrix @ volume.affine, grid=grid)
-    save_image(image, volume, out, made=made)
+    save_image(image, volume, out, made=made, window=window)
+
+
+def save_spread(result: Volume, opened: Opened, out: str | Path, like: str | Path | None = None, *, made: str) -> None:
+    """Write the ``spread`` of a result as ``save_like`` writes its image, in the image's units."""
+    low, high = WINDOWS.get(result.contrast, (0.0, 1.0))
+    image = 2 * required(result, "spread") - 1
+    save_like(image, replace(opened, volume=result), out, like, made=made, window=(0.0, high - low))
 
 
 def _place(opened: Opened, like: Path) -> tuple[np.ndarray, Grid]:

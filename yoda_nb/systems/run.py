@@ -41,6 +41,7 @@ class Run:
     half: bool = True  # the net in the device's half precision
     margin: int | None = None  # cut each batch of slices to its brain and so many voxels around it; None: do not
     progress: bool = False  # a bar of steps
+    spread: bool = False  # also return how far views (of one sample) or samples differ, as the volume's ``spread``
     on_step: OnStep | None = None  # sees every step on the region of interest, at the model's spacing
 
     def __post_init__(self) -> None:
@@ -90,14 +91,61 @@ def translate(volume: Volume, spec: System, run: Run) -> Volume:
     Beside the options of ``Run`` the system's settings are taken, its own and those of its process,
     so ``translate(v, "yoda-expa", n_ex=10, n_steps=250)`` reads like the paper; samples of a CT, which
     is no magnitude image, are averaged by their mean. The same volume, seed and machine give the same
-    bytes. Raises InputError for unknown systems and settings and for contrasts no model takes.
+    bytes. With ``spread`` the result has the standard deviation (1,D,H,W), on the [0,1] scale, of the samples that
+    are averaged, or of one sample that averages views, of the views: as often evaluated, and the same image.
+    Raises InputError for unknown systems and settings, for contrasts no model takes, and where there is no spread.
     """
+    check_spread(spec, run.spread)
+    views: list[Tensor] = []
     job = prepare(volume, spec, run)
+    if run.spread and spec.n_ex == 1:
+        job = replace(job, on_views=lambda seen: views.__setitem__(slice(None), [x.cpu() for x in seen]))
     images = _trajectories(job, run)
+    moments = Moments()
     # one trajectory is itself, whatever way several would be combined
-    image = averaged(images, spec, job.model.contrast) if spec.n_ex > 1 else next(images)
+    if spec.n_ex > 1:
+        image = averaged(moments.of(images) if run.spread else images, spec, job.model.contrast)
+    else:
+        image = next(images)
+        _ = [*moments.of(views)]
     target = _restore(_finish(image, job), job, volume)
-    return replace(volume, target=target, contrast=job.model.contrast, clean=None, sigma=None)
+    spread = (_restore(2 * moments.deviation() - 1, job, volume) + 1).clamp_min(0) / 2 if run.spread else None
+    return replace(volume, target=target, contrast=job.model.contrast, clean=None, sigma=None, spread=spread)
+
+
+def has_spread(spec: System) -> bool:
+    """Whether several predictions stand behind an image of a system: samples, or views of its last step."""
+    return spec.n_ex > 1 or (spec.aggregate and len(spec.views) > 1)
+
+
+def check_spread(spec: System, wanted: bool) -> None:
+    """InputError where a spread is wanted of a system that has none."""
+    if wanted and not has_spread(spec):
+        raise InputError(
+            f"{spec.name} makes one sample that averages no views, so it has no spread: choose yoda-regression, or "
+            "average samples with n_ex of 2 or more."
+        )
+
+
+class Moments:
+    """Mean and sum of squared deviations of images in [-1,1] as they pass by, on the [0,1] scale [Welford 1962]."""
+
+    def __init__(self) -> None:
+        self.n, self.mean, self.squares = 0, torch.zeros(()), torch.zeros(())
+
+    def of(self, images: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The images, unchanged, one by one."""
+        for image in images:
+            x = ((image + 1) / 2).clamp(0, 1)
+            self.n += 1
+            apart = x - self.mean
+            self.mean = self.mean + apart / self.n
+            self.squares = self.squares + apart * (x - self.mean)
+            yield image
+
+    def deviation(self) -> Tensor:
+        """Standard deviation of what passed by, divided by n."""
+        return (self.squares / max(self.n, 1)).clamp_min(0).sqrt()
 
 
 def averaged(samples: Iterable[Tensor], spec: System, contrast: str) -> Tensor:
