@@ -159,12 +159,13 @@ def translate(
     weights = weights or find_model(tuple(files), to, model_spacing(files, registered), steps=spec.n_steps)
     chosen = load_model(weights)
     check_model(chosen, spec, to)
+    shown = sys.stderr.isatty() or not json
     if registered:
         note(f"registering {', '.join(list(files)[1:])} to {next(iter(files))}, to voxels of {SPACING:g} mm ...")
     how: dict[str, Any] = {"registered": registered, "bias": bias, "tool": tool, "keep": keep}
     how |= {"part": part_of((*files, chosen.contrast)), "target": (chosen.contrast, target) if target else None}
     with quiet():
-        opened = open_files(files, mask=mask, **how)
+        opened = open_files(files, mask=mask, progress=shown, **how)
     doubts = [*opened.warnings, *(read_grid(like).doubts if like else ())]
     look_at(doubts)
     volume = opened.volume
@@ -178,7 +179,7 @@ def translate(
         contrast=to,
         batch_size=batch_size,
         margin=margin,
-        progress=sys.stderr.isatty() or not json,
+        progress=shown,
         spread=bool(spread or qc) and has_spread(spec),
         **overrides,
     )

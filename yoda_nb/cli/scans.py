@@ -122,7 +122,7 @@ def prepare(
     for word, path in (("-o", out), ("--keep", keep)):
         check_apart_of_bids(path, files.values(), word=word)
     check_folder(keep)
-    found = prepare_files(files, folder(out), mask=mask, subject=subject or UNKNOWN, **how)
+    found = prepare_files(files, folder(out), mask=mask, subject=subject or UNKNOWN, progress=not json, **how)
     look_at(found["warnings"])
     names = [*(f"{name}.nii.gz" for name in found["images"]), "qc.html"]
     emit(found, json, f"{out}: {', '.join(names)}, {spacing:g} mm")

@@ -5,13 +5,17 @@ Every contrast may lie on a grid of its own.  Each is interpolated once, from it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.masks import grown
@@ -26,6 +30,7 @@ from yoda_nb.preparation.doubts import doubts
 from yoda_nb.preparation.kept import Pieces, recall
 from yoda_nb.preparation.register import Registration, moved, register
 
+STAGES = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 RIM = 5.0  # mm around the brain that take part in a registration
 
 
@@ -63,6 +68,7 @@ def prepare(
     keep: str | Path | None = None,
     subject: str = UNKNOWN,
     part: str | None = None,
+    progress: bool = False,
 ) -> Prepared:
     """Register, correct and resample the files of one subject.
 
@@ -71,7 +77,8 @@ def prepare(
     mask on the reference's grid; without one, ``tool`` (a command, see ``images.command``) or
     ``find_brain`` finds it on T1w if there is one, else on the reference.  With a CT among the images the
     mask is that of the head (``part``, ``units.part_of``).  ``spacing`` in mm; ``bias`` removes each image's
-    bias field (N4), a CT's not.  What took minutes is kept in the folder ``keep`` under the
+    bias field (N4), a CT's not; contrasts are worked on side by side.  ``progress`` shows the stages.
+    What took minutes is kept in the folder ``keep`` under the
     hash of files, settings and code, and read back by a later call with the same.
     Raises InputError for what :func:`read_image` and :func:`register` refuse, each naming its file.
     """
@@ -89,7 +96,11 @@ def prepare(
     part = part or part_of(paths)
 
     def make() -> Pieces:
-        return _pieces(paths, reference, mask, spacing, bias, tool, part)
+        with (
+            ThreadPoolExecutor(min(len(paths), os.cpu_count() or 1)) as pool,
+            tqdm(total=3 * len(paths), unit="stage", disable=not progress, bar_format=STAGES) as bar,
+        ):
+            return _pieces(paths, reference, mask, spacing, bias, tool, part, pool, bar)
 
     if keep is None:
         pieces = make()
@@ -112,32 +123,51 @@ def _pieces(
     bias: bool,
     tool: str | None,
     part: str,
+    pool: ThreadPoolExecutor,
+    bar: tqdm,
 ) -> Pieces:
-    """All that is computed and worth keeping."""
-    scans = {name: _scan(path, name) for name, path in paths.items()}
+    """All that is computed and worth keeping. The bar counts images read, registrations or the brain, and images."""
+
+    def side_by_side(stage: str, function: Callable[..., Any], names: Iterable[str]) -> dict[str, Any]:
+        """Name -> what a function makes of it, in threads: its slow parts leave Python's lock to the others."""
+        names = list(names)
+        if names:
+            bar.set_description(f"{stage} {', '.join(names)}")
+        made = {}
+        for name, value in zip(names, pool.map(function, names), strict=True):
+            made[name] = value
+            bar.update()
+        return made
+
+    scans: dict[str, Scan] = side_by_side("reading", lambda name: _scan(paths[name], name), paths)
     said = [sentence for scan in scans.values() for sentence in scan.grid.doubts]
     fixed = scans[reference]
     affine, shape = isotropic_grid(fixed.affine, fixed.image.shape, spacing)
     found: dict[str, Registration] = {}
     anatomy = "T1w" if "T1w" in scans and mask is None else reference
     if anatomy != reference:
-        found[anatomy] = _registered(scans[anatomy], fixed, None)
+        found |= side_by_side("registering", lambda name: _registered(scans[name], fixed, None), [anatomy])
+    bar.set_description(f"finding the brain on {anatomy}")
     seen = _brain(scans[anatomy], fixed, mask, tool, anatomy)
     brain = seen.mask
     own = _carried(brain, scans[anatomy], _matrix(found, anatomy), fixed.affine, fixed.image.shape)
+    bar.update()
     region = grown(own, fixed.affine, RIM)
-    for name, scan in scans.items():
-        if name not in (reference, anatomy):
-            found[name] = _registered(scan, fixed, region)
-    images: dict[str, np.ndarray] = {}
-    for name, scan in scans.items():
-        matrix = _matrix(found, name)
+    rest = [name for name in scans if name not in (reference, anatomy)]
+    found |= side_by_side("registering", lambda name: _registered(scans[name], fixed, region), rest)
+
+    def in_place(name: str) -> tuple[np.ndarray, np.ndarray]:
+        """An image where its header puts it, to look at, and registered and without bias field."""
+        scan, matrix = scans[name], _matrix(found, name)
         image = scan.image
-        images[f"before {name}"] = moved(image, scan.affine, affine, shape)
+        before = moved(image, scan.affine, affine, shape, order=1)
         if bias and image.min() >= 0:  # no magnitude image, no receive field
             inside = _carried(own, fixed, np.linalg.inv(matrix), scan.affine, image.shape)
             image = about(scan.path, correct_bias, image, scan.affine, inside)[0]
-        images[f"after {name}"] = moved(image, np.linalg.inv(matrix) @ scan.affine, affine, shape)
+        return before, moved(image, np.linalg.inv(matrix) @ scan.affine, affine, shape)
+
+    pairs = side_by_side("removing the bias field of" if bias else "resampling", in_place, scans)
+    images = {f"{when} {name}": pair[k] for name, pair in pairs.items() for k, when in enumerate(("before", "after"))}
     there = scans[anatomy], _matrix(found, anatomy), affine, shape
     whole = inside = _carried(brain, *there)
     other = {} if seen.other is None else {"other mask": _carried(seen.other, *there)}

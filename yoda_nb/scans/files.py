@@ -58,12 +58,13 @@ def open_files(
     keep: str | Path | None = None,
     subject: str = UNKNOWN,
     part: str | None = None,
+    progress: bool = False,
 ) -> Opened:
     """Files of one subject as a Volume: as they are where they lie on one grid, else through ``prepare``.
 
     Those on different grids are registered to the first, corrected for their bias fields (``bias``) and brought
-    to voxels of 1 mm. ``registered`` True does so in any case, False never. ``tool``, ``keep`` and ``part`` as in
-    ``prepare``. Raises InputError for what reading, registering and masking refuse.
+    to voxels of 1 mm. ``registered`` True does so in any case, False never. ``tool``, ``keep``, ``part`` and
+    ``progress`` as in ``prepare``. Raises InputError for what reading, registering and masking refuse.
     """
     every = {name: Path(path) for name, path in files.items()} | ({target[0]: Path(target[1])} if target else {})
     if not every:
@@ -74,6 +75,7 @@ def open_files(
         volume = load_volume(files, target=target, mask=mask, subject=subject, part=part, tool=tool)
         return Opened(volume, every, part=part)
     how: dict[str, Any] = {"bias": bias, "tool": tool, "keep": keep, "subject": subject, "part": part}
+    how["progress"] = progress
     found = prepare(files, target=target, mask=mask, spacing=SPACING, **how)
     return Opened(found.volume, every, found, part)
 

@@ -44,10 +44,13 @@ def chosen_cases(
     return [case for case in cases if not subjects or case.subject in subjects], left_out
 
 
-def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float = 1.0, **how: Any) -> dict[str, Any]:
+def prepare_files(
+    files: Mapping[str, str | Path], out: Path, *, spacing: float = 1.0, progress: bool = False, **how: Any
+) -> dict[str, Any]:
     """Prepare one subject's files into ``out``: images and mask at ``spacing`` mm, qc.html, and last preparation.json.
 
-    ``how`` goes to ``images.prepare.prepare``; returns what preparation.json says. Raises InputError as that does,
+    ``how`` goes to ``preparation.prepare``, ``progress`` shows its stages;
+    returns what preparation.json says. Raises InputError as that does,
     where ``out`` cannot be written, and before anything is read where a file of it is one of the files given.
     """
     outputs = {f"-o's {name}": out / name for name in (*(f"{name}.nii.gz" for name in (*files, "mask")), PAGE, RECORD)}
@@ -55,7 +58,7 @@ def prepare_files(files: Mapping[str, str | Path], out: Path, *, spacing: float 
     _check_replaceable(out, outputs.values())
     request = _request(files, spacing=spacing, **how)  # before the files are read: a change since then must show
     with quiet():
-        found = prepare(files, spacing=spacing, **how)
+        found = prepare(files, spacing=spacing, progress=progress, **how)
     volume = found.volume
     grid = Grid(volume.shape, volume.affine)
     written = {name: out / f"{name}.nii.gz" for name in (*found.after, "mask")}
