@@ -2,8 +2,9 @@
 
 Rule, committed before its numbers. Each training leaves out one hospital and one person of its own (``LEFT_OUT``).
 The score of a recipe is the SSIM to the acquired FLAIR inside the brain, on a slab of ``CHOICE_MM`` around the lesions
-or the middle of each scan, averaged over the scans of a hospital left out, then over both hospitals. The best recipe is chosen; within 0.005 the first of ``RECIPES`` is. It is shipped,
-trained on everybody, if it beats zero-shot by 0.01 at each hospital left out and for each person left out.
+or the middle of each scan, averaged over the scans of a hospital left out, then over both
+hospitals. The best recipe is chosen; within 0.005 the first of ``RECIPES`` is. It is shipped, trained on everybody, if
+it beats zero-shot by 0.01 at each hospital left out and for each person left out.
 """
 
 from __future__ import annotations
