@@ -80,7 +80,7 @@ def test_seeds_of_a_model_are_its_trainings(monkeypatch):
 
 def test_the_page_has_a_part_for_each_verdict_that_was_reached(tmp_path):
     displayed = [claim("Y01", "reproduced"), claim("Y02", "inconclusive", open="more eyes")]
-    assert [part["title"] for part in by_answer(displayed)] == ["What reproduces", "Open: not decided here yet"]
+    assert [part["title"] for part in by_answer(displayed)] == ["Reproduced", "Inconclusive: not decided here yet"]
     shown = new_output("display_data", data={"text/html": "<p></p>", MIME: displayed})
     notebook = new_notebook(cells=[new_markdown_cell("# Of a"), new_code_cell("1", outputs=[shown])])
     write_site([Run("01_a", "01_a", "", "done", 1.0, {"seed": 0}, notebook)], tmp_path, 0)

@@ -55,42 +55,10 @@ def by_paper(found: Found) -> list[dict[str, Any]]:
     ]
 
 
-HEADINGS = {
-    "reproduced": "What reproduces",
-    "not reproduced": "What does not",
-    "disputed": "Disputed: feature networks disagree",
-    "inconclusive": "Open, and what would decide it",
-    "arithmetic": "Arithmetic: follows from counting, not evidence",
-}
-
-
-def by_verdict(found: Found) -> list[dict[str, Any]]:
-    """The claims in groups of one verdict: heading, class, and of each claim the effect that decides it."""
-    claims = distinct(found)
-    return [
-        {
-            "title": HEADINGS[verdict],
-            "kind": KINDS.get(verdict, "open"),
-            "symbol": symbol,
-            "claims": [_shown(f) | {"deciding": _deciding(f)} for f in claims if f["verdict"] == verdict],
-        }
-        for verdict, symbol in SYMBOLS.items()
-        if any(f["verdict"] == verdict for f in claims)
-    ]
-
-
 def deciding(finding: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The first effect of the claim's own verdict, else the first of all; None without effects."""
     effects = finding["effects"]
     return next((e for e in effects if e.get("verdict") == finding["verdict"]), effects[0] if effects else None)
-
-
-def _deciding(finding: Mapping[str, Any]) -> str:
-    """``deciding`` in a few words."""
-    effect = deciding(finding)
-    if effect is None:
-        return ""
-    return _effect({k: effect.get(k) for k in ("name", "label", "value", "low", "high", "unit", "rule")})
 
 
 def tally(found: Found) -> str:

@@ -1,4 +1,4 @@
-"""What reproduces, what does not, what cannot be tested here: each claim as one plain sentence with its number.
+"""The verdicts in plain words: each claim as one sentence with its number.
 
 A finding is the document that ``ledger.show_findings`` displays, as in ``report.ledger``.
 """
@@ -15,29 +15,29 @@ from yoda_nb.study.findings import SYMBOLS, trained_words
 Finding = Mapping[str, Any]
 Effect = Mapping[str, Any]
 
-TITLE = "What reproduces, what does not, what cannot be tested here"
+TITLE = "The verdicts in plain words"
 PARTS = {
     "reproduced": (
-        "What reproduces",
-        "The whole interval of every effect lies on the side that the claim's rule names.",
+        "Reproduced",
+        "For every effect, the whole interval lies on the side that the rule of the claim names.",
     ),
     "not reproduced": (
-        "What does not",
-        "The interval of at least one effect lies wholly on the other side, also when the effects of the claim are "
-        "corrected for their number.",
+        "Not reproduced",
+        "For at least one effect, the whole interval lies on the other side, also after the correction for the number "
+        "of effects.",
     ),
     "disputed": (
-        "Disputed: feature networks disagree",
-        "A Fréchet distance is measured by a feature network, and two networks give opposite answers with "
-        "certainty. More data would not decide it; understanding what each network responds to might.",
+        "Disputed: the feature networks disagree",
+        "A Fréchet distance is measured with a feature network, and two networks give opposite answers with "
+        "certainty. More data would not change this.",
     ),
     "inconclusive": (
-        "Open: not decided here yet",
-        "Intervals that include both answers, extractors that disagree, or models that have not learned enough to "
-        "judge their kind. Each entry says what would decide it.",
+        "Inconclusive: not decided here yet",
+        "The interval includes both answers, the feature networks disagree, or the models have not been trained long "
+        "enough. Each entry says what would decide it.",
     ),
     "arithmetic": (
-        "What cannot be tested here",
+        "Arithmetic: cannot be tested here",
         "These numbers follow from counting steps or cannot vary, so they are not evidence for or against a claim.",
     ),
 }

@@ -13,7 +13,7 @@ from yoda_nb.data.places import GLOSSARY
 from yoda_nb.report.execution import Run
 from yoda_nb.report.figures import remove_figures, write_figures
 from yoda_nb.report.front import front_explorer, front_figure, question
-from yoda_nb.report.ledger import by_paper, by_verdict, claims_json, gather_claims, legend, share, tally, warnings
+from yoda_nb.report.ledger import by_paper, claims_json, gather_claims, legend, share, tally, warnings
 from yoda_nb.report.memory import in_gib
 from yoda_nb.report.pages import document_html, notebook_title, page_cells, render_page
 from yoda_nb.report.plain import TITLE, by_answer
@@ -49,7 +49,6 @@ def write_site(runs: Sequence[Run], out: Path, started: float, peak: int | None 
         "papers": by_paper(found),
         "tally": tally(found),
         "legend": legend(found),
-        "verdicts": by_verdict(found),
         "share": share(found, runs),
         "warnings": warnings(found),
     }
