@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
+from yoda_nb.cli.adapt import adapt
 from yoda_nb.cli.common import Json, emit, guarded, table
 from yoda_nb.cli.images import translate
 from yoda_nb.cli.lessons import notebooks, report, serve_class
@@ -44,6 +45,7 @@ app.command()(prepare)
 app.command("translate-all")(translate_all)
 app.command()(sweep)
 app.command()(train)
+app.command()(adapt)
 app.command()(report)
 app.command()(notebooks)
 app.command("class")(serve_class)

@@ -92,7 +92,7 @@ def _sections(prepared: Prepared) -> list[Section]:
             for name, r in found.items()
         ]
         boards = [
-            _figure(
+            figure_of(
                 plots.checkerboards(images[reference], {n: images[n] for n in found}, volume.mask),
                 f"Checkerboards of {reference} and {', '.join(found)} {when} registration, in three views.",
                 f"{when.capitalize()} registration: {words}.",
@@ -115,7 +115,7 @@ def _sections(prepared: Prepared) -> list[Section]:
             "Is the brain in the mask, and nothing else?",
             "Outside the line every image is cut away. Where it cuts brain or keeps skull, pass a mask with --mask.",
             (
-                _figure(
+                figure_of(
                     plots.outlines(prepared.after[reference], volume.mask, reference),
                     f"{reference} with the outline of the brain mask, in three views.",
                     "The mask's outline.",
@@ -131,7 +131,7 @@ def _sections(prepared: Prepared) -> list[Section]:
             "Do the intensities look like their contrasts?",
             "In T1w white matter is the brightest peak; in T2w CSF lies far to the right; in FLAIR to the left.",
             (
-                _figure(
+                figure_of(
                     plots.histograms(images, volume.mask),
                     f"Histograms of {', '.join(images)} inside the brain.",
                     "On the scale that the net sees.",
@@ -155,12 +155,13 @@ def _made(prepared: Prepared, result: Volume, facts: Mapping[str, Any]) -> Secti
     return Section(
         f"The {result.contrast} that was made",
         "A translation can hide and invent. It is for research and teaching, not for diagnosis.",
-        tuple(_figure(row, f"{', '.join(shown)} in one slice of each.", "") for row in rows),
+        tuple(figure_of(row, f"{', '.join(shown)} in one slice of each.", "") for row in rows),
         (("", "value"), *((str(k), printable(str(v))) for k, v in facts.items())) if facts else (),
     )
 
 
-def _figure(figure: Figure, alt: str, caption: str) -> Mapping[str, str]:
+def figure_of(figure: Figure, alt: str, caption: str) -> Mapping[str, str]:
+    """A picture of a page: its PNG inside, its words."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     plt.close(figure)

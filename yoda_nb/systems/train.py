@@ -24,7 +24,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.images.outputs import check_apart, check_outputs
 from yoda_nb.images.units import canonical
 from yoda_nb.images.volumes import Volume
-from yoda_nb.nets.base import config_to_dict
+from yoda_nb.nets.base import Config, config_to_dict
 from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import Card
 from yoda_nb.phantoms.phantom import field_of_view
@@ -218,6 +218,9 @@ def plan_training(
             raise InputError(f"{name} {getattr(plan, name):g} is too small: give a larger number.")
     if initial is not None:
         start = load_model(initial)
+        if preset is None and row is None:  # its own net, whatever its size
+            check_window(plan.config.window, start.config)
+            plan = replace(plan, preset=None, config=replace(plan.config, net=start.config))
         given = [start.config, *map(canonical, start.sources), canonical(start.contrast)]
         if given != [plan.config.net, *map(canonical, sources), canonical(target)]:
             raise InputError(
@@ -291,8 +294,7 @@ def training_config(
     for name, least in AT_LEAST.items():
         if not least <= getattr(config, name) < inf:
             raise InputError(f"{name} {getattr(config, name)} is not valid: give a number of at least {least:g} on.")
-    if config.window % config.net.divisor:
-        raise InputError(f"The window {config.window} must be a multiple of {config.net.divisor} for this net.")
+    check_window(config.window, config.net)
     if config.ema >= 1:
         raise InputError(f"ema {config.ema} would keep the first weights: give a number below 1.")
     if config.method is DIFFUSION and (config.schedule not in SCHEDULES or config.prediction not in PREDICTIONS):
@@ -301,6 +303,12 @@ def training_config(
             f"{', '.join(SCHEDULES)}, and among {', '.join(PREDICTIONS)}."
         )
     return config
+
+
+def check_window(window: int, net: Config) -> None:
+    """InputError for a window whose sides a net cannot halve as often as it does."""
+    if window % net.divisor:
+        raise InputError(f"The window {window} must be a multiple of {net.divisor} for this net.")
 
 
 def _own_spacing(row: str | None) -> float:

@@ -95,6 +95,14 @@ def scanner_volumes(
     return TrainingData(by_split[True], by_split[False], described)
 
 
+def linked_phantoms(run: Path, phantoms: Path) -> None:
+    """Let the run of a training keep its phantoms in a folder that several runs share."""
+    for folder in (run, phantoms):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not (run / "phantoms").exists():
+        (run / "phantoms").symlink_to(phantoms.resolve(), target_is_directory=True)
+
+
 def packed_volumes(
     folder: Path, sources: tuple[str, ...], target: str, without: Collection[str] = (), *, mapped: bool | None = None
 ) -> TrainingData:

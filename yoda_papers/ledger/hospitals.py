@@ -24,6 +24,7 @@ from yoda_nb.nets.models import read_card, save_net
 from yoda_nb.study.real import real_scores, slab
 from yoda_nb.systems.models import load_model
 from yoda_nb.systems.run import translate
+from yoda_nb.systems.training_data import linked_phantoms
 from yoda_papers.ledger.real import MODELS, RECIPE, SOURCES, TARGET, patients, people_of
 
 HOSPITALS = {"ms": "Ljubljana, multiple sclerosis", "ucsf": "San Francisco, tumours"}
@@ -68,16 +69,12 @@ def trained(
     packs, name = out / f"packs-{rescans}", f"{hospital}-{rescans}"
     for v in (v for each in scans.values() for v in each):
         say(f"{v.subject}: packed into {len(pack(v, packs, rescans=rescans))} files")
-    folder, phantoms = out / name, out / "phantoms"
-    folder.mkdir(parents=True, exist_ok=True)
-    phantoms.mkdir(exist_ok=True)
-    if not (folder / "phantoms").exists():
-        (folder / "phantoms").symlink_to(phantoms.resolve(), target_is_directory=True)
+    linked_phantoms(out / name, out / "phantoms")
     without = [p for other, each in scans.items() if other != hospital for p in people_of(each)] + [LEFT_OUT[hospital]]
     say(f"{name}, without {', '.join(without)}: training")
     settings = {**SETTINGS, "sources": SOURCES, "target": TARGET, **changes}
     save = out / f"{name}.safetensors"
-    train(save, out=folder, packs=packs, without=without, command="yoda-nb rebuild real", **settings)
+    train(save, out=out / name, packs=packs, without=without, command="yoda-nb rebuild real", **settings)
     return save
 
 

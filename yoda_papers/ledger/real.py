@@ -22,6 +22,7 @@ from yoda_nb.data.rows import person_of
 from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.noise import white_matter_noise
+from yoda_nb.scans.adapt import FINE_TUNING
 from yoda_nb.study.real import (
     GOALS,
     along_line,
@@ -36,6 +37,7 @@ from yoda_nb.study.real import (
 from yoda_nb.study.subjects import load_subjects
 from yoda_nb.systems.models import find_model, is_shipped
 from yoda_nb.systems.run import translate
+from yoda_nb.systems.training_data import linked_phantoms
 from yoda_papers.yoda import averages, perception, samplers, systems_on_scans
 
 if TYPE_CHECKING:
@@ -48,20 +50,12 @@ FOLDS = "folds"  # below the shipped weights: the cards of the models that were 
 SCALED_MM = 40.0  # of each scan: a slab tells two scalings of its sources apart as a head does
 RESCANS = 1  # of each scan among what is trained on
 RECIPE: Mapping[str, Any] = {
+    **FINE_TUNING,
     "initial": MODELS["zero-shot"],
     "spacing": SPACING,
-    "regression": True,
-    "structure": 0.5,
-    "lesions": 4.0,
     "rehearse": 65,
     "share": 0.8,
-    "augment": 0.08,
-    "window": 96,
-    "batch_size": 12,
     "steps": 600,
-    "lr": 4e-4,
-    "warmup": 30,
-    "ema": 0.99,  # 0.999 would still hold half of where a run this short began
 }
 DIFFUSION: Mapping[str, Any] = {  # no phantoms: their targets have no noise, and noise is what it is to learn
     **{k: v for k, v in RECIPE.items() if k not in ("regression", "structure", "lesions", "rehearse", "share")},
@@ -157,19 +151,16 @@ def _leave_out(
     """Train a model without each group of people, under the group's name; person -> file."""
     from yoda_nb.systems.train import train  # gathers the trainings of all papers: only where one is wanted
 
-    packs, phantoms = out / "packs", out / "phantoms"
+    packs = out / "packs"
     models: dict[str, Path] = {}
-    phantoms.mkdir(parents=True, exist_ok=True)
     for v in volumes:
         say(f"{v.subject}: packed into {len(pack(v, packs, rescans=RESCANS))} files")
     for people, name in groups.items():
-        folder, save = out / name, out / f"{name}.safetensors"
-        folder.mkdir(exist_ok=True)
-        if not (folder / "phantoms").exists():
-            (folder / "phantoms").symlink_to(phantoms.resolve(), target_is_directory=True)
+        save = out / f"{name}.safetensors"
+        linked_phantoms(out / name, out / "phantoms")
         say(f"without {', '.join(people)}: training")
         settings = {**recipe, "sources": SOURCES, "target": TARGET, **changes}
-        train(save, out=folder, packs=packs, without=people, command="yoda-nb rebuild real", **settings)
+        train(save, out=out / name, packs=packs, without=people, command="yoda-nb rebuild real", **settings)
         models |= dict.fromkeys(people, save)
     return {person: models[person] for person in people_of(volumes)}
 
