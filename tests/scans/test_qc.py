@@ -23,7 +23,7 @@ from yoda_nb.scans.subjects import write_page
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
     """Pages without their pictures, which take seconds; one test draws them."""
-    monkeypatch.setattr(qc, "_figure", lambda figure, alt, caption: {"source": "", "alt": alt, "caption": caption})
+    monkeypatch.setattr(qc, "figure_of", lambda figure, alt, caption: {"source": "", "alt": alt, "caption": caption})
 
 
 def volume_of(size):

@@ -109,6 +109,7 @@ def translate(
     from yoda_nb.images.volumes import required
     from yoda_nb.metrics import evaluate
     from yoda_nb.nets.devices import find_device
+    from yoda_nb.nets.models import known_of
     from yoda_nb.scans.files import SPACING, model_spacing, open_files, save_like, save_spread
     from yoda_nb.scans.qc import check_page
     from yoda_nb.scans.subjects import write_page
@@ -190,7 +191,7 @@ def translate(
         save_spread(result, opened, spread, like, made=made)
     about = describe(volume, chosen.contrast, files, system, chosen.name, chosen.sha256, seed, overrides)
     about |= {"Warnings": doubts, "Registered": bool(registered), "BrainTool": tool or ""}
-    about |= {"ContentSHA256": {name: sha256(path) for name, path in files.items()}}
+    about |= {"ContentSHA256": {name: sha256(path) for name, path in files.items()}} | known_of(chosen.card)
     write_sidecar(out, about)
     scores = evaluate(volume, result) if volume.target is not None else None
     document = {
@@ -209,7 +210,7 @@ def translate(
         "warnings": doubts,
     }
     if qc:
-        write_page(opened, qc, result, document)
+        write_page(opened, qc, result, document, known=known_of(chosen.card))
     text = f"{out}: {chosen.contrast} by {system}, {spec.evaluations} evaluations in {seconds:.1f} s"
     if scores:
         text += f"; SSIM {scores['ssim']:.4f}, PSNR {scores['psnr']:.2f} dB (data range 1)"

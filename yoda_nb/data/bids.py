@@ -19,6 +19,7 @@ from yoda_nb.data.layouts import get_layout
 from yoda_nb.data.manifest import Case, cases_of
 from yoda_nb.data.scan import SYNTHETIC, LeftOut, describe_left_out, scan
 from yoda_nb.errors import InputError
+from yoda_nb.images.headers import CAUTION
 from yoda_nb.images.headers import SYNTHETIC as SYNTHETIC_HEADER
 from yoda_nb.images.nifti import SUFFIXES, atomic, is_ours, sha256, suffix, tell
 from yoda_nb.images.volumes import Volume, save_image
@@ -157,6 +158,7 @@ def describe(
         "SpatialReference": files[0] if files[0].startswith("bids:") else "orig",
         "SkullStripped": True,
         "Synthetic": True,
+        "Caution": CAUTION,
         "System": system,
         "Model": model,
         "ModelSHA256": model_sha256,

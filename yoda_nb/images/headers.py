@@ -26,6 +26,7 @@ SCANNER = (1, 2)  # qform codes of the scanner's or another scan's space
 UNITS = {1: "metres", 3: "micrometres"}  # xyzt_units, where 2 is millimetres
 SYNTHETIC = "synthetic"  # how the field descrip begins of an image that this package made
 PREPARED = "prepared by yoda-nb"  # and of one that it prepared
+CAUTION = "Lesions may be too pale or missing, small ones above all: do not count lesions on a synthetic image."
 
 
 @dataclass(frozen=True)

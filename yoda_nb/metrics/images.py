@@ -125,6 +125,13 @@ def _required(image: Tensor | None, volume: Volume, what: str) -> Tensor:
     return image
 
 
+def matched_to(image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """An image (1,D,H,W) after the gain and offset that bring it nearest to the target in the mask."""
+    a, b = image[mask].double(), target[mask].double()
+    gain = ((a - a.mean()) * (b - b.mean())).mean() / a.var(unbiased=False).clamp_min(1e-12)
+    return (gain * (image - a.mean()) + b.mean()).float()
+
+
 def pearson(pred: Tensor, target: Tensor, mask: Tensor) -> float:
     """Pearson's correlation r of two images (1, D, H, W) over the mask's voxels (FastUNet).
 

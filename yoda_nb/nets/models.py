@@ -81,6 +81,17 @@ class Model:
         return float(self.card["spacing_mm"])
 
 
+def known_of(card: Card) -> dict[str, str]:
+    """What a card says of its model's training and errors, by the fields of a sidecar."""
+    scores = card.get("scores")
+    return {
+        "ModelTitle": str(card.get("title", "")),
+        "ModelTrainedOn": str(card["training"].get("data", "not stated")),
+        "ModelLimits": str(card.get("limits", "not stated")),
+        "ModelScores": json.dumps(scores) if scores else "none stated on its card",
+    }
+
+
 def save_model(net: nn.Module, path: Path, *, config: Config, card: Card, bits: int = 16) -> None:
     """Write ``path`` (.safetensors, fp16 or 8 ``bits``) and its card (.json), each whole or not at all.
 

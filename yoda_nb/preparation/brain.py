@@ -55,7 +55,8 @@ def find_brain(image: np.ndarray, affine: np.ndarray, contrast: str = "") -> Bra
     (one value around one brain-sized object that has no skull) keeps what has other values, holes filled.
     Otherwise the net of deepbet (Fisch et al. 2024) finds it on a T1w, where it is installed, and the registered
     template of ``template_mask`` on other contrasts. The second method is asked where the first finds a volume that
-    is not plausible for an adult; the more plausible of the two is taken, with a doubt.
+    is not plausible for an adult; on a T1w the net's is taken if it has a brain's size, else the more plausible one,
+    with a doubt.
     Raises InputError if no method finds a region between an infant's brain and three litres.
     """
     stripped = _stripped_part(image, affine)
@@ -64,14 +65,20 @@ def find_brain(image: np.ndarray, affine: np.ndarray, contrast: str = "") -> Bra
     methods: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"the template": template_mask}
     if deepbet_version():
         methods["deepbet"] = deepbet_mask
-    order = sorted(methods, key=lambda name: (name == "deepbet") != contrast.startswith("T1"))
+    of_t1w = contrast.startswith("T1")
+    order = sorted(methods, key=lambda name: (name == "deepbet") != of_t1w)
     masks: dict[str, np.ndarray] = {}
     if millilitres(np.ones(image.shape, bool), affine) > BRAIN_ML[0]:  # else no brain can be in view
         for name in order:
             masks[name] = methods[name](image, affine)
             if not _implausible(masks[name], affine):
                 break
-    best = min(masks, key=lambda name: _implausible(masks[name], affine), default="")
+
+    def rank(name: str) -> tuple[bool, float]:  # of a T1w the net is the surer one, also of a child
+        sized = _brain_sized(masks[name], affine)
+        return not sized, order.index(name) if of_t1w and sized else _implausible(masks[name], affine)
+
+    best = min(masks, key=rank, default="")
     if not best or not BRAIN_ML[0] <= millilitres(masks[best], affine) <= TAKEN_ML:
         size, view = np.linalg.norm(affine[:3, :3], axis=0), millilitres(np.ones(image.shape, bool), affine)
         raise InputError(

@@ -21,7 +21,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from yoda_nb.data.places import GLOSSARY
 from yoda_nb.figures.explorers.page import MIME as EXPLORER
-from yoda_nb.figures.explorers.page import assets, block
+from yoda_nb.figures.explorers.page import assets, block, bundle
 
 NO_ALT = "Picture without a description"  # a test refuses it in the notebooks of this project
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -50,6 +50,7 @@ def render_page(template: str, **values: Any) -> bytes:
         lstrip_blocks=True,
     )
     environment.globals |= {"has_tag": has_tag, "outputs_of": outputs_html, "code": code_html, "assets": assets}
+    environment.globals["explored"] = lambda explorer, pictures: block(bundle(explorer), pictures)
     environment.filters |= {"duration": duration, "literal": repr}
     return environment.get_template(template).render(**values).encode(errors="backslashreplace")
 

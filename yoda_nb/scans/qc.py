@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from yoda_nb.errors import InputError, printable
 from yoda_nb.figures import plots
+from yoda_nb.figures.explorers import Explorer
+from yoda_nb.figures.explorers.planes import planes
+from yoda_nb.images.headers import CAUTION
 from yoda_nb.images.masks import millilitres
 from yoda_nb.images.space import roi_box
-from yoda_nb.images.units import part_of
-from yoda_nb.images.volumes import UNKNOWN, Volume
+from yoda_nb.images.units import WINDOWS, part_of
+from yoda_nb.images.volumes import UNKNOWN, Volume, intensity_window, required
+from yoda_nb.metrics.images import matched_to, score
 from yoda_nb.preparation.prepare import Prepared
 from yoda_nb.report.pages import render_page
 from yoda_nb.store import write_atomic
@@ -25,21 +31,31 @@ from yoda_nb.store import write_atomic
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a sentence, pictures, a table whose first row names its columns."""
+    """A heading, a sentence, pictures, a table whose first row names its columns, facts."""
 
     title: str
     text: str
     figures: tuple[Mapping[str, str], ...] = ()
     table: tuple[tuple[str, ...], ...] = ()
+    explorer: Explorer | None = None  # takes the place of the pictures where there is JavaScript
+    facts: tuple[tuple[str, str], ...] = ()  # terms with what is said of them
 
 
 def write_qc(
-    prepared: Prepared, path: str | Path, *, result: Volume | None = None, facts: Mapping[str, Any] | None = None
+    prepared: Prepared,
+    path: str | Path,
+    *,
+    result: Volume | None = None,
+    facts: Mapping[str, Any] | None = None,
+    scores: Mapping[str, float] | None = None,
 ) -> Path:
     """Write the page of a prepared subject, and of the image made of it (``result.target``) if there is one.
 
-    ``facts`` are shown as a table: model, system, scores. The file needs no other and no network, and
-    appears whole or not at all. Raises InputError where it cannot be written.
+    ``facts`` say how the image was made and what is known of its model. ``scores`` are those of ``evaluate`` against
+    the acquired target; those after the best gain and offset are put beside them. The ``spread`` of the
+    result and the mask of another method, where there are any, can be laid over the images.
+    The file needs no other and no network, and appears whole or not at all. Raises InputError where it cannot be
+    written, and for maps of another shape.
     """
     path = Path(path)
     volume = prepared.volume
@@ -48,7 +64,11 @@ def write_qc(
         title=f"Quality control: {printable(volume.subject)}" if volume.subject != UNKNOWN else "Quality control",
         lead=_lead(prepared),
         warnings=[printable(sentence) for sentence in prepared.warnings],
-        sections=[*_sections(prepared), *([_made(prepared, result, facts or {})] if result is not None else [])],
+        sections=[
+            _look(prepared, result),
+            *([_made(prepared.volume, result, facts or {}, scores)] if result is not None else []),
+            *_sections(prepared),
+        ],
         here="qc",
     )
     write_atomic(path, page)
@@ -110,19 +130,6 @@ def _sections(prepared: Prepared) -> list[Section]:
                 (("contrast", "shift mm", "rotation degrees", "mutual information", "overlap"), *rows),
             )
         )
-    sections.append(
-        Section(
-            "Is the brain in the mask, and nothing else?",
-            "Outside the line every image is cut away. Where it cuts brain or keeps skull, pass a mask with --mask.",
-            (
-                figure_of(
-                    plots.outlines(prepared.after[reference], volume.mask, reference),
-                    f"{reference} with the outline of the brain mask, in three views.",
-                    "The mask's outline.",
-                ),
-            ),
-        )
-    )
     images = {name: volume.source[i : i + 1] for i, name in enumerate(volume.sources)}
     if volume.target is not None:
         images[f"{volume.contrast}, acquired"] = volume.target
@@ -142,21 +149,65 @@ def _sections(prepared: Prepared) -> list[Section]:
     return sections
 
 
-def _made(prepared: Prepared, result: Volume, facts: Mapping[str, Any]) -> Section:
-    assert result.target is not None
-    volume = prepared.volume
-    shown = {name: volume.source[i : i + 1] for i, name in enumerate(volume.sources)}
-    shown[f"{result.contrast}, made"] = result.target
+def _look(prepared: Prepared, result: Volume | None) -> Section:
+    """The images in three planes; without JavaScript the mask's outline and a slice of each."""
+    volume, mask, kinds = prepared.volume, prepared.volume.mask, {}
+    parts = dict(zip(volume.sources, volume.source[:, None], strict=True))
     if volume.target is not None:
-        shown[f"{volume.contrast}, acquired"] = volume.target
-    brain = roi_box(volume.mask, (4, 4, 4))
-    shown, mask = {name: image[:, *brain] for name, image in shown.items()}, volume.mask[:, *brain]
-    rows = [plots.image_row(shown, view=view, index=plots.busiest_slice(mask, view)) for view in (2, 1, 0)]
+        parts[volume.contrast] = volume.target
+    shown = {}
+    for kind, inside in parts.items():
+        name = kind if kind in volume.sources else f"{kind}, acquired"
+        shown[name], kinds[name] = inside, kind
+        if kind in prepared.after:  # not cut at the mask
+            shown[name] = torch.where(mask, inside, _scaled(prepared.after[kind], mask, kind))
+    start = (next(iter(shown)), list(shown)[-1])
+    title, said = "Is the brain in the mask, and nothing else?", ""
+    if result is not None:
+        name = f"{result.contrast}, synthetic"
+        shown[name], kinds[name], start = required(result, "target"), result.contrast, (start[1], name)
+        title = f"The {result.contrast} that was made"
+        said = f"A translation can hide and invent. {CAUTION} It is for research and teaching, not for diagnosis. "
+    reference = next(n for n in prepared.after if n not in prepared.registrations)
+    edge = f"{reference} with the outline of the mask, in three views."
+    figures = [figure_of(plots.outlines(prepared.after[reference], mask, reference), edge, "The mask's outline.")]
+    box = roi_box(mask, (4, 4, 4))
+    cut = {name: torch.where(mask, x, -1.0)[:, *box] for name, x in shown.items()}
+    for view in (2, 1, 0) if result is not None else ():
+        row = plots.image_row(cut, view=view, index=plots.busiest_slice(mask[:, *box], view))
+        figures.append(figure_of(row, f"{', '.join(cut)} in one slice of each.", ""))
+    explorer = planes(
+        shown,
+        mask,
+        contrasts=kinds,
+        start=start,
+        spread=None if result is None else result.spread,
+        spread_of=result.contrast if result is not None else "",
+        other_mask=None if prepared.other_mask is None else torch.from_numpy(prepared.other_mask),
+        cut=result is not None,
+        spacing=volume.spacing,
+    )
+    said += "Outside the mask every image is cut away. Where it cuts brain or keeps skull, pass a mask with --mask."
+    return Section(title, said, tuple(figures), explorer=explorer)
+
+
+def _scaled(image: Tensor, mask: Tensor, contrast: str) -> Tensor:
+    """An image in its own units as ``normalise`` brings it to [-1,1], but not cut at the mask."""
+    low, high = WINDOWS.get(contrast) or intensity_window(image.numpy(), mask.numpy(), contrast)
+    return (2 * (image - low) / (high - low) - 1).clamp(-1, 1)
+
+
+def _made(volume: Volume, result: Volume, facts: Mapping[str, Any], scores: Mapping[str, float] | None) -> Section:
+    """How the image was made, what is known of its model, and its scores."""
+    table: list[tuple[str, ...]] = []
+    if scores and volume.target is not None:
+        image, target = (required(result, "target") + 1) / 2, (volume.target + 1) / 2
+        matched = score(matched_to(image, target, volume.mask), target, volume.mask, data_range=1)
+        rows = {"as it is": scores, "after the best gain and offset": matched}
+        table = [("against the acquired image, inside the mask", "SSIM", "PSNR dB")]
+        table += [(words, f"{found['ssim']:.3f}", f"{found['psnr']:.1f}") for words, found in rows.items()]
     return Section(
-        f"The {result.contrast} that was made",
-        "A translation can hide and invent. It is for research and teaching, not for diagnosis.",
-        tuple(figure_of(row, f"{', '.join(shown)} in one slice of each.", "") for row in rows),
-        (("", "value"), *((str(k), printable(str(v))) for k, v in facts.items())) if facts else (),
+        "How it was made", "", table=tuple(table), facts=tuple((str(k), printable(str(v))) for k, v in facts.items())
     )
 
 

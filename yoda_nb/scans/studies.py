@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from yoda_nb.images.units import called, part_of
 from yoda_nb.images.volumes import Volume, required
 from yoda_nb.metrics.images import evaluate
 from yoda_nb.nets.devices import find_device
+from yoda_nb.nets.models import known_of
 from yoda_nb.scans.files import Opened, model_spacing, open_files
 from yoda_nb.systems.models import find_model, load_model
 from yoda_nb.systems.run import translate
@@ -36,6 +37,7 @@ class Done:
     row: dict[str, Any]
     opened: Opened | None = None
     result: Volume | None = None
+    known: Mapping[str, str] = field(default_factory=dict)  # of the model (``known_of``)
 
 
 def translate_case(
@@ -129,9 +131,9 @@ def translate_case(
         seed=seed,
         settings=dict(settings or {}),
         raw=raw,
-        more=about | {"Warnings": row["warnings"]},
+        more=about | {"Warnings": row["warnings"]} | known_of(chosen.card),
     )
-    return Done(path, row, opened, result)
+    return Done(path, row, opened, result, known_of(chosen.card))
 
 
 def _made_of(files: Mapping[str, Path]) -> dict[str, Any]:

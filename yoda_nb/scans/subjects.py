@@ -15,7 +15,7 @@ from yoda_nb.errors import InputError, quiet
 from yoda_nb.images.headers import PREPARED
 from yoda_nb.images.nifti import Grid, atomic, is_ours, sha256, write_image
 from yoda_nb.images.outputs import check_outputs
-from yoda_nb.images.units import AIR, hounsfield
+from yoda_nb.images.units import AIR, hounsfield, to_hounsfield
 from yoda_nb.images.volumes import UNKNOWN, Volume
 from yoda_nb.nets.devices import device_here
 from yoda_nb.preparation.prepare import Prepared, prepare
@@ -25,6 +25,12 @@ from yoda_nb.scans.studies import translate_case
 from yoda_nb.store import VERSIONS
 
 RECORD, PAGE = "preparation.json", "qc.html"
+KNOWN = {
+    "ModelTitle": "what it is",
+    "ModelTrainedOn": "trained on",
+    "ModelLimits": "known limits",
+    "ModelScores": "known scores",
+}  # fields of a sidecar in the words of a page
 MAPS = ("mask", "lesions", "labels")  # of a case: no contrasts
 
 
@@ -136,24 +142,37 @@ def translate_subject(case: Case, worker: Any = None, *, device: str | None = No
         if done.opened is None and not page.is_file():  # a run was stopped before its page
             done = translate_case(case, again=True, **how)
     if done.opened is not None:
-        write_page(done.opened, page, done.result, done.row)
+        write_page(done.opened, page, done.result, done.row, known=done.known)
     return done.row
 
 
-def write_page(opened: Opened, path: Path, result: Volume | None, document: Mapping[str, Any]) -> None:
-    """The page of control of an opened subject; of files that lay on one grid it shows mask and intensities."""
-    scores = document.get("scores") or {}
+def write_page(
+    opened: Opened,
+    path: Path,
+    result: Volume | None,
+    document: Mapping[str, Any],
+    *,
+    known: Mapping[str, str] | None = None,
+) -> None:
+    """The page of control of an opened subject; of files that lay on one grid it shows mask and intensities.
+
+    ``document`` says how the result was made, with its scores; ``known`` is what the model's card says (``known_of``).
+    """
     facts = {k: document[k] for k in ("model", "system", "seed", "seconds") if k in document}
-    facts |= {name.upper(): f"{scores[name]:.3f}" for name in ("ssim", "psnr") if name in scores}
+    facts |= {words: known[k] for k, words in KNOWN.items() if k in known} if known else {}
     found = opened.prepared
     if found is None:
         v = opened.volume
-        images = {name: (v.source[i : i + 1] + 1) / 2 for i, name in enumerate(v.sources)}
+        images = {
+            name: to_hounsfield(x[None], name) if hounsfield(name) else (x[None] + 1) / 2
+            for name, x in zip(v.sources, v.source, strict=True)
+        }
         found = Prepared(v, {}, images, images, ())
     subject = path.name.removesuffix("_qc.html").removesuffix(".html")
-    known = found.volume.subject if found.volume.subject != UNKNOWN else subject
-    found = replace(found, volume=replace(found.volume, subject=known), warnings=opened.warnings)
-    write_qc(found, path, result=result, facts=facts)
+    name = found.volume.subject if found.volume.subject != UNKNOWN else subject
+    found = replace(found, volume=replace(found.volume, subject=name), warnings=opened.warnings)
+    scores = document.get("scores")
+    write_qc(found, path, result=result, facts=facts, scores=scores)
 
 
 def _check_replaceable(out: Path, paths: Iterable[Path]) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from yoda_nb.images.space import roi_box
 from yoda_nb.images.volumes import Volume, crop_volume, required
-from yoda_nb.metrics.images import evaluate, noise_bound, score
+from yoda_nb.metrics.images import evaluate, matched_to, noise_bound, score
 from yoda_nb.metrics.noise import add_rician, rician_mean, rician_std, white_matter_noise
 from yoda_nb.study.tables import white_matter
 
@@ -38,7 +38,9 @@ def real_scores(volume: Volume, image: Tensor) -> dict[str, float]:
     as a share of the acquired one, nan without lesions. Raises InputError without target or T1w.
     """
     found = evaluate(volume, image)
-    matched = score(matched_to((image + 1) / 2, volume), _target(volume), volume.mask, data_range=1)
+    matched = score(
+        matched_to((image + 1) / 2, _target(volume), volume.mask), _target(volume), volume.mask, data_range=1
+    )
     inner = inside_white_matter(volume)
     sigma = white_matter_noise(_target(volume), inner)
     bound = noise_bound((image + 1) / 2, volume.mask, sigma, 1, generator=torch.Generator().manual_seed(0))
@@ -52,14 +54,6 @@ def real_scores(volume: Volume, image: Tensor) -> dict[str, float]:
         "csf": water_over_white((image + 1) / 2, volume),
         "lesions": lesion_share(volume, (image + 1) / 2),
     }
-
-
-def matched_to(image01: Tensor, volume: Volume) -> Tensor:
-    """The image after the gain and offset that bring it nearest to the volume's target in the mask."""
-    inside = volume.mask
-    a, b = image01[inside].double(), _target(volume)[inside].double()
-    gain = ((a - a.mean()) * (b - b.mean())).mean() / a.var(unbiased=False).clamp_min(1e-12)
-    return (gain * (image01 - a.mean()) + b.mean()).float()
 
 
 def inside_white_matter(volume: Volume) -> Tensor:

@@ -47,10 +47,13 @@ function slider(label, { name, range, value, text }, change) {
   };
 }
 
-function checkbox(label, id, change) {
+/** A ``colour`` is shown beside the label: that of what the checkbox draws. */
+function checkbox(label, id, change, colour) {
   const input = h("input", { type: "checkbox", name: id });
   input.addEventListener("change", () => change({ [id]: +input.checked }));
-  return { node: h("label", { class: "yx-check" }, input, label), update: (s) => { input.checked = Boolean(s[id]); } };
+  const key = colour ? [h("i", { class: "yx-key", style: `background: ${colour}` })] : [];
+  const node = h("label", { class: "yx-check" }, input, ...key, label);
+  return { node, update: (s) => { input.checked = Boolean(s[id]); } };
 }
 
 function select(label, id, values, change) {
@@ -60,14 +63,22 @@ function select(label, id, values, change) {
 }
 
 /** A control of the spec, of kind "slider", "select" or "check". */
-function control({ id, kind, label, values }, change) {
-  if (kind === "check") return checkbox(label, id, change);
+function control({ id, kind, label, values, colour }, change) {
+  if (kind === "check") return checkbox(label, id, change, colour);
   if (kind === "select") return select(label, id, values, change);
   const settings = { name: id, range: () => [0, values.length - 1, 1], value: (s) => s[id], text: (s) => values[s[id]] };
   return slider(label, settings, (index) => change({ [id]: index }));
 }
 
-/** View, slice, window, level, cross lines: what all panels share. */
+/** The slice of a view, which may follow the state. */
+function sliceSlider(spec, label, name, viewOf, change) {
+  return slider(label, {
+    name, range: (s) => [0, spec.shape[viewOf(s)] - 1, 1], value: (s) => s.cursor[viewOf(s)],
+    text: (s) => `${VIEWS[viewOf(s)].name} ${s.cursor[viewOf(s)] + 1} of ${spec.shape[viewOf(s)]}`,
+  }, (index) => change((s) => ({ cursor: s.cursor.map((v, k) => (k === viewOf(s) ? index : v)) })));
+}
+
+/** View and slice, unless all three planes are there; window, level, cross lines: what all panels share. */
 function viewBar(spec, change) {
   const radios = VIEWS.map(({ name }, view) => {
     const input = h("input", { type: "radio", name: "view", value: view });
@@ -77,18 +88,15 @@ function viewBar(spec, change) {
   const number = (label, name, low, high) => slider(label, {
     name, range: () => [low, high, 0.02], value: (s) => s[name], text: (s) => s[name].toFixed(2),
   }, (value) => change({ [name]: value }));
-  const slice = slider("Slice", {
-    name: "slice", range: (s) => [0, spec.shape[s.view] - 1, 1], value: (s) => s.cursor[s.view],
-    text: (s) => `${VIEWS[s.view].name} ${s.cursor[s.view] + 1} of ${spec.shape[s.view]}`,
-  }, (index) => change((s) => ({ cursor: s.cursor.map((v, k) => (k === s.view ? index : v)) })));
-  const others = [slice, number("Window", "window", 0.02, 2), number("Level", "level", 0, 1),
+  const slice = spec.planes ? [] : [sliceSlider(spec, "Slice", "slice", (s) => s.view, change)];
+  const others = [...slice, number("Window", "window", 0.02, 2), number("Level", "level", 0, 1),
     checkbox("Cross lines", "cross", change)];
   const views = h("fieldset", { class: "yx-views" }, h("legend", {}, "View"), ...radios.map((r) => r.node));
   const reset = h("button", { type: "button" }, "Reset view");
   const { view, cursor, window, level, cross } = spec.initial;
   reset.addEventListener("click", () => change({ view, cursor, window, level, cross }));
   return {
-    node: h("div", { class: "yx-bar" }, views, ...others.map((p) => p.node), reset),
+    node: h("div", { class: "yx-bar" }, ...(spec.planes ? [] : [views]), ...others.map((p) => p.node), reset),
     update: (s) => [...radios, ...others].forEach((p) => p.update(s)),
   };
 }

@@ -33,7 +33,7 @@ class Content:
     """What an explorer shows: its description, its frames and its static twin."""
 
     spec: Mapping[str, Any]  # see ``make_spec``
-    frames: Mapping[str, bytes]  # id -> gzip of uint8 (D,H,W), 0..255 for [0,1]
+    frames: Mapping[str, bytes]  # id -> gzip (or a WebP mosaic) of uint8 (D,H,W), 0..255 for [0,1]
     picture: Callable[[], Figure]  # the static twin
     around: Callable[[Any], Any] | None = None  # puts more widgets around the live one
 
@@ -65,8 +65,12 @@ class Stage:
         return self._store((small[0] * 255).byte().numpy())
 
     def _store(self, levels: np.ndarray) -> str:
-        name = hashlib.sha256(levels.tobytes()).hexdigest()[:16]
-        self.frames.setdefault(name, gzip.compress(levels.tobytes(), 9, mtime=0))
+        return self.keep(levels.tobytes(), gzip.compress(levels.tobytes(), 9, mtime=0))
+
+    def keep(self, levels: bytes, packed: bytes) -> str:
+        """Store a frame's levels as they are packed, once, and return its id."""
+        name = hashlib.sha256(levels).hexdigest()[:16]
+        self.frames.setdefault(name, packed)
         return name
 
     @property
@@ -76,11 +80,17 @@ class Stage:
 
 
 def make_stage(
-    mask: Tensor, *, lesions: Tensor | None = None, spacing: Sequence[float] = (1, 1, 1), n_frames: int | None = None
+    mask: Tensor,
+    *,
+    lesions: Tensor | None = None,
+    spacing: Sequence[float] = (1, 1, 1),
+    n_frames: int | None = None,
+    most: int = MAX_VOXELS,
 ) -> Stage:
     """A stage for images on the grid of ``mask`` (1,D,H,W); ``spacing`` counts by its ratios.
 
-    Where no more than ``n_frames`` will be stored they may be finer. Raises InputError for an empty mask.
+    A frame has at most ``most`` voxels; where no more than ``n_frames`` will be stored they may be finer. Raises
+    InputError for an empty mask.
     """
     mask = mask.bool()
     found = mask[0].nonzero()
@@ -90,7 +100,7 @@ def make_stage(
     high = torch.minimum(found.max(0).values + 2, torch.tensor(mask.shape[1:])).tolist()
     d, h, w = (slice(a, b) for a, b in zip(low, high, strict=True))
     voxels = math.prod(b - a for a, b in zip(low, high, strict=True))
-    most = max(MAX_VOXELS, ALL_VOXELS // n_frames if n_frames else 0)
+    most = max(most, ALL_VOXELS // n_frames if n_frames else 0)
     factor = max(1, math.ceil((voxels / most) ** (1 / 3)))
     return Stage(mask, (d, h, w), factor, (float(spacing[0]), float(spacing[1]), float(spacing[2])), lesions)
 

@@ -12,7 +12,8 @@ export function mount(el, spec, frames, { state = {}, onChange = () => {} } = {}
   };
   const controls = spec.controls.map((item) => control(item, change));
   const charts = spec.charts.map((item) => chart(item, (index) => change({ [item.control]: index })));
-  const shared = viewBar(spec, change), pictures = images(spec, frames, change), facts = readouts(spec);
+  const shared = viewBar(spec, change), facts = readouts(spec);
+  const pictures = (spec.planes ? planes : images)(spec, frames, change);
   const parts = [...controls, ...charts, shared, pictures, facts];
 
   const row = (name, items) => (items.length ? [h("div", { class: name }, ...items.map((item) => item.node))] : []);
@@ -37,10 +38,26 @@ export function mount(el, spec, frames, { state = {}, onChange = () => {} } = {}
   };
 }
 
-async function inflate(bytes) {
+/** The voxels of a frame: bytes of gzip, or a picture (WebP) of its slices side by side and below one another. */
+async function inflate(bytes, shape) {
+  if (new Uint8Array(bytes.buffer, bytes.byteOffset, 1)[0] === 0x52)
+    return fromPicture(await createImageBitmap(new Blob([bytes], { type: "image/webp" })), shape);
   if (!("DecompressionStream" in globalThis)) throw new Error("this browser is too old (it lacks DecompressionStream)");
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+function fromPicture(picture, [deep, high, wide]) {
+  const { width, height } = picture, across = width / wide, voxels = new Uint8Array(deep * high * wide);
+  const pen = h("canvas", { width, height }).getContext("2d", { willReadFrequently: true });
+  pen.drawImage(picture, 0, 0);
+  const { data } = pen.getImageData(0, 0, width, height);
+  for (let v = 0; v < voxels.length; v++) {
+    const slice = Math.floor(v / (high * wide)), row = Math.floor(v / wide) % high;
+    const y = Math.floor(slice / across) * high + row, x = (slice % across) * wide + (v % wide);
+    voxels[v] = data[4 * (y * width + x)];
+  }
+  return voxels;
 }
 
 function fromBase64(text) {
@@ -63,7 +80,7 @@ async function render({ model, el }) {
   };
   const show = async () => {
     const spec = model.get("spec"), packed = Object.entries(model.get("frames"));
-    const frames = await settle(Object.fromEntries(packed.map(([id, bytes]) => [id, inflate(bytes)])));
+    const frames = await settle(Object.fromEntries(packed.map(([id, bytes]) => [id, inflate(bytes, spec.shape)])));
     if (gone || spec !== model.get("spec")) return;  // a newer spec is on its way
     view?.destroy();
     view = mount(el, spec, frames, { state: model.get("state"), onChange });
@@ -85,15 +102,15 @@ export default { render };
 /** In a page each static twin gives way to its explorer; where that fails the twin stays and says why. */
 export async function mountPage(page) {
   const found = new Map();  // a frame is decoded once, however many explorers show it
-  const read = (id) => {
+  const read = (id, shape) => {
     const node = page.querySelector(`script[data-yx-frame="${id}"]`);
     if (!node) throw new Error("its images were left out to keep the page small");
-    return inflate(fromBase64(node.textContent));
+    return inflate(fromBase64(node.textContent), shape);
   };
   for (const host of page.querySelectorAll(".yx-host")) {
     try {
       const spec = JSON.parse(host.querySelector("script[data-yx-spec]").textContent);
-      for (const id of spec.frames) if (!found.has(id)) found.set(id, read(id));
+      for (const id of spec.frames) if (!found.has(id)) found.set(id, read(id, spec.shape));
       const frames = await settle(Object.fromEntries(spec.frames.map((id) => [id, found.get(id)])));
       const place = h("div");
       host.replaceWith(place);

@@ -1,9 +1,9 @@
 // Slices of 8-bit volumes on canvases. A frame is a Uint8Array (D,H,W), axes RAS+, 0..255 = [0,1].
 
 const VIEWS = [
-  { name: "sagittal", cols: 1, rows: 2, ends: ["P", "A"] },
-  { name: "coronal", cols: 0, rows: 2, ends: ["R", "L"] },
-  { name: "axial", cols: 0, rows: 1, ends: ["R", "L"] },
+  { name: "sagittal", cols: 1, rows: 2, ends: ["P", "A", "S", "I"] },
+  { name: "coronal", cols: 0, rows: 2, ends: ["R", "L", "S", "I"] },
+  { name: "axial", cols: 0, rows: 1, ends: ["R", "L", "A", "P"] },
 ];
 // ColorBrewer's PuOr, as matplotlib runs it: orange below zero, purple above
 const PUOR = ["7f3b08", "b35806", "e08214", "fdb863", "fee0b6", "f7f7f7", "d8daeb", "b2abd2", "8073ac", "542788", "2d004b"]
@@ -48,14 +48,15 @@ function greys(window, level) {
   });
 }
 
-/** Colour of each of the 511 differences of levels, white at zero, full at plus and minus limit. */
-function differences(limit) {
-  return Uint32Array.from({ length: 511 }, (_, d) => {
-    const x = clamp(((d - 255) / 255 / limit + 1) / 2, 0, 1) * (PUOR.length - 1);
-    const i = Math.min(Math.floor(x), PUOR.length - 2);
-    return rgba(...PUOR[i].map((c, k) => Math.round(c + (x - i) * (PUOR[i + 1][k] - c))));
-  });
+/** The colour [r, g, b] at a share of a map that its stops describe. */
+function between(stops, share) {
+  const x = clamp(share, 0, 1) * (stops.length - 1), i = Math.min(Math.floor(x), stops.length - 2);
+  return stops[i].map((c, k) => Math.round(c + (x - i) * (stops[i + 1][k] - c)));
 }
+
+/** Colour of each of the 511 differences of levels, white at zero, full at plus and minus limit. */
+const differences = (limit) =>
+  Uint32Array.from({ length: 511 }, (_, d) => rgba(...between(PUOR, ((d - 255) / 255 / limit + 1) / 2)));
 
 /** Width over height of a slice. */
 function aspectOf(shape, spacing, view) {
@@ -63,8 +64,8 @@ function aspectOf(shape, spacing, view) {
   return (w * spacing[cols]) / (h * spacing[rows]);
 }
 
-/** One slice of a frame, or of its difference to another, drawn to fill a canvas of `size` pixels on the screen. */
-function paint(canvas, scratch, { shape, offsets, view, size, ratio, frame, minus, lut, outline, cursor }) {
+/** One slice of voxels of a colour by offset, with outlines [mask, colour], filling a canvas of `size` pixels on screen. */
+function paint(canvas, scratch, { shape, offsets, view, size, ratio, colour, outlines, cursor, onWhite }) {
   const [w, h] = extent(shape, view), { ends } = VIEWS[view];
   const [width, height] = size.map((n) => Math.max(1, Math.round(n * ratio)));
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
@@ -72,28 +73,29 @@ function paint(canvas, scratch, { shape, offsets, view, size, ratio, frame, minu
   if (scratch.width !== w || scratch.height !== h) [scratch.width, scratch.height] = [w, h];
   const pen = scratch.getContext("2d", { willReadFrequently: true }), pixels = pen.createImageData(w, h);
   const words = new Uint32Array(pixels.data.buffer);
-  for (let p = 0; p < words.length; p++)
-    words[p] = minus ? lut[frame[offsets[p]] - minus[offsets[p]] + 255] : lut[frame[offsets[p]]];
+  for (let p = 0; p < words.length; p++) words[p] = colour(offsets[p]);
   pen.putImageData(pixels, 0, 0);
 
   const context = canvas.getContext("2d");
   context.drawImage(scratch, 0, 0, width, height);
   const scale = [width / w, height / h];
-  if (outline) strokeOutline(context, outline, offsets, [w, h], scale, ratio);
-  if (cursor) strokeCross(context, onSlice(cursor, shape, view), scale, width, height, ratio, minus);
+  for (const [mask, ink] of outlines) strokeOutline(context, mask, ink, offsets, [w, h], scale, ratio);
+  if (cursor) strokeCross(context, onSlice(cursor, shape, view), scale, width, height, ratio, onWhite);
   context.font = `bold ${12 * ratio}px sans-serif`;
-  ends.forEach((letter, right) => {
-    context.textAlign = right ? "right" : "left";
-    const x = right ? width - 4 * ratio : 4 * ratio, y = height - 5 * ratio;
-    [context.strokeStyle, context.fillStyle] = minus ? ["#fff", "#000"] : ["#000", "#fff"];
-    context.lineWidth = 3 * ratio;
+  const low = height - 5 * ratio, edge = 4 * ratio;
+  const places = [["left", edge, low], ["right", width - edge, low], ["center", width / 2, 14 * ratio], ["center", width / 2, low]];
+  [context.strokeStyle, context.fillStyle] = onWhite ? ["#fff", "#000"] : ["#000", "#fff"];
+  context.lineWidth = 3 * ratio;
+  ends.forEach((letter, k) => {
+    const [align, x, y] = places[k];
+    context.textAlign = align;
     context.strokeText(letter, x, y);
     context.fillText(letter, x, y);
   });
 }
 
 /** The edges between the voxels of a mask and the others, dark below bright to show on any ground. */
-function strokeOutline(context, mask, offsets, [w, h], [sx, sy], ratio) {
+function strokeOutline(context, mask, ink, offsets, [w, h], [sx, sy], ratio) {
   const inside = (c, r) => c >= 0 && r >= 0 && c < w && r < h && mask[offsets[r * w + c]] > 127;
   context.beginPath();
   for (let r = 0; r <= h; r++)
@@ -101,7 +103,7 @@ function strokeOutline(context, mask, offsets, [w, h], [sx, sy], ratio) {
       if (inside(c, r) !== inside(c - 1, r)) { context.moveTo(c * sx, r * sy); context.lineTo(c * sx, (r + 1) * sy); }
       if (inside(c, r) !== inside(c, r - 1)) { context.moveTo(c * sx, r * sy); context.lineTo((c + 1) * sx, r * sy); }
     }
-  for (const [colour, width] of [["#000", 3], [OUTLINE, 1.5]]) {
+  for (const [colour, width] of [["#000", 3], [ink, 1.5]]) {
     context.strokeStyle = colour;
     context.lineWidth = width * ratio;
     context.stroke();

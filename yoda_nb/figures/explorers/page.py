@@ -26,7 +26,7 @@ from yoda_nb.store import write_atomic
 MIME = "application/vnd.yoda-nb.explorer+json"
 MAX_FRAMES = 7_000_000  # bytes of frames on a page, so that it stays under 8 MB
 HERE = Path(__file__).parent
-PARTS = ("controls", "images", "charts", "panels", "explorer")
+PARTS = ("controls", "images", "charts", "panels", "planes", "explorer")
 SCRIPT = "\n".join((HERE / f"{name}.js").read_text(encoding="utf-8") for name in PARTS)
 CSS = (HERE / "explorer.css").read_text(encoding="utf-8")
 ON_PAGE = SCRIPT + "\nmountPage(document);\n"

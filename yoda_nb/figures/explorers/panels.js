@@ -1,5 +1,22 @@
 // The image panels of an explorer, linked by one cursor, and the read-outs.
 
+/** Clicks and drags on a canvas move the cursor on the slice of a view, which may follow the state. */
+function followPointer(canvas, spec, viewOf, change) {
+  const move = (event) =>
+    change((s) => ({ cursor: pointed(event, canvas, spec.shape, { view: viewOf(s), cursor: s.cursor }) }));
+  canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); move(event); });
+  canvas.addEventListener("pointermove", (event) => { if (event.buttons & 1) move(event); });
+}
+
+/** Keys move the cursor on a slice and through slices. */
+function followKeys(node, spec, viewOf, change) {
+  node.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey || !moved(event.key, spec.shape, spec.initial)) return;
+    event.preventDefault();
+    change((s) => ({ cursor: moved(event.key, spec.shape, { view: viewOf(s), cursor: s.cursor }) }));
+  });
+}
+
 /** What a click or drag means: the voxel of the current slice under the pointer. */
 function pointed(event, canvas, shape, { view, cursor }) {
   const box = canvas.getBoundingClientRect(), size = extent(shape, view);
@@ -25,9 +42,7 @@ function inUnits(share, [low, high, unit], difference) {
 
 function imagePanel(panel, spec, change) {
   const canvas = h("canvas"), name = h("span", { class: "yx-name" }), value = h("span", { class: "yx-value" });
-  const move = (event) => change((s) => ({ cursor: pointed(event, canvas, spec.shape, s) }));
-  canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); move(event); });
-  canvas.addEventListener("pointermove", (event) => { if (event.buttons & 1) move(event); });
+  followPointer(canvas, spec, (s) => s.view, change);
   const node = h("div", { class: "yx-panel" }, h("div", { class: "yx-head" }, name, value), canvas);
   return { panel, canvas, name, value, node };
 }
@@ -39,11 +54,7 @@ function images(spec, frames, change) {
   const keys = "Arrow keys move the cursor, Page Up and Page Down the slice.";
   const grid = h("div", { class: "yx-images", tabindex: 0, role: "application", "aria-label": `Images. ${keys}` },
     ...columns.map((column) => h("div", { class: "yx-column" }, ...column.map((item) => item.node))));
-  grid.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || !moved(event.key, spec.shape, spec.initial)) return;
-    event.preventDefault();
-    change((s) => ({ cursor: moved(event.key, spec.shape, s) }));
-  });
+  followKeys(grid, spec, (s) => s.view, change);
   const [low, high] = [h("span"), h("span")];
   const scale = h("div", { class: "yx-scale" }, low, h("i"), high,
     h("span", {}, "difference; beyond the limits it keeps their colour"));
@@ -83,8 +94,9 @@ function images(spec, frames, change) {
       if (item.drawn === drawn) return;  // the picture is there already
       item.drawn = drawn;
       paint(item.canvas, scratch, {
-        shape: spec.shape, offsets, view, outline, ratio, size: sizes[k], frame, minus,
-        lut: minus ? signed : grey, cursor: cross ? cursor : null,
+        shape: spec.shape, offsets, view, ratio, size: sizes[k], onWhite: Boolean(minus),
+        colour: minus ? (o) => signed[frame[o] - minus[o] + 255] : (o) => grey[frame[o]],
+        outlines: outline ? [[outline, OUTLINE]] : [], cursor: cross ? cursor : null,
       });
     });
   }
