@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_models import CARD
 
 from yoda_nb.diffusion.bridges import kernel_variance, score
 from yoda_nb.diffusion.denoise import volume_denoiser
@@ -144,17 +145,8 @@ def keyed(tmp_path_factory) -> tuple:
         net = replace(NET, style_bins=128).build()
     for parameter in net.parameters():  # no zeros anywhere, so that the key reaches the output
         parameter.data += 0.02
-    card = {
-        "sources": ["T1w", "T2w"],
-        "target": "FLAIR",
-        "spacing_mm": 6.0,
-        "schedule": "brownian",
-        "n_train": T,
-        "prediction": "x_t - x0",
-        "options": {"prior": 1, "ends": "open"},
-        "training": {},
-        **style_histograms(others),
-    }
+    about = {"schedule": "brownian", "n_train": T, "prediction": "x_t - x0", "options": {"prior": 1, "ends": "open"}}
+    card = CARD | {"spacing_mm": 6.0} | about | style_histograms(others)
     file = tmp_path_factory.mktemp("keyed") / "bridge.safetensors"
     save_model(net, file, config=replace(NET, style_bins=128), card=card)
     return phantom_case(13, **small, style=1.0), file, others
