@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from yoda_nb.cli import app
-from yoda_papers.ledger import canaries, evidence, rebuild, versions
+from yoda_papers.ledger import canaries, evidence, rebuild
 
 shell = CliRunner()
 
@@ -118,19 +118,6 @@ def test_results_stay_out_of_the_scans_that_are_read(called, tmp_path):
     for out in (tmp_path, tmp_path / "scans"):
         done = call("real", "--mirror", tmp_path, "--out", out)
         assert done.exit_code == 2 and "--out" in done.stderr and "lies in the study" in done.stderr
-
-
-def test_a_version_is_raised_with_a_reason(called, tmp_path, monkeypatch):
-    monkeypatch.setattr(versions, "VERSIONS", tmp_path / "versions.json")
-    versions.raises.cache_clear()
-    for words in (("--bump", "rician"), ("--bump", "nosuch", "--reason", "other noise"), ("--reason", "other noise")):
-        done = call("evidence", *words)
-        assert done.exit_code == 2 and done.stderr.count("\n") == 1
-    assert not (tmp_path / "versions.json").exists()
-    done = call("evidence", "--bump", "rician", "--reason", "other noise")
-    assert done.exit_code == 0 and done.stdout == "rician: version 2\n"
-    assert "rebuild_evidence" not in called
-    versions.raises.cache_clear()
 
 
 def test_canaries_fail_where_a_number_moved(monkeypatch):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from reports import PARAMETERS, alive, code, wait_for, write
+from reports import OWN_PAGES, PARAMETERS, alive, code, wait_for, write
 
 from yoda_nb.errors import InputError
 from yoda_nb.report import provenance, run_report
@@ -69,17 +69,11 @@ def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path, monkeypatch):
     """R10, R11: after SIGKILL nothing is partial, no process stays, finished work is kept, and the
     whole is what an unbroken run would have made."""
     quick = write(tmp_path, "01_quick", code(f"open({str(tmp_path / 'ran')!r}, 'a').write('x')"))
-    slow = write(
-        tmp_path,
-        "02_slow",
-        code(
-            "import os, pathlib, time\n"
-            f"flag = pathlib.Path({str(tmp_path / 'pid')!r})\n"
-            "if not flag.exists():\n"
-            "    flag.write_text(str(os.getpid()))\n"
-            "    time.sleep(120)"
-        ),
+    waits = (
+        f"import os, pathlib, time\nflag = pathlib.Path({str(tmp_path / 'pid')!r})\n"
+        "if not flag.exists():\n    flag.write_text(str(os.getpid()))\n    time.sleep(120)"
     )
+    slow = write(tmp_path, "02_slow", code(waits))
     out = tmp_path / "out"
     program = (
         "import sys; from pathlib import Path; from yoda_nb.report import provenance, run_report\n"
@@ -103,17 +97,8 @@ def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path, monkeypatch):
     result = run_report([quick, slow], out)
     assert [run.status for run in result.runs] == ["reused", "done"]
     assert (tmp_path / "ran").read_text() == "x"
-    assert {path.name for path in out.iterdir()} - {".lock"} == {
-        "01_quick.html",
-        "02_slow.html",
-        "claims.html",
-        "glossary.html",
-        "reproduces.html",
-        "claims.json",
-        "index.html",
-        "made.html",
-        "notebooks",
-    }
+    pages = {f"{name}.html" for name in ("01_quick", "02_slow", *OWN_PAGES)}
+    assert {path.name for path in out.iterdir()} - {".lock"} == pages | {"claims.json", "notebooks"}
     unbroken = tmp_path / "unbroken"
     run_report([quick, slow], unbroken)
     for name in ("01_quick.html", "02_slow.html", "claims.html", "claims.json"):
@@ -217,25 +202,6 @@ def test_a_disk_that_fills_up_while_the_pages_are_written(tmp_path, monkeypatch)
     with pytest.raises(InputError, match="No space left on device.*free space"):
         run_report([notebook], out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-
-
-def test_progress_is_one_whole_line_an_event(tmp_path):
-    """With the time since the start and what is left; bars of long cells too."""
-    bar = "import sys, time\nfor k in range(3):\n    print(f'\\r{k} of 3', end='', file=sys.stderr)"
-    notebooks = [write(tmp_path, name, code(bar)) for name in ("one", "two")]
-    program = (
-        "import sys; from pathlib import Path; from yoda_nb.report import run_report\n"
-        "run_report([Path(p) for p in sys.argv[2:]], Path(sys.argv[1]), jobs=2)"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "out"), *map(str, notebooks)], capture_output=True
-    )
-    assert b"\r" not in shown.stderr and shown.stdout == b""
-    lines = shown.stderr.decode().splitlines()
-    assert len(lines) >= 4
-    for line in lines:
-        assert re.match(r"\[\d+:\d\d · [012] left\] (one|two): .", line), line
-    assert "0 left" in lines[-1] and "done in" in lines[-1]
 
 
 def test_a_dead_kernel_is_a_failure_with_a_reason(tmp_path):
