@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from yoda_nb.errors import InputError
-from yoda_nb.metrics.feature_nets import OFFLINE_WEIGHTS, offline_net, read_weights, resnet50, vit_b16
+from yoda_nb.metrics.feature_nets import OFFLINE_WEIGHTS, read_weights, resnet50, vit_b16
 from yoda_nb.metrics.features import load_extractor
 
 
@@ -238,7 +238,3 @@ def test_shipped_file_is_small_and_refused_when_changed(tmp_path):
     copy.write_bytes(data)
     with pytest.raises(InputError, match="does not match the checksum in its card"):
         load_extractor(weights=copy)
-
-
-def test_offline_net_takes_any_slice_from_8_voxels():
-    assert offline_net(4, 5)(torch.rand(2, 1, 8, 33)).shape == (2, 5)
