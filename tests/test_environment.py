@@ -164,29 +164,6 @@ def test_what_a_page_tells_to_type_exists(page):
         assert (ROOT / path).exists(), path
 
 
-def test_the_readme_tells_how_to_begin():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert {"report", "test"} <= set(re.findall(r"\bmake ([a-z]+)", readme))
-    assert {"translate", "rebuild", "notebooks"} <= set(re.findall(r"\byoda-nb ([a-z]+)", readme))
-
-
-def test_docs_hold_documents_only():
-    assert {path.suffix for path in (ROOT / "docs").rglob("*") if path.is_file()} <= {
-        ".md",
-        ".png",
-        ".webp",
-        ".json",
-        ".svg",
-        ".py",
-    }
-
-
-def test_importing_the_package_is_light():
-    program = "import sys, yoda_nb; print([m for m in ('torch', 'monai') if m in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert shown.stdout == "[]\n", shown.stderr
-
-
 def test_ci_runs_the_checks_of_style_and_the_suite():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert 0 < script.index("make lint") < script.index("make test")

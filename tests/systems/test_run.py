@@ -162,18 +162,6 @@ def test_homogenised_regression_runs(model):
     assert not torch.equal(plain, corrected) and (corrected[~case().mask] == -1).all()
 
 
-def test_threads_change_nothing_but_rounding(model):
-    threads = torch.get_num_threads()
-    try:
-        images = []
-        for n in (1, 2):
-            torch.set_num_threads(n)
-            images.append(translate(case(), model=model, half=False).target)
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.allclose(*images, atol=1e-4)
-
-
 def test_the_recipe_makes_a_model_that_translate_takes(tmp_path):
     """Training's whole way: phantoms, fit, weights and card, and a run with them."""
     settings = {"sources": ("FLAIR", "T1w"), "target": "T2w", "spacing": 10.0, "shape": (16, 16, 16)}
