@@ -136,17 +136,6 @@ def test_canaries_fail_where_a_number_moved(monkeypatch):
     assert done.exit_code == 1 and "views: OUTSIDE" in done.stdout and "no: ssim" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["bench", "claims", "report", "sweep"])
-def test_other_commands_ask_for_the_device_first_too(command, tmp_path):
-    words = {
-        "report": ["--set", "device=gpu", "-o", str(tmp_path / "out")],
-        "sweep": ["--device", "gpu", "--system", "unet", "-o", str(tmp_path / "out")],
-    }.get(command, ["--device", "gpu"])
-    done = shell.invoke(app, [command, *words])
-    assert done.exit_code == 2 and done.stderr.startswith("Error: There is no device 'gpu' here: choose cpu")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from seeded import normal
 from small_models import CARD
 
 from yoda_nb.diffusion.bridges import kernel_variance, score
@@ -40,10 +41,6 @@ def path():
 def images():
     generator = torch.Generator().manual_seed(0)
     return [torch.randn((1, 6, 5, 4), generator=generator, dtype=torch.float64) for _ in range(3)]
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def drift(x, x0, t, s, noise):
@@ -96,7 +93,7 @@ class Biased(torch.nn.Module):
 
 
 def test_co_prediction_averages_what_overlapping_slabs_say():
-    x = random(1, 5, 4, 4).float()
+    x = normal(1, 5, 4, 4).float()
     how = {"thickness": 3, "views": (0,), "divisor": 1, "half": False, "out_slices": 3, "convert": lambda x, o, t: o}
     both = [volume_denoiser(Biased(), x, None, **how, co_predict=on)(x, 3, 0) - x for on in (True, False)]
     torch.testing.assert_close(both[0].mean((0, 2, 3)), torch.tensor([1.5, 2.0, 2.0, 2.0, 2.5]))  # ends: two slabs

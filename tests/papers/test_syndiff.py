@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from seeded import normal
 from torch import nn
 
 from yoda_nb.diffusion.process import vp_step
@@ -31,14 +32,10 @@ def small(name: str):
     return replace(TRAININGS[name].config, batch_size=4, window=16, steps=10)
 
 
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 @pytest.mark.parametrize("t", range(4))
 def test_the_projector_is_the_posterior_step(t):
     path = schedule("syndiff", 4)
-    x, x0, eps = (noise(3, 1, 4, 4, seed=s) for s in range(3))
+    x, x0, eps = (normal(3, 1, 4, 4, seed=s) for s in range(3))
     step = projected(x, x0, torch.full((3,), t), eps, path)
     assert torch.allclose(step, vp_step(x, x0, t, t - 1, eps, schedule=path, sigma="posterior"))
     if t == 0:
@@ -62,12 +59,12 @@ def test_the_projector_follows_bayes(t):
 
 def test_steps_back_have_the_joint_law_of_steps_forward():
     path, n = schedule("syndiff", 4), 200_000
-    x0 = torch.where(noise(n) > 0.3, 1.0, -1.0).double()  # a law that no single Gaussian is
+    x0 = torch.where(normal(n) > 0.3, 1.0, -1.0).double()  # a law that no single Gaussian is
     ab_s, ab_t = path.at(1), path.at(2)
-    x_s = ab_s**0.5 * x0 + (1 - ab_s) ** 0.5 * noise(n, seed=1)
-    x_t = (ab_t / ab_s) ** 0.5 * x_s + (1 - ab_t / ab_s) ** 0.5 * noise(n, seed=2)
+    x_s = ab_s**0.5 * x0 + (1 - ab_s) ** 0.5 * normal(n, seed=1)
+    x_t = (ab_t / ab_s) ** 0.5 * x_s + (1 - ab_t / ab_s) ** 0.5 * normal(n, seed=2)
     shaped = (x.view(-1, 1, 1, 1) for x in (x_t, x0))
-    back = projected(*shaped, torch.full((n,), 2), noise(n, 1, 1, 1, seed=3), path).flatten()
+    back = projected(*shaped, torch.full((n,), 2), normal(n, 1, 1, 1, seed=3), path).flatten()
     assert torch.allclose(torch.cov(torch.stack([x_s, x_t])), torch.cov(torch.stack([back, x_t])), atol=0.01)
     for q in (0.05, 0.25, 0.5, 0.75, 0.95):
         assert back.quantile(q).item() == pytest.approx(x_s.quantile(q).item(), abs=0.02)
@@ -113,7 +110,7 @@ def test_generators_that_change_nothing_have_no_cycle_loss(volumes):
 
 
 def test_nets_have_their_shapes_and_see_what_they_should():
-    slabs, times = noise(2, 3, 16, 24).float(), torch.tensor([0.0, 3.0])
+    slabs, times = normal(2, 3, 16, 24).float(), torch.tensor([0.0, 3.0])
     other = torch.cat([slabs[:, :1], -slabs[:, 1:]], 1)
     net, blind = HalfUNetConfig().build(), HalfUNetConfig(conditional=False).build()
     for values in net.parameters():  # residual branches start at zero
@@ -121,7 +118,7 @@ def test_nets_have_their_shapes_and_see_what_they_should():
     assert net(slabs, times).shape == (2, 1, 16, 24)
     assert not torch.equal(net(slabs, times), net(other, times))
     assert torch.equal(blind(slabs, times), blind(other, times))
-    latent = noise(2, 32).float()
+    latent = normal(2, 32).float()
     assert not torch.equal(net(slabs, times), net(slabs, times, latent=latent))
     one_shot = ResNetConfig(out_slices=2).build()
     moved = torch.cat([slabs[:, :1] + 1, slabs[:, 1:]], 1)
@@ -172,7 +169,7 @@ def test_without_adversaries_a_generator_lowers_the_absolute_error_alone(volumes
 
 
 def test_a_bounded_generator_is_the_tanh_of_the_other():
-    slabs, times = noise(2, 3, 16, 24).float() * 3, torch.tensor([0.0, 3.0])
+    slabs, times = normal(2, 3, 16, 24).float() * 3, torch.tensor([0.0, 3.0])
     torch.manual_seed(0)
     net, bounded = HalfUNetConfig().build(), BoundedUNetConfig().build()
     for values in net.parameters():
