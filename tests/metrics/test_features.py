@@ -18,7 +18,6 @@ from yoda_nb.metrics.features import (
     perceptual_report,
     slices_for_features,
 )
-from yoda_nb.phantoms.phantom import phantom_case
 
 
 def with_moments(x: np.ndarray, mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
@@ -137,16 +136,3 @@ def test_shipped_extractor_is_quick_and_the_same_in_any_batch():
     features = extract(images)
     assert time.process_time() - start < 3  # under a second on an idle core
     torch.testing.assert_close(features[:5], extract(images[:5]), rtol=1e-4, atol=1e-5)
-
-
-def test_distance_on_phantoms_as_acquired():
-    a, b = ([phantom_case(s + i) for i in range(3)] for s in (910, 920))
-    half = [phantom_case(920 + i, sigma=0.02) for i in range(3)]
-
-    def features(volumes, which="target"):
-        images = [slices_for_features((getattr(v, which) + 1) / 2, v.mask) for v in volumes]
-        return load_extractor()(torch.cat(images))
-
-    acquired = features(a)
-    distances = [frechet_distance(acquired, x) for x in (features(b), features(half), features(b, "clean"))]
-    assert distances == sorted(distances), distances

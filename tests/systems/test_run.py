@@ -202,16 +202,8 @@ def test_a_turned_grid_gives_the_turned_image(model):
         return x.permute(0, 3, 1, 2).flip(1, 3)
 
     index = np.array([[0, 1, 0, 0], [0, 0, -1, h - 1], [-1, 0, 0, w - 1], [0, 0, 0, 1.0]])  # new -> old
-    other = replace(
-        v,
-        affine=v.affine @ index,
-        source=turned(v.source),
-        mask=turned(v.mask),
-        target=None,
-        clean=None,
-        labels=None,
-        lesions=None,
-    )
+    unknown = dict.fromkeys(("target", "clean", "labels", "lesions"))
+    other = replace(v, affine=v.affine @ index, source=turned(v.source), mask=turned(v.mask), **unknown)
     made = translate(other, model=model)
     assert made.target.shape == (1, w, d, h)
     straight = turned(translate(v, model=model).target)
