@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -130,6 +131,7 @@ BEFORE = "\n## Measured at commit "  # from here on docs/measured.md quotes an e
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 
 
+@cache
 def commands() -> dict[str, set[str]]:
     """The commands of the shell, each with those below it."""
     import typer

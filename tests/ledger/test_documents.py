@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,9 +46,14 @@ MEASURED = {"command": "yoda-nb rebuild numbers", "machine": "an abacus", "commi
 }
 
 
+@cache
+def shell():
+    return typer.main.get_command(app)
+
+
 def options_of(words: list[str]) -> set[str]:
     """The options of the command that the first words name; KeyError if there is none."""
-    command = typer.main.get_command(app)
+    command = shell()
     for word in words:
         if hasattr(command, "commands"):
             command = command.commands[word]
