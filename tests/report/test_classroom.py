@@ -7,16 +7,25 @@ import socket
 
 import pytest
 
+from yoda_nb.data.places import NOTEBOOKS
 from yoda_nb.errors import InputError
 from yoda_nb.report.classroom import (
     EVERYBODY,
+    SERVER,
     THREADS,
     TOKEN,
     check_port,
     class_address,
+    class_command,
     class_environment,
     class_token,
 )
+
+
+def test_the_command_serves_the_lessons_to_other_machines():
+    command = class_command(port=9000)
+    assert command[1:4] == ["-P", str(SERVER), str(NOTEBOOKS)] and SERVER.is_file()
+    assert {"--port=9000", "--no-browser", "--Voila.ip=0.0.0.0", "--strip_sources=True"} <= set(command)
 
 
 def test_students_share_the_cores_unless_the_teacher_says_otherwise():
