@@ -12,8 +12,7 @@ from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.models import find_model, load_model
 from yoda_nb.systems.papers import TRAININGS
 from yoda_nb.systems.run import translate
-from yoda_nb.training.batches import TrainConfig, make_pool
-from yoda_nb.training.draws import batches
+from yoda_nb.training.batches import TrainConfig
 from yoda_nb.training.graphs import Graphed
 from yoda_nb.training.loop import fit
 from yoda_nb.yoda import PRESETS
@@ -83,14 +82,6 @@ def test_a_net_is_captured_once_and_gives_its_own_gradients(volume, exact):
         assert torch.allclose(a, p.grad, atol=1e-5, rtol=1e-3)
     other = torch.randn(2, 15, 32, 32, device="cuda")
     assert torch.equal(wrapped(other, times[:2]), net(other, times[:2]))  # of another shape: the net as it is
-
-
-def test_batches_drawn_ahead_are_the_same(volume):
-    pool = make_pool([volume], CONFIG)
-    here, ahead = (list(batches(pool, CONFIG, range(2, 5), loaders=n)) for n in (0, 2))
-    assert len(here) == len(ahead) == 3
-    for a, b in zip(here, ahead, strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
 
 
 @needs_cuda

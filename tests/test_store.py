@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import atomic
-from yoda_nb.store import VERSIONS, Bank, canonical_json, clear, default_bank, entries, key_of, recall
+from yoda_nb.store import VERSIONS, Bank, canonical_json, clear, entries, key_of, recall
 
 DESCRIPTION = {"system": "yoda-expa", "n_ex": 10, "seed": 0, "source": torch.arange(6.0)}
 
@@ -233,20 +233,6 @@ def test_entries_and_clear(bank):
         clear(bank, older_than=-1)
 
 
-def test_two_processes_may_write_one_key(bank):
-    program = (
-        "import sys, torch; from pathlib import Path; from yoda_nb.store import Bank, recall\n"
-        "for i in range(20):\n"
-        "    x = recall(Bank(Path(sys.argv[1])), {'i': i}, lambda: {'x': torch.full((999,), i)})\n"
-        "    assert (x['x'] == i).all()\n"
-    )
-    command = [sys.executable, "-W", "error", "-c", program, str(bank.root)]
-    writers = [subprocess.Popen(command) for _ in range(2)]
-    assert [writer.wait() for writer in writers] == [0, 0]
-    assert len(entries(bank)) == 20 and not list(bank.root.glob(".*"))
-    assert len(files_of(bank)) == 20, "no lock is left"
-
-
 def test_one_entry_is_computed_by_one_process_and_read_by_the_other(bank, tmp_path):
     program = (
         "import sys, time, torch; from pathlib import Path; from yoda_nb.store import Bank, recall\n"
@@ -268,10 +254,3 @@ def test_one_entry_is_computed_by_one_process_and_read_by_the_other(bank, tmp_pa
         asker.communicate(timeout=120)
     assert [asker.returncode for asker in askers] == [0, 0]
     assert (tmp_path / "log").read_text() == "computed\n" and len(files_of(bank)) == 1
-
-
-def test_the_default_bank_can_be_named(monkeypatch, tmp_path):
-    monkeypatch.setenv("YODA_NB_BANK", str(tmp_path / "mine"))
-    assert default_bank() == Bank(tmp_path / "mine")
-    monkeypatch.delenv("YODA_NB_BANK")
-    assert "yoda-nb" in str(default_bank().root)

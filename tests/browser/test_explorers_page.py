@@ -33,15 +33,8 @@ def six(tmp_path_factory):
         name: noisy(v.clean, v.mask, s, k)
         for k, (name, s) in enumerate({"regression": 0.005, "DDIM 8": 0.02, "diffusion": 0.04}.items())
     }
-    table = pd.DataFrame(
-        {
-            "sampler": list(images),
-            "ssim": [0.9, 0.85, 0.8],
-            "fd": [30.0, 12.0, 4.0],
-            "noise": [0.005, 0.02, 0.04],
-            "evaluations": [3, 8, 20],
-        }
-    )
+    measured = {"ssim": [0.9, 0.85, 0.8], "fd": [30.0, 12.0, 4.0], "noise": [0.005, 0.02, 0.04]}
+    table = pd.DataFrame({"sampler": list(images), **measured, "evaluations": [3, 8, 20]})
     levels = (1.0, 0.6, 0.1)
     steps = [
         {

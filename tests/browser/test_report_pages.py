@@ -7,6 +7,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from all_findings import findings
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from reports import code, write
 
@@ -17,7 +18,7 @@ from yoda_nb.report import Run, run_report
 from yoda_nb.report.front import EXPLORER_OF, FIGURE_OF
 from yoda_nb.report.pages import NO_ALT
 from yoda_nb.report.site import write_site
-from yoda_papers.ledger import Study, find, show_findings
+from yoda_papers.ledger import show_findings
 
 PROSE = """\
 # Is $x$ *noise*?
@@ -157,11 +158,10 @@ def test_axe_finds_nothing_to_object_to(site, open_blocked, name, scheme):
 def whole(tmp_path_factory) -> Path:
     """The site of a report of all notebooks, as they ask and with the ledger's verdicts, without executing them."""
     folder = tmp_path_factory.mktemp("whole")
-    findings = find(study=Study())
     shown = {FIGURE_OF: [_figure()], EXPLORER_OF: [_plane()]}
     runs = []
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        own = [f for f in findings if f.claim.notebook == path.stem]
+        own = [f for f in findings() if f.claim.notebook == path.stem]
         displayed = [*shown.get(path.stem, []), *_displayed(lambda own=own: show_findings(own))]
         cells = [
             new_code_cell("1", metadata={"tags": ["headline"]}, outputs=[new_output("display_data", data=data)])
@@ -217,7 +217,7 @@ def test_the_first_page_is_read_in_three_screens(whole, open_blocked):
 
 def test_each_claim_has_a_cell_that_leads_to_it(whole, open_blocked):
     page = open_blocked(whole / "index.html")
-    claims = [finding.claim for finding in find(study=Study())]
+    claims = [finding.claim for finding in findings()]
     cells = page.locator(".map a.cell")
     found = {cell.inner_text().split()[0]: cell for cell in cells.all()}
     assert found.keys() == {claim.id for claim in claims} and cells.count() == len(claims)

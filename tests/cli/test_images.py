@@ -15,8 +15,6 @@ from yoda_nb.cli import app
 from yoda_nb.images.nifti import read_grid, sha256
 from yoda_nb.phantoms.phantom import phantom_case
 
-NAMES = ("T1w", "T2w", "FLAIR", "mask")
-
 
 def call(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
@@ -161,19 +159,8 @@ def test_an_image_says_that_it_is_synthetic_and_how_it_was_made(files, quick):
 
 
 def test_doubts_are_on_stderr_in_json_in_the_sidecar_and_on_the_page(files, quick):
-    swapped = (
-        "translate",
-        "--t1",
-        "T2w.nii.gz",
-        "--t2",
-        "T1w.nii.gz",
-        "-o",
-        "made.nii.gz",
-        "--qc",
-        "qc.html",
-        "--json",
-    )
-    done = call(*swapped)
+    swapped = ("translate", "--t1", "T2w.nii.gz", "--t2", "T1w.nii.gz")
+    done = call(*swapped, "-o", "made.nii.gz", "--qc", "qc.html", "--json")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)["warnings"]
     assert len(told) == 2 and all("exchanged" in sentence for sentence in told)
@@ -183,38 +170,13 @@ def test_doubts_are_on_stderr_in_json_in_the_sidecar_and_on_the_page(files, quic
     assert all(sentence in page for sentence in told)
 
 
-def test_what_a_header_says_wrong_is_told_too(files, quick):
-    image = nib.load(files / "T1w.nii.gz")
-    data = np.asarray(image.dataobj)
-    image = nib.Nifti1Image(data, image.affine)
-    image.set_qform(np.diag([-1.0, 1, 1, 1]) @ image.affine, 1, update_affine=False)
-    image.set_sform(image.affine, 1, update_affine=False)
-    nib.save(image, files / "T1w.nii.gz")
-    done = call(*GIVEN, "-o", "made.nii.gz", "--json")
-    assert done.exit_code == 0, done.output
-    (told,) = json.loads(done.stdout)["warnings"]
-    assert "qform and sform are mirror images" in told and done.stderr == f"check this: {told}\n"
-    before, after = (nib.load(files / name).header for name in ("T1w.nii.gz", "made.nii.gz"))
-    for form in ("get_qform", "get_sform"):
-        assert np.allclose(getattr(before, form)(), getattr(after, form)()), "one form is not written over the other"
-
-
 # --- contrasts
-
-
-def test_one_image_alone_is_asked_what_to_make(files, quick):
-    done = call("translate", "--t1", "T1w.nii.gz", "-o", "made.nii.gz")
-    assert done.exit_code == 2 and "T1w alone makes CT, not FLAIR: add --to CT" in done.stderr
-    assert not (files / "made.nii.gz").exists() and not quick
 
 
 @pytest.mark.parametrize(
     ("words", "wrong", "meant"),
     [
         (("--source", "T1=nowhere.nii", "--t2", "T2w.nii.gz"), "T1", "T1w"),
-        (("--source", "t1w=nowhere.nii", "--t2", "T2w.nii.gz"), "t1w", "T1w"),
-        (("--t1", "T1w.nii.gz", "--source", "T2=nowhere.nii"), "T2", "T2w"),
-        (("--t1", "T1w.nii.gz", "--t2", "T2w.nii.gz", "--to", "flair"), "flair", "FLAIR"),
         (("--t1", "T1w.nii.gz", "--t2", "T2w.nii.gz", "--to", "FLAIRE"), "FLAIRE", "FLAIR"),
         (("--source", "tof=nowhere.nii", "--to", "CTA"), "tof", "TOF"),
     ],
@@ -223,13 +185,6 @@ def test_a_name_misspelt_is_told_before_files_are_read(files, quick, words, wron
     done = call("translate", *words, "-o", "made.nii.gz")
     assert done.exit_code == 2 and done.stderr == f"Error: There is no contrast '{wrong}': did you mean {meant}?\n"
     assert not quick and not (files / "made.nii.gz").exists()
-
-
-def test_contrasts_that_no_model_has_are_refused_with_what_there_is_each_once(files, quick):
-    done = call(*GIVEN, "--to", "PDw", "-o", "made.nii.gz")
-    assert done.exit_code == 2 and "No shipped model translates T1w+T2w to PDw" in done.stderr
-    offers = done.stderr.partition("there is ")[2].partition("; train one")[0].split("; ")
-    assert "T1w+T2w to FLAIR" in offers and len(offers) == len(set(offers))
 
 
 @pytest.mark.parametrize("words", [(), ("--to", "FLAIR"), ("--system", "unet")])
@@ -241,26 +196,6 @@ def test_no_image_at_all_is_told(files, quick, words):
 # --- content that is not here, and sizes
 
 
-@pytest.mark.parametrize("kind", ["dead link", "pointer", "empty"])
-def test_content_that_is_not_here_is_one_sentence(files, quick, kind):
-    (files / "T2w.nii.gz").unlink()
-    if kind == "dead link":
-        (files / "T2w.nii.gz").symlink_to(".git/annex/objects/aa/x.nii.gz")
-    else:
-        (files / "T2w.nii.gz").write_text("/annex/objects/MD5E-s1--x.nii.gz" if kind == "pointer" else "")
-    done = call(*GIVEN, "-o", "made.nii.gz")
-    assert done.exit_code == 2 and done.stderr.count("\n") == 1 and "T2w.nii.gz" in done.stderr
-    assert ("is empty" if kind == "empty" else "datalad get") in done.stderr and not quick
-
-
-@pytest.mark.parametrize("spacing", ["0.05", "nan", "inf", "0"])
-def test_prepare_refuses_voxels_that_cannot_be(files, spacing):
-    done = call("prepare", *GIVEN[1:], "--spacing", spacing, "-o", "out")
-    assert done.exit_code == 2 and done.stderr.splitlines()[-1].startswith("Error: "), done.output
-    assert ("3840 x 3840 x 3840 voxels" if spacing == "0.05" else "is not a voxel size") in done.stderr
-    assert not list((files / "out").glob("*")) and "Traceback" not in done.output
-
-
 def test_memory_that_ran_out_is_one_sentence(files, quick, monkeypatch):
     def never(*_, **__):
         raise MemoryError("Unable to allocate 9 GiB")
@@ -269,15 +204,3 @@ def test_memory_that_ran_out_is_one_sentence(files, quick, monkeypatch):
     done = call(*GIVEN, "-o", "made.nii.gz")
     assert done.exit_code == 2 and "memory ran out (Unable to allocate 9 GiB)" in done.stderr
     assert not (files / "made.nii.gz").exists()
-
-
-def test_a_soft_mask_is_told_in_json(files, quick):
-    mask = nib.load(files / "mask.nii.gz")
-    soft = np.asarray(mask.dataobj) / 600 * 0.9
-    soft[0] = 0.01
-    nib.save(nib.Nifti1Image(soft.astype(np.float32), mask.affine), files / "soft.nii.gz")
-    done = call(*GIVEN[:-1], "soft.nii.gz", "-o", "made.nii.gz", "--json")
-    (told,) = json.loads(done.stdout)["warnings"]
-    assert "soft.nii.gz holds fractions" in told and "cut at 0.5" in told
-    made = nib.load(files / "made.nii.gz").get_fdata()
-    assert not (made > 0)[soft < 0.5].any()

@@ -58,13 +58,6 @@ def test_a_table_of_persons(ixi):
     assert len({row["split"] for row in rows}) == 1
 
 
-def test_a_listing_instead_of_a_folder(tmp_path):
-    path = "longitudinal/raw/patient01/study1_T1W.nii.gz"
-    (tmp_path / "blobs.csv").write_text(f"path,git_blob_sha1\n{path},{'a' * 40}\n")
-    (row,) = json.loads(call("scan", "open-ms", "--listing", tmp_path / "blobs.csv", "--json").stdout)["rows"]
-    assert row["sha256"] == "git:" + "a" * 40 and row["uri"].startswith("https://") and row["dataset"] == "ms"
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -82,16 +75,6 @@ def test_what_is_wrong_is_one_sentence(words, says, tmp_path, monkeypatch):
     done = call(*words)
     assert done.exit_code == 2 and done.stderr.startswith("Error: ") and says in done.stderr
     assert done.stderr.count("\n") == 1 and not list(tmp_path.iterdir())
-
-
-def test_layouts_are_listed_with_licence_and_how_to_get_them():
-    text = call("layouts").stdout
-    assert "CC BY-SA 3.0" in text and "zenodo.org/records/583096" in text
-    rows = json.loads(call("layouts", "--json").stdout)
-    assert {row["layout"] for row in rows} == {
-        *("bids", "ixi", "brats", "gold-atlas", "kirby21", "open-ms", "nifti", "synthrad", "topcow")
-    }
-    assert all(row["licence"] and row["how to get it"] for row in rows)
 
 
 def test_the_shipped_patients_are_one_dataset():

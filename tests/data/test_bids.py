@@ -62,12 +62,6 @@ def test_subjects_and_visits_are_cases(raw):
     assert volume.subject == "sub-01" and volume.source.shape == (2, 20, 20, 20)
 
 
-def test_a_folder_that_is_not_bids(tmp_path):
-    image(tmp_path / "T1w.nii.gz")
-    with pytest.raises(InputError, match="layout bids"):
-        read_bids(tmp_path)
-
-
 def test_images_behind_links_that_lead_out_need_trust(raw, tmp_path):
     store = image(tmp_path / "store" / "a.nii.gz")
     (raw / "sub-03/anat").mkdir(parents=True)

@@ -104,21 +104,8 @@ def test_phantoms_are_generated_as_the_row_says(tmp_path, monkeypatch):
     )
     case = read_manifest(path)[1]
     volume = load_case(case, sources=["T2w"], target="T1w", spacing=8)
-    assert calls == [
-        (
-            7,
-            dict(
-                sources=("T2w",),
-                target="T1w",
-                sigma=0.06,
-                protocol="b",
-                lesions=False,
-                anatomy=label_map,
-                spacing=8.0,
-                shape=(24, 24, 24),
-            ),
-        )
-    ]
+    asked = dict(sources=("T2w",), target="T1w", sigma=0.06, protocol="b", lesions=False, anatomy=label_map)
+    assert calls == [(7, asked | dict(spacing=8.0, shape=(24, 24, 24)))]
     assert volume.subject == "p" and volume.shape == (24, 24, 24)
     assert volume.sources == ("T2w",) and volume.contrast == "T1w" and volume.sigma == 0.06
     again = load_case(case, sources=["T2w"], spacing=8)

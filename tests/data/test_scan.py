@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from yoda_nb.cli import app
 from yoda_nb.data.bids import scan_bids
 from yoda_nb.data.layouts import get_layout
-from yoda_nb.data.scan import LeftOut, describe_left_out, participants, scan
+from yoda_nb.data.scan import LeftOut, participants, scan
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import sha256
 
@@ -94,12 +94,6 @@ def test_a_folder_of_which_all_is_left_out_says_why(study):
     assert "datalad get" in str(said.value) and "sub-CC-7" in str(said.value)
 
 
-def test_the_line_of_many_is_not_long():
-    many = [LeftOut(f"{k:02}.nii", "odd") for k in range(30)]
-    assert describe_left_out(many, 2) == "00.nii (odd); 01.nii (odd); and 28 more"
-    assert describe_left_out(many[:2]) == "00.nii (odd); 01.nii (odd)"
-
-
 def test_folders_that_cannot_be_read_are_named(study, monkeypatch):
     def walk(folder, onerror):
         onerror(PermissionError(13, "Permission denied", str(study / "sub-08")))
@@ -156,14 +150,10 @@ def fast(monkeypatch):
     """Nothing is translated: the rows are what would be."""
     row = lambda case, worker=None, **how: {"subject": case.subject, "state": "made", "warnings": ["odd"]}  # noqa: E731
     monkeypatch.setattr("yoda_nb.scans.subjects.translate_subject", row)
-    monkeypatch.setattr(
-        "yoda_nb.scans.subjects.prepare_subject", lambda case, worker=None, **how: {**row(case), "images": ""}
-    )
 
 
-@pytest.mark.parametrize("command", ["translate-all", "prepare"])
-def test_the_shell_names_all_that_was_left_out(study, tmp_path, fast, command):
-    done = CliRunner().invoke(app, [command, str(study), "-o", str(tmp_path / "out"), "--json"])
+def test_the_shell_names_all_that_was_left_out(study, tmp_path, fast):
+    done = CliRunner().invoke(app, ["translate-all", str(study), "-o", str(tmp_path / "out"), "--json"])
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     found = {one["path"]: one["reason"] for one in document["left_out"]}
@@ -171,12 +161,3 @@ def test_the_shell_names_all_that_was_left_out(study, tmp_path, fast, command):
     lines = done.stderr.splitlines()
     assert all(f"left out: {path}: {reason}" in lines for path, reason in found.items())
     assert "check this: sub-01: odd" in lines and [row["subject"] for row in document["done"]] == ["sub-01"]
-
-
-def test_the_shell_does_not_list_hundreds(study, tmp_path, fast):
-    for k in range(60):
-        (study / f"more-{k}.nii.gz").write_bytes(b"voxels")
-    done = CliRunner().invoke(app, ["translate-all", str(study), "-o", str(tmp_path / "out"), "--json"])
-    rest = len(LEFT_OUT) + 60 - 50
-    assert f"left out: {rest} more; --json lists all" in done.stderr.splitlines()
-    assert len(json.loads(done.stdout)["left_out"]) == len(LEFT_OUT) + 60

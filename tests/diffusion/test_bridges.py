@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from seeded import normal
 
 from yoda_nb.diffusion.bridges import bridge_step, kernel_variance, posterior_std, score
 from yoda_nb.diffusion.process import time_pairs
@@ -22,10 +23,6 @@ def path():
 def images():
     generator = torch.Generator().manual_seed(0)
     return [torch.randn((1, 6, 5, 4), generator=generator, dtype=torch.float64) for _ in range(3)]
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def test_a_brownian_bridge_starts_at_the_target_and_ends_at_the_source(path):
@@ -68,7 +65,7 @@ def test_walking_the_markov_kernel_gives_the_marginals(path):
     x = torch.full((40_000,), x0, dtype=torch.float64)
     for t in range(T - 1):
         (a_t, b_t, std_t), (a_s, b_s, _) = path.at(t), path.at(t - 1)
-        walk = kernel_variance(path, t, t - 1) ** 0.5 * random(len(x), seed=t)
+        walk = kernel_variance(path, t, t - 1) ** 0.5 * normal(len(x), seed=t)
         x = a_t / a_s * x + (b_t - a_t / a_s * b_s) * y + walk
         if t in (0, T // 2, T - 2):
             assert float(x.mean()) == pytest.approx(a_t * x0 + b_t * y, abs=0.015)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from scipy import ndimage
+from seeded import rng
 
 from yoda_nb.diffusion.coherence import aggregate_views, homogenise_slices, slice_inconsistency
 from yoda_nb.diffusion.denoise import volume_denoiser
 from yoda_nb.diffusion.schedules import schedule
 from yoda_nb.nets.monai_unet import MonaiUNetConfig
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("views", [(0, 1, 2), (2, 0)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -10,27 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from explored import frame, shown
 
 from yoda_nb.errors import InputError
 from yoda_nb.figures import explorers
 from yoda_nb.phantoms.phantom import phantom_case
 
-plt.switch_backend("agg")
-
 
 @pytest.fixture(scope="module")
 def two():
     return [phantom_case(k, spacing=8.0, shape=(24, 24, 24)) for k in (1, 2)]
-
-
-def shown(value, **state):
-    while isinstance(value, dict) and "by" in value:
-        value = value["values"][state[value["by"]]]
-    return value
-
-
-def frame(explorer, name: str) -> np.ndarray:
-    return np.frombuffer(gzip.decompress(explorer.frames[name]), np.uint8).reshape(explorer.spec["shape"])
 
 
 def test_any_two_systems_on_any_subject(two):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from explored import SHAPE, frame, shown, small  # noqa: F401
 
 from yoda_nb.diffusion.process import expected
 from yoda_nb.errors import InputError
@@ -19,39 +17,10 @@ from yoda_nb.images.units import VIEWED, to_hounsfield
 from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.run import translate
 
-# the first figure of a process asks the running IPython, which one test here replaces
-plt.switch_backend("agg")
-
-
-SHAPE = (1, 14, 16, 15)
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A box of a mask and images that need no net: name -> (1,14,16,15) in [-1,1]."""
-    generator = torch.Generator().manual_seed(0)
-    mask = torch.zeros(SHAPE, dtype=torch.bool)
-    mask[:, 1:13, 2:15, 1:13] = True
-    names = ("a", "b", "c")
-    images = {n: torch.where(mask, torch.rand(SHAPE, generator=generator) * 2 - 1, -1.0) for n in names}
-    return mask, images
-
 
 @pytest.fixture(scope="module")
 def subject():
     return phantom_case(0, spacing=6.0, shape=(32, 32, 32))
-
-
-def frame(explorer, name: str) -> np.ndarray:
-    levels = np.frombuffer(gzip.decompress(explorer.frames[name]), np.uint8)
-    return levels.reshape(explorer.spec["shape"])
-
-
-def shown(value, **state):
-    """What a spec says in a state, as the front end reads it."""
-    while isinstance(value, dict) and "by" in value:
-        value = value["values"][state[value["by"]]]
-    return value
 
 
 def test_a_frame_holds_the_brain_to_eight_bits(small):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from explored import shown
 
 from yoda_nb import study
 from yoda_nb.errors import InputError
@@ -15,20 +15,10 @@ from yoda_nb.figures.explorers import runner
 from yoda_nb.phantoms.phantom import phantom_case
 from yoda_nb.systems.table import get_system
 
-# the first figure of a process asks the running IPython, which one test here replaces
-plt.switch_backend("agg")
-
 
 @pytest.fixture(scope="module")
 def subject():
     return phantom_case(0, spacing=6.0, shape=(32, 32, 32))
-
-
-def shown(value, **state):
-    """What a spec says in a state, as the front end reads it."""
-    while isinstance(value, dict) and "by" in value:
-        value = value["values"][state[value["by"]]]
-    return value
 
 
 @pytest.fixture

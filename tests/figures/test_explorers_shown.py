@@ -7,30 +7,12 @@ import hashlib
 import json
 import re
 
-import matplotlib.pyplot as plt
 import pytest
-import torch
+from explored import SHAPE, small  # noqa: F401
 
 from yoda_nb.figures import explorers
 from yoda_nb.figures.explorers import display, page
 from yoda_nb.figures.explorers.core import by
-
-# the first figure of a process asks the running IPython, which one test here replaces
-plt.switch_backend("agg")
-
-
-SHAPE = (1, 14, 16, 15)
-
-
-@pytest.fixture(scope="module")
-def small():
-    """A box of a mask and images that need no net: name -> (1,14,16,15) in [-1,1]."""
-    generator = torch.Generator().manual_seed(0)
-    mask = torch.zeros(SHAPE, dtype=torch.bool)
-    mask[:, 1:13, 2:15, 1:13] = True
-    names = ("a", "b", "c")
-    images = {n: torch.where(mask, torch.rand(SHAPE, generator=generator) * 2 - 1, -1.0) for n in names}
-    return mask, images
 
 
 @pytest.fixture

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 import torch
+from score_tables import fractions
 from volumes_by_hand import blob_volume
 
 from yoda_nb.figures import plots
 from yoda_nb.metrics.segmentation import agreement, fraction_pairs
-
-
-def fractions(found: dict[str, list[float]]) -> pd.DataFrame:
-    rows = [
-        {"subject": k, "sampler": name, "volume_fraction": f} for name, fs in found.items() for k, f in enumerate(fs)
-    ]
-    return pd.DataFrame(rows)
 
 
 def test_figures_draw_outlines_and_limits(recwarn):

@@ -9,17 +9,7 @@ import numpy as np
 
 from yoda_nb.data.rows import COLUMNS
 
-GOOD = dict(
-    dataset="d",
-    subject="s1",
-    split="train",
-    contrast="T1w",
-    uri="a.nii.gz",
-    sha256="n/a",
-    licence="CC0",
-    source="made",
-    notes="n/a",
-)
+GOOD = dict(zip(COLUMNS, ("d", "s1", "train", "T1w", "a.nii.gz", "n/a", "CC0", "made", "n/a"), strict=True))
 URL = "https://example.org/files/map.nii.gz"
 
 

@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 PIXEL = (  # a red dot as PNG
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+OWN_PAGES = ("claims", "glossary", "index", "made", "reproduces")  # of every report
 PARAMETERS = """\
 profile = "tiny"  # tiny, quick or full
 seed = 0  # of everything random

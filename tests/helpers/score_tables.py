@@ -22,3 +22,9 @@ def scores(**shift: float) -> pd.DataFrame:
         for k in range(10)
     ]
     return pd.DataFrame(rows)
+
+
+def fractions(found: dict[str, list[float]]) -> pd.DataFrame:
+    """The volume fraction of each subject by each sampler."""
+    rows = [(k, name, f) for name, fs in found.items() for k, f in enumerate(fs)]
+    return pd.DataFrame(rows, columns=["subject", "sampler", "volume_fraction"])

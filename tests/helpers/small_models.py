@@ -13,15 +13,8 @@ from yoda_nb.nets.monai_unet import MonaiUNetConfig
 CONFIG = MonaiUNetConfig((8, 16), (False, True), 1, 8, 4, n_sources=2, thickness=3)
 
 
-CARD = {
-    "sources": ["T1w", "T2w"],
-    "target": "FLAIR",
-    "spacing_mm": 3.0,
-    "schedule": "linear",
-    "n_train": 1000,
-    "prediction": "v",
-    "training": {"seed": 0},
-}
+CARD = {"sources": ["T1w", "T2w"], "target": "FLAIR", "spacing_mm": 3.0}
+CARD |= {"schedule": "linear", "n_train": 1000, "prediction": "v", "training": {"seed": 0}}
 
 
 @pytest.fixture(scope="module")

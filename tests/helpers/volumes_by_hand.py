@@ -26,3 +26,9 @@ def blob_volume(shape=(12, 14, 10)) -> Volume:
         lesions=lesions,
         sigma=0.04,
     )
+
+
+def cube(low: int, high: int, n: int = 24) -> torch.Tensor:
+    mask = torch.zeros(1, n, n, n, dtype=torch.bool)
+    mask[:, low:high, low:high, low:high] = True
+    return mask

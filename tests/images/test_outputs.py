@@ -73,27 +73,17 @@ BIDS = ["sub-01/anat/sub-01_T1w.nii.gz", "sub-02/ses-1/anat/sub-02_ses-1_T1w.nii
 TABLE = ["images/a.nii.gz", "more/b.nii.gz"]
 
 
+INSIDE = ("study", "study/", "study/results", "study/sub-01", "study/derivatives-x", "study/derivatives/../sub-01")
+APART = ("study/derivatives", "study/derivatives/yoda-nb", "linked/derivatives/yoda-nb", "results", ".")
+
+
 @pytest.mark.parametrize(
     ("files", "out", "right"),
     [
-        (BIDS, "study", False),
-        (BIDS, "study/", False),
-        (BIDS, "study/results", False),
-        (BIDS, "study/sub-01", False),
-        (BIDS, "study/derivatives-x", False),
-        (BIDS, "study/derivatives/../sub-01", False),
-        (BIDS, "linked", False),
-        (BIDS, "linked/results", False),
-        (BIDS, "study/derivatives", True),
-        (BIDS, "study/derivatives/yoda-nb", True),
-        (BIDS, "linked/derivatives/yoda-nb", True),
-        (BIDS, "results", True),
-        (BIDS, ".", True),
-        (TABLE, "study", False),
-        (TABLE, "linked", False),
-        (TABLE, "study/images", False),
-        (TABLE, "study/out", True),
-        (TABLE, "results", True),
+        *((BIDS, out, False) for out in (*INSIDE, "linked", "linked/results")),
+        *((BIDS, out, True) for out in APART),
+        *((TABLE, out, False) for out in ("study", "linked", "study/images")),
+        *((TABLE, out, True) for out in ("study/out", "results")),
         ([], "study", True),
     ],
 )

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from seeded import normal
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.styles import SCALE, histogram, nearest, pack, style_key, unpack
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def test_the_key_of_a_known_image():
@@ -29,7 +26,7 @@ def test_the_key_of_a_known_image():
 
 
 def test_the_average_of_keys_is_the_key_of_the_average():
-    a, b = (torch.softmax(random(16, seed=k), 0) for k in (0, 1))
+    a, b = (torch.softmax(normal(16, seed=k), 0) for k in (0, 1))
     torch.testing.assert_close((style_key(a) + style_key(b)) / 2, style_key((a + b) / 2))
 
 
@@ -39,5 +36,5 @@ def test_the_nearest_histogram_is_that_of_least_shift():
 
 
 def test_histograms_survive_a_card():
-    shares = torch.softmax(2 * random(5, 128), 1).float()
+    shares = torch.softmax(2 * normal(5, 128), 1).float()
     torch.testing.assert_close(unpack([pack(each) for each in shares]), shares, atol=3e-4, rtol=0)

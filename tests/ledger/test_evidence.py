@@ -33,10 +33,14 @@ def anew(monkeypatch):
 
 
 @pytest.mark.parametrize("name", sorted(set(MAKERS) - PLANNED))
-def test_a_shipped_table_is_whole(name):
-    table = read_shipped(name)
+def test_a_shipped_table_is_whole_of_its_version_and_weights_and_says_where_it_is_from(name):
+    table, about = read_shipped(name), evidence.index()[name]
     assert len(table) and not table.columns.duplicated().any()
     assert table.select_dtypes("number").notna().any().all()
+    assert evidence.outdated(name) == ()
+    assert {"sha256", "profile", "seed", "machine", "commit", "date", "weights", "version", "libraries"} <= set(about)
+    assert f"commit {about['commit']}, {about['date']}" in evidence.basis(name)
+    assert all(has_card(shipped_file(model)) for model in about["weights"])
 
 
 def test_shipped_samples_are_what_the_code_gives(first, anew, monkeypatch):
@@ -123,11 +127,6 @@ def test_a_notebook_of_the_profile_full_shows_its_own_study():
     assert Study.of_run("quick", 3, "cpu") == Study.of_run("tiny", 1) == Study("quick", 0)
 
 
-@pytest.mark.parametrize("name", sorted(set(MAKERS) - PLANNED))
-def test_a_shipped_table_is_of_its_version_and_weights(name):
-    assert evidence.outdated(name) == ()
-
-
 def test_a_raised_version_outdates_its_table_alone_until_it_is_made(empty_tables, tmp_path, monkeypatch):
     monkeypatch.setattr(versions, "VERSIONS", tmp_path / "versions.json")
     versions.raises.cache_clear()
@@ -153,22 +152,6 @@ def test_other_libraries_are_a_note(monkeypatch):
     monkeypatch.setattr(evidence, "index", lambda: index)
     told = f"rician, samplers made with torch 1.0 (here {here['torch']})"
     assert evidence.libraries_note("rician", "samplers", "views") == told
-
-
-def test_an_index_that_cannot_be_written_is_told_in_a_sentence(tmp_path, monkeypatch):
-    (tmp_path / "tables").write_text("no folder")
-    monkeypatch.setattr(evidence, "INDEX", tmp_path / "tables" / "index.json")
-    with pytest.raises(InputError, match="cannot be written") as error, evidence._index_lock():
-        pass
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("name", sorted(set(MAKERS) - PLANNED))
-def test_every_shipped_table_says_where_it_is_from(name):
-    about = evidence.index()[name]
-    assert {"sha256", "profile", "seed", "machine", "commit", "date", "weights", "version", "libraries"} <= set(about)
-    assert f"commit {about['commit']}, {about['date']}" in evidence.basis(name)
-    assert all(has_card(shipped_file(model)) for model in about["weights"])
 
 
 def test_what_is_shipped_is_small():

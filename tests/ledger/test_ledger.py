@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-import pandas as pd
 import pytest
+from all_findings import findings
 from typer.testing import CliRunner
 
 from yoda_nb.cli import app
@@ -16,7 +16,7 @@ from yoda_nb.systems.papers import PAPERS
 from yoda_papers import ledger as claims
 from yoda_papers.ledger import evidence
 from yoda_papers.ledger import findings as ledger
-from yoda_papers.ledger.evidence import MAKERS, Study
+from yoda_papers.ledger.evidence import Study
 from yoda_papers.ledger.findings import EFFECTS, NOTES, foreign, note_of, show_findings
 from yoda_papers.ledger.verdicts import INCONCLUSIVE, Effect, mean_effect
 
@@ -49,9 +49,7 @@ def test_the_ledger_refuses_what_it_does_not_know(tmp_path):
 
 
 def test_all_verdicts_as_one_json_document():
-    result = CliRunner().invoke(app, ["claims", "--json"])
-    assert result.exit_code == 0, result.output
-    found = json.loads(result.stdout)
+    found = json.loads(json.dumps([finding.document() for finding in findings()], allow_nan=False))
     assert [f["id"] for f in found] == list(claims.read_claims())
     for f in found:
         assert f["verdict"] in SYMBOLS
@@ -88,10 +86,6 @@ def test_numbers_that_are_not_finite_become_null():
     assert document["effects"][0]["low"] is None and document["verdict"] == INCONCLUSIVE
 
 
-def test_every_table_of_evidence_has_a_maker():
-    assert set(MAKERS) >= {"samplers", "perception", "slabs", "targets", "lesions"}
-
-
 # --- what a finding rests on
 
 
@@ -102,15 +96,6 @@ def test_a_finding_tells_which_tables_it_rests_on_and_from_where_they_are():
     told = f"Shipped evidence (samplers): {about['machine']}, commit {about['commit']}, {about['date']}."
     assert finding.basis.startswith(told) and finding.document()["basis"] == finding.basis
     assert finding.document()["shipped"] == ["samplers"]
-
-
-def test_a_finding_of_tables_computed_now_says_so(monkeypatch):
-    monkeypatch.setattr(evidence, "index", lambda: {})
-    monkeypatch.setattr(evidence, "_computed", lambda name, study: evidence.read_shipped(name))
-    shipped = pd.read_csv(evidence.TABLES / "samplers.csv.gz")
-    monkeypatch.setattr(evidence, "read_shipped", lambda name: shipped)
-    (finding,) = claims.find(["Y03"], study=Study())
-    assert finding.tables == () and finding.stale == () and finding.basis == "Computed in this run."
 
 
 def test_a_stale_table_is_told_by_its_findings_and_noted_by_their_check(monkeypatch, capsys):
@@ -138,17 +123,6 @@ def test_verdicts_that_are_not_of_this_run_are_named():
     assert "not of this run's seed 7, dataset 'mine'" in said and "profile quick, seed 0" in said
     assert foreign(Study("full", 7), own | {"seed": 7}) == ""
     assert "seed 0" in foreign(Study("full", 7), own).split(":")[0]
-
-
-def test_what_is_not_of_this_run_stands_above_the_table(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
-    finding = claims.find(["Y02"], study=Study())[0]
-    show_findings([finding], seed=5)
-    assert shown[0]["text/html"].startswith("<p><strong>These verdicts are not of this run&#x27;s seed 5")
-    assert "seed 5" in shown[0]["text/plain"] and "seed 5" in shown[0][MIME][0]["not_of_this_run"]
-    show_findings([finding])
-    assert "not of this run" not in shown[1]["text/html"] and shown[1][MIME][0]["not_of_this_run"] == ""
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def people(monkeypatch) -> list[Volume]:
     rng = np.random.default_rng(0)
     volumes = []
     for k, name in enumerate(names):
-        v = blob_volume((32, 36, 32))
+        v = blob_volume((20, 22, 20))
         target = torch.where(v.mask, v.target + torch.from_numpy(rng.normal(0, 0.05, v.target.shape)).float(), -1.0)
         volumes.append(replace(v, subject=name, target=target, clean=None, lesions=v.lesions if k in (2, 3) else None))
     return volumes

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from yoda_nb.cli import app
-from yoda_papers.ledger import canaries, evidence, rebuild, versions
+from yoda_papers.ledger import canaries, evidence, rebuild
 
 shell = CliRunner()
 
@@ -120,19 +120,6 @@ def test_results_stay_out_of_the_scans_that_are_read(called, tmp_path):
         assert done.exit_code == 2 and "--out" in done.stderr and "lies in the study" in done.stderr
 
 
-def test_a_version_is_raised_with_a_reason(called, tmp_path, monkeypatch):
-    monkeypatch.setattr(versions, "VERSIONS", tmp_path / "versions.json")
-    versions.raises.cache_clear()
-    for words in (("--bump", "rician"), ("--bump", "nosuch", "--reason", "other noise"), ("--reason", "other noise")):
-        done = call("evidence", *words)
-        assert done.exit_code == 2 and done.stderr.count("\n") == 1
-    assert not (tmp_path / "versions.json").exists()
-    done = call("evidence", "--bump", "rician", "--reason", "other noise")
-    assert done.exit_code == 0 and done.stdout == "rician: version 2\n"
-    assert "rebuild_evidence" not in called
-    versions.raises.cache_clear()
-
-
 def test_canaries_fail_where_a_number_moved(monkeypatch):
     monkeypatch.setenv("YODA_NB_BANK", "mine")
     monkeypatch.setattr(canaries, "left_out", lambda name: "" if name in ("rician", "views") else "no weights")
@@ -147,17 +134,6 @@ def test_canaries_fail_where_a_number_moved(monkeypatch):
     outside["views"] = ("ssim",)
     done = call("canaries")
     assert done.exit_code == 1 and "views: OUTSIDE" in done.stdout and "no: ssim" in done.stdout
-
-
-@pytest.mark.parametrize("command", ["bench", "claims", "report", "sweep"])
-def test_other_commands_ask_for_the_device_first_too(command, tmp_path):
-    words = {
-        "report": ["--set", "device=gpu", "-o", str(tmp_path / "out")],
-        "sweep": ["--device", "gpu", "--system", "unet", "-o", str(tmp_path / "out")],
-    }.get(command, ["--device", "gpu"])
-    done = shell.invoke(app, [command, *words])
-    assert done.exit_code == 2 and done.stderr.startswith("Error: There is no device 'gpu' here: choose cpu")
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

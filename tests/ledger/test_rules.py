@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from all_findings import findings
 
 from yoda_papers.ledger import rules
-from yoda_papers.ledger.evidence import Study
-from yoda_papers.ledger.findings import find
 from yoda_papers.ledger.undecided import UNDECIDED
 from yoda_papers.ledger.verdicts import DISPUTED, INCONCLUSIVE, Effect
 
@@ -37,17 +36,17 @@ def test_a_rule_keeps_its_date_until_it_changes(empty):
 
 
 def test_every_verdict_has_its_rule_on_record():
-    unknown = [f.claim.id for f in find(study=Study()) if not f.ruled]
+    unknown = [f.claim.id for f in findings() if not f.ruled]
     assert not unknown, f"rules changed: run 'yoda-nb rebuild rules' from a commit that holds them: {unknown}"
 
 
 def test_every_undecided_claim_says_what_would_decide_it():
-    open_claims = {f.claim.id for f in find(study=Study()) if f.verdict in (INCONCLUSIVE, DISPUTED)}
+    open_claims = {f.claim.id for f in findings() if f.verdict in (INCONCLUSIVE, DISPUTED)}
     assert open_claims == set(UNDECIDED)
 
 
 def test_every_look_at_growing_trainings_is_counted():
-    for finding in find(rules.LOOKS, study=Study()):
+    for finding in (f for f in findings() if f.claim.id in rules.LOOKS):
         at, effects = rules.LOOKS[finding.claim.id], finding.effects
         assert max(e.seeds for e in effects) in at, f"{finding.claim.id}: a look that is not in LOOKS"
         for e in effects:

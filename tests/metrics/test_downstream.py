@@ -5,19 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from seeded import rng
+from volumes_by_hand import cube
 
 from yoda_nb.errors import InputError
 from yoda_nb.metrics.downstream import alvr, dice, hd95, icc31, lesion_cnr
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def cube(low: int, high: int, n: int = 24) -> torch.Tensor:
-    mask = torch.zeros(1, n, n, n, dtype=torch.bool)
-    mask[:, low:high, low:high, low:high] = True
-    return mask
 
 
 def test_dice_and_hd95_by_hand_with_anisotropic_spacing():
@@ -58,7 +50,7 @@ def test_lesion_cnr_by_hand():
 
 
 def test_lesion_cnr_looks_only_within_the_distance():
-    image, wm, lesion = torch.rand(1, 24, 24, 24, generator=gen()), cube(0, 24), cube(11, 12)
+    image, wm, lesion = torch.rand(1, 24, 24, 24, generator=rng()), cube(0, 24), cube(11, 12)
     image[lesion] = 2.0
     grid = torch.stack(torch.meshgrid(*[torch.arange(24.0) - 11] * 3, indexing="ij"))
     spacing = torch.tensor([1.0, 2.0, 3.0])
@@ -69,7 +61,7 @@ def test_lesion_cnr_looks_only_within_the_distance():
 
 
 def test_lesion_cnr_without_lesions_or_neighbours():
-    image, wm = torch.rand(1, 24, 24, 24, generator=gen()), cube(0, 8)
+    image, wm = torch.rand(1, 24, 24, 24, generator=rng()), cube(0, 8)
     assert np.isnan(lesion_cnr(image, cube(0, 0), wm, (1, 1, 1)))
     with pytest.warns(UserWarning, match="1 of 2 lesions"):
         both = lesion_cnr(image, cube(3, 4) | cube(20, 21), wm, (1, 1, 1))

@@ -9,20 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from seeded import rng
 from torch import nn
 
 from yoda_nb.errors import InputError
-from yoda_nb.metrics.feature_nets import OFFLINE_WEIGHTS, offline_net, read_weights, resnet50, vit_b16
+from yoda_nb.metrics.feature_nets import OFFLINE_WEIGHTS, read_weights, resnet50, vit_b16
 from yoda_nb.metrics.features import load_extractor
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def random_resnet(blocks=(2, 1, 1, 1), width: int = 4, bias: bool = False) -> dict[str, torch.Tensor]:
     """A state dict with torchvision's names, written down from the architecture."""
-    g, state = gen(7), {}
+    g, state = rng(7), {}
 
     def conv(name: str, cin: int, cout: int, k: int) -> None:
         state[f"{name}.weight"] = torch.randn(cout, cin, k, k, generator=g) / (cin * k * k) ** 0.5
@@ -77,7 +74,7 @@ def as_radimagenet(state: dict) -> dict:
 
 @pytest.mark.parametrize("layout", ["torchvision", "radimagenet", "keras"])
 def test_resnet_gives_the_same_features_from_each_published_layout(layout):
-    state, x = random_resnet(bias=layout == "keras"), torch.rand(2, 3, 64, 64, generator=gen())
+    state, x = random_resnet(bias=layout == "keras"), torch.rand(2, 3, 64, 64, generator=rng())
     expected = plain_resnet(state, x, keras=layout == "keras")
     given = state | {"fc.weight": torch.zeros(5, 128), "fc.bias": torch.zeros(5)}
     if layout == "radimagenet":
@@ -105,7 +102,7 @@ def encoder_layer(width: int) -> nn.TransformerEncoderLayer:
 def random_vit(width: int = 12, depth: int = 2, size: int = 32) -> dict[str, torch.Tensor]:
     """A state dict with the key names of torchvision's vit_b_16, in a small width."""
 
-    def rand(*shape: int, g: torch.Generator = gen(8)) -> torch.Tensor:  # noqa: B008
+    def rand(*shape: int, g: torch.Generator = rng(8)) -> torch.Tensor:  # noqa: B008
         return torch.randn(shape, generator=g) / 3
 
     state = {
@@ -167,7 +164,7 @@ def as_timm(state: dict) -> dict:
 
 @pytest.mark.parametrize("names", [dict, as_timm])
 def test_vit_gives_the_same_features_from_each_published_layout(names):
-    state, x = random_vit(), torch.rand(2, 3, 32, 32, generator=gen())
+    state, x = random_vit(), torch.rand(2, 3, 32, 32, generator=rng())
     features = vit_b16(names(state), width=12, depth=2, heads=3, size=32)(x)[0]
     torch.testing.assert_close(features, plain_vit(state, x), rtol=1e-4, atol=1e-4)
 
@@ -238,7 +235,3 @@ def test_shipped_file_is_small_and_refused_when_changed(tmp_path):
     copy.write_bytes(data)
     with pytest.raises(InputError, match="does not match the checksum in its card"):
         load_extractor(weights=copy)
-
-
-def test_offline_net_takes_any_slice_from_8_voxels():
-    assert offline_net(4, 5)(torch.rand(2, 1, 8, 33)).shape == (2, 5)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from seeded import rng
 
 from yoda_nb.errors import InputError
 from yoda_nb.images.nifti import sha256
@@ -13,10 +14,6 @@ from yoda_nb.metrics.features import load_extractor
 from yoda_nb.nets.models import save_net
 from yoda_nb.phantoms.phantom import phantom_case
 from yoda_papers.instruments.noise_features import acquire, blur, ladder, phantoms, train_extractor, train_offline
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_distance_grows_with_missing_noise_and_with_blur():
@@ -42,7 +39,7 @@ def test_blur_has_its_width_and_zero_is_the_identity():
 def test_acquire_adds_the_stated_noise_inside_the_brain_only():
     clean = torch.zeros(2, 1, 64, 64)
     clean[:, :, 8:56, 8:56] = 0.6
-    out = acquire(clean, torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.05, 0.0]]), generator=gen())
+    out = acquire(clean, torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.05, 0.0]]), generator=rng())
     torch.testing.assert_close(out[0], clean[0])
     assert float(out[1][clean[1] > 0].std()) == pytest.approx(0.05, rel=0.05) and out[1, 0, 0, 0] == 0
 
@@ -55,7 +52,7 @@ def test_training_is_seeded_and_writes_a_pair_that_loads(tmp_path):
     path = tmp_path / "new" / "net.safetensors"
     save_net(net, path, card={"net": {"width": 16, "features": 32}})
     assert sorted(p.name for p in path.parent.iterdir()) == ["net.json", "net.safetensors"]
-    x = torch.rand(4, 1, 32, 32, generator=gen())
+    x = torch.rand(4, 1, 32, 32, generator=rng())
     stored = net.half().float()  # what fp16 keeps
     torch.testing.assert_close(load_extractor(weights=path)(x), stored(x))
     with pytest.raises(InputError, match="sigma=0"):

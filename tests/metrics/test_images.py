@@ -7,25 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from seeded import rng
 from skimage.metrics import structural_similarity
+from volumes_by_hand import cube
 
 from yoda_nb.errors import InputError
 from yoda_nb.metrics.images import evaluate, noise_bound, pearson, psnr, score, ssim
 from yoda_nb.phantoms.phantom import phantom_case
 
 
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def cube(low: int, high: int, n: int = 24) -> torch.Tensor:
-    mask = torch.zeros(1, n, n, n, dtype=torch.bool)
-    mask[:, low:high, low:high, low:high] = True
-    return mask
-
-
 def smooth(seed: int, n: int = 24) -> torch.Tensor:
-    coarse = torch.rand(1, 1, 6, 6, 6, generator=gen(seed))
+    coarse = torch.rand(1, 1, 6, 6, 6, generator=rng(seed))
     return torch.nn.functional.interpolate(coarse, size=(n, n, n), mode="trilinear")[0]
 
 
@@ -37,7 +29,7 @@ def test_psnr_of_a_known_shift(shift, data_range, db):
 
 
 def test_psnr_over_the_box_is_higher_by_the_share_of_the_mask():
-    image, mask = smooth(0), torch.rand(1, 24, 24, 24, generator=gen(1)) < 0.3
+    image, mask = smooth(0), torch.rand(1, 24, 24, 24, generator=rng(1)) < 0.3
     over_mask, over_box = (psnr(image + 0.1, image, mask, data_range=1, over=o) for o in ("mask", "box"))
     assert over_box - over_mask == pytest.approx(10 * np.log10(24**3 / float(mask.sum())), abs=1e-4)
     with pytest.raises(InputError, match="'mask' or 'box'"):
@@ -49,7 +41,7 @@ def test_ssim_matches_scikit_image(data_range):
     mask = cube(2, 21)
     mask[:, 2:5, 2:5] = False
     target = data_range * smooth(1)
-    pred = target + 0.07 * data_range * torch.randn(target.shape, generator=gen(2))
+    pred = target + 0.07 * data_range * torch.randn(target.shape, generator=rng(2))
     a, b = (torch.where(mask, x, 0.0)[0, 2:21, 2:21, 2:21].double().numpy() for x in (pred, target))
     # truncate 3.5 at sigma 1.5 is an 11-voxel window; MONAI keeps only windows wholly inside.
     options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, truncate=3.5)
@@ -70,7 +62,7 @@ def test_ssim_limits_and_what_the_mask_hides():
 def test_score_states_its_range_and_agrees_with_its_parts():
     image, mask = smooth(4), cube(2, 22)
     pred = image.clone()
-    pred[mask] += 0.1 * torch.sign(torch.randn(int(mask.sum()), generator=gen()))
+    pred[mask] += 0.1 * torch.sign(torch.randn(int(mask.sum()), generator=rng()))
     result = score(pred, image, mask, data_range=1.0)
     assert list(result) == ["psnr", "ssim", "mae", "mse", "data_range"] and result["data_range"] == 1.0
     assert result["mae"] == pytest.approx(0.1, rel=1e-5) and result["mse"] == pytest.approx(0.01, rel=1e-5)
@@ -98,9 +90,9 @@ def test_scores_refuse_what_has_no_meaning():
 
 def test_noise_bound_falls_with_noise_and_rises_with_averaging():
     image, mask = smooth(5), cube(0, 24)
-    once, ten = (noise_bound(image, mask, 0.08, n, generator=gen()) for n in (1, 10))
-    assert once < ten < 1 == pytest.approx(noise_bound(image, mask, 0.0, 1, generator=gen()))
-    same = noise_bound(image, mask, 0.08 / 10**0.5, 1, generator=gen())
+    once, ten = (noise_bound(image, mask, 0.08, n, generator=rng()) for n in (1, 10))
+    assert once < ten < 1 == pytest.approx(noise_bound(image, mask, 0.0, 1, generator=rng()))
+    same = noise_bound(image, mask, 0.08 / 10**0.5, 1, generator=rng())
     assert ten == pytest.approx(same)
 
 
@@ -121,7 +113,7 @@ def phantom():
 
 @pytest.mark.parametrize(("reference", "held"), [("acquired", "target"), ("truth", "clean")])
 def test_evaluate_is_the_score_of_images_as_the_package_holds_them(phantom, reference, held):
-    image = (phantom.clean + 0.1 * torch.randn(phantom.clean.shape, generator=gen())).clamp(-1, 1)
+    image = (phantom.clean + 0.1 * torch.randn(phantom.clean.shape, generator=rng())).clamp(-1, 1)
     wanted = score((image + 1) / 2, (getattr(phantom, held) + 1) / 2, phantom.mask, data_range=1)
     assert evaluate(phantom, image, reference=reference) == wanted
     made = replace(phantom, target=image, clean=None)  # as ``translate`` gives it

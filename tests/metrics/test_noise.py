@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from seeded import rng
 
 from yoda_nb.errors import InputError
 from yoda_nb.metrics.noise import add_rician, mse_split, noise_and_voxels, rician_mean, rician_std, white_matter_noise
 from yoda_nb.phantoms.phantom import TISSUES, phantom_case
-
-
-def gen(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("signal", [0.0, 0.02, 0.1, 0.8, 1.2])
@@ -20,7 +17,7 @@ def test_rician_moments_match_scipy_and_samples(signal):
     law = stats.rice(signal / sigma, scale=sigma)
     assert rician_mean(signal, sigma) == pytest.approx(law.mean(), rel=1e-9)
     assert rician_std(signal, sigma) == pytest.approx(law.std(), rel=1e-6)
-    x = add_rician(torch.full((200_000,), signal), sigma, generator=gen())
+    x = add_rician(torch.full((200_000,), signal), sigma, generator=rng())
     assert float(x.mean()) == pytest.approx(law.mean(), abs=4 * sigma / 200_000**0.5)
     assert float(x.std()) == pytest.approx(law.std(), rel=0.01)
     assert stats.kstest(x.numpy()[:5000], law.cdf).pvalue > 1e-3
@@ -37,13 +34,13 @@ def test_rician_limits():
 
 def test_add_rician_is_seeded_unclipped_and_pure():
     image = torch.ones(1, 8, 8, 8)
-    a, b = (add_rician(image, 0.2, generator=gen(3)) for _ in range(2))
+    a, b = (add_rician(image, 0.2, generator=rng(3)) for _ in range(2))
     assert torch.equal(a, b) and a.max() > 1 and torch.equal(image, torch.ones_like(image))
-    assert torch.equal(add_rician(image, 0.0, generator=gen()), image)
+    assert torch.equal(add_rician(image, 0.0, generator=rng()), image)
 
 
 def test_rms_of_acquisitions_tends_to_the_known_second_moment():
-    x = torch.stack([add_rician(torch.full((2000,), 0.5), 0.1, generator=gen(i)) for i in range(300)])
+    x = torch.stack([add_rician(torch.full((2000,), 0.5), 0.1, generator=rng(i)) for i in range(300)])
     assert float(x.square().mean().sqrt()) == pytest.approx((0.25 + 2 * 0.01) ** 0.5, rel=1e-3)
 
 
@@ -51,7 +48,7 @@ def test_rms_of_acquisitions_tends_to_the_known_second_moment():
 def test_white_matter_noise_is_unbiased_for_white_noise(shape):
     coords = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 40)] * 3, indexing="ij"))
     mask = (coords.norm(dim=0) < 0.8).reshape(shape)
-    image = torch.where(mask, 0.6, 0.0) + 0.04 * torch.randn(shape, generator=gen())
+    image = torch.where(mask, 0.6, 0.0) + 0.04 * torch.randn(shape, generator=rng())
     sigma, n = noise_and_voxels(image, mask)
     assert sigma == pytest.approx(0.04, rel=0.02) and 0.5 * mask.sum() < n < mask.sum()
     # Without the correction the estimate is too low by the factor of the full kernel.
@@ -62,8 +59,8 @@ def test_white_matter_noise_is_unbiased_for_white_noise(shape):
 
 
 def test_white_matter_noise_is_exact_in_expectation_for_a_ragged_mask():
-    mask = torch.rand(1, 24, 24, 24, generator=gen()) < 0.97
-    images = [0.5 + 0.1 * torch.randn(mask.shape, generator=gen(i)) for i in range(20)]
+    mask = torch.rand(1, 24, 24, 24, generator=rng()) < 0.97
+    images = [0.5 + 0.1 * torch.randn(mask.shape, generator=rng(i)) for i in range(20)]
     squares = [white_matter_noise(image, mask) ** 2 for image in images]
     assert np.mean(squares) == pytest.approx(0.01, rel=0.02)
 
@@ -71,7 +68,7 @@ def test_white_matter_noise_is_exact_in_expectation_for_a_ragged_mask():
 def test_white_matter_noise_ignores_what_lies_outside():
     mask = torch.zeros(1, 20, 20, 20, dtype=torch.bool)
     mask[:, 4:16, 4:16, 4:16] = True
-    image = 0.5 + 0.05 * torch.randn(mask.shape, generator=gen())
+    image = 0.5 + 0.05 * torch.randn(mask.shape, generator=rng())
     other = torch.where(mask, image, torch.tensor(float("nan")))
     assert white_matter_noise(image, mask) == white_matter_noise(other, mask)
 
@@ -93,11 +90,11 @@ def test_white_matter_noise_errors():
 
 def test_mse_split_sums_to_the_mse_and_cross_vanishes_for_independent_noise():
     shape = (1, 40, 40, 40)
-    clean = torch.rand(shape, generator=gen(1))
-    pred_clean = clean + 0.02 * torch.randn(shape, generator=gen(2))
-    acquired = clean + 0.04 * torch.randn(shape, generator=gen(3))
-    pred = pred_clean + 0.03 * torch.randn(shape, generator=gen(4))
-    mask = torch.rand(shape, generator=gen(5)) < 0.5
+    clean = torch.rand(shape, generator=rng(1))
+    pred_clean = clean + 0.02 * torch.randn(shape, generator=rng(2))
+    acquired = clean + 0.04 * torch.randn(shape, generator=rng(3))
+    pred = pred_clean + 0.03 * torch.randn(shape, generator=rng(4))
+    mask = torch.rand(shape, generator=rng(5)) < 0.5
     split = mse_split(pred, acquired, clean, pred_clean, mask)
     four = ("mse_clean", "acquisition_noise", "generation_noise", "cross")
     assert sum(split[k] for k in four) == pytest.approx(split["total"], rel=1e-9)

@@ -10,7 +10,7 @@ import torch
 from volumes_by_hand import blob_volume
 
 from yoda_nb.errors import InputError
-from yoda_nb.metrics.segmentation import TOOLS, Tool, segment_with_command
+from yoda_nb.metrics.segmentation import Tool, segment_with_command
 
 STAND_IN = """
 import sys, time, numpy as np, nibabel as nib
@@ -103,8 +103,3 @@ def test_a_command_that_cannot_run_is_refused():
         segment_with_command(v.target, v, "tool {input}")
     with pytest.raises(InputError, match="affine"):
         segment_with_command(v.target[0], v, "tool {input} {output}")
-
-
-def test_every_recipe_names_its_files_and_where_it_is_documented():
-    for tool in TOOLS.values():
-        assert "{input}" in tool.command and "{output}" in tool.command and tool.note

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from score_tables import fractions
 from volumes_by_hand import blob_volume
 
 from yoda_nb.errors import InputError
@@ -57,13 +57,6 @@ def test_without_known_lesions_the_acquired_image_is_the_reference():
     assert given.contrast.item() == pytest.approx(0.4)
     with pytest.raises(InputError, match="blob has neither"):
         lesion_table([replace(v, target=None)], {"regression": [v.source[:1]]}, segment=bright)
-
-
-def fractions(found: dict[str, list[float]]) -> pd.DataFrame:
-    rows = [
-        {"subject": k, "sampler": name, "volume_fraction": f} for name, fs in found.items() for k, f in enumerate(fs)
-    ]
-    return pd.DataFrame(rows)
 
 
 def test_logit_fractions():

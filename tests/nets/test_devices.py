@@ -41,13 +41,6 @@ def test_others_are_named_with_what_there_is(gpus, name):
     assert str(said.value) == f"There is no device {name!r} here: choose {MACHINES[gpus]}"
 
 
-def test_a_gpu_that_is_not_here(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    for name in ("cuda", "cuda:0", torch.device("cuda", 1)):
-        with pytest.raises(InputError, match="choose cpu"):
-            find_device(name)
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -57,16 +50,14 @@ def test_a_gpu_that_is_not_here(monkeypatch):
         ("train", "--manifest", "nowhere.csv", "--dataset", "d", "--save", "mine.safetensors", "--out", "run"),
         ("sweep", "--study", "nowhere.csv", "--system", "unet", "-o", "out"),
         ("claims", "Y02"),
+        ("report", "--set", "device=gpu", "-o", "out"),
         ("bench",),
     ],
     ids=lambda words: " ".join(words[:2]),
 )
-@pytest.mark.parametrize("name", ["gpu", "cuda:9"])
-def test_every_command_asks_for_its_device_before_it_reads_a_file(words, name, tmp_path, monkeypatch):
+def test_every_command_asks_for_its_device_before_it_reads_a_file(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, [*words, "--device", name])
+    done = CliRunner().invoke(app, [*words] if "report" in words else [*words, "--device", "gpu"])
     assert done.exit_code == 2, done.output
-    assert (
-        done.stderr.startswith(f"Error: There is no device '{name}' here: choose cpu") and done.stderr.count("\n") == 1
-    )
+    assert done.stderr.startswith("Error: There is no device 'gpu' here: choose cpu") and done.stderr.count("\n") == 1
     assert not done.stdout and not list(tmp_path.iterdir())

@@ -83,12 +83,6 @@ def test_the_example_is_listed_trained_run_and_judged(site, tmp_path):
     assert state["outdated"] == [], "adding a paper outdates no evidence"
 
 
-def test_the_shell_knows_a_paper_from_outside(site, tmp_path):
-    done = run("from yoda_nb.cli import app; app(['systems', '--json'])", site, tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert {"name": "line", "paper": "line"}.items() <= json.loads(done.stdout)[-1].items()
-
-
 def test_a_paper_that_cannot_be_imported_is_named_with_its_package(tmp_path):
     install(tmp_path / "site", "broken-paper", "broken = there_is_no_such_module")
     done = run("from yoda_nb.cli import app; app(['systems'])", tmp_path / "site", tmp_path)

@@ -11,14 +11,11 @@ from small_training import VOLUMES, one_shot, random, saved, shaken
 from torch import nn
 
 from yoda_nb.diffusion.process import vp_step
-from yoda_nb.nets.base import n_parameters
-from yoda_nb.systems.papers import SYSTEMS, TRAININGS
 from yoda_nb.systems.run import translate
 from yoda_nb.training.adversarial import generator_loss
 from yoda_nb.training.batches import make_pool
 from yoda_nb.training.draws import draw_batch
 from yoda_nb.training.loop import fit
-from yoda_nb.training.rows import BUDGET
 from yoda_papers import aldm
 from yoda_papers.aldm import ALDM, NOISE, LatentConfig, code_noise, on_sphere
 
@@ -132,13 +129,3 @@ def test_training_brings_images_nearer_and_the_row_runs(tmp_path):
     made, again, other = (translate(v, "aldm", model=model, device="cpu", seed=seed).target for seed in (0, 0, 1))
     assert torch.equal(made, again) and not torch.equal(made, other), "a seed is a noise"
     assert (made[~v.mask] == -1).all() and made[v.mask].isfinite().all() and made[v.mask].std() > 0
-
-
-def test_the_row_is_of_the_shared_budget():
-    row = TRAININGS["aldm"].config
-    assert (
-        row.steps * row.batch_size * 15 == pytest.approx(BUDGET, rel=1e-3)
-        and row.views == (2,)
-        and SYSTEMS["aldm"].evaluations == 1
-    )
-    assert n_parameters(row.net.build()) < 420_000 and row.window % row.net.divisor == 0

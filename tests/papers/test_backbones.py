@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_models import CARD
 from torch import nn
 
 from yoda_nb.diffusion.process import prediction_target
@@ -14,7 +15,7 @@ from yoda_nb.errors import InputError
 from yoda_nb.nets.base import config_from_dict, config_to_dict, n_parameters
 from yoda_nb.nets.models import Model
 from yoda_nb.phantoms.phantom import phantom_case
-from yoda_nb.systems.papers import NETS, SYSTEMS, TRAININGS
+from yoda_nb.systems.papers import NETS, TRAININGS
 from yoda_nb.systems.run import Run, prepare
 from yoda_nb.systems.table import get_system
 from yoda_nb.training.batches import Batch, TrainConfig
@@ -125,29 +126,13 @@ class Background(nn.Module):
 
 
 def model_of(net: nn.Module, **card) -> Model:
-    card = {
-        "sources": ["T1w", "T2w"],
-        "target": "FLAIR",
-        "spacing_mm": 4.0,
-        "schedule": "alpha-cosine",
-        "n_train": 1000,
-        "prediction": "v",
-        "options": {"log_snr": True},
-        "training": {},
-    } | card
+    card = CARD | {"spacing_mm": 4.0, "schedule": "alpha-cosine", "options": {"log_snr": True}} | card
     return Model("test", net, DiTConfig(), card, "0")
 
 
 def job_of(phantom, monkeypatch, **settings):
     monkeypatch.setattr("yoda_nb.systems.run.load_model", lambda name: model_of(Background()))
     return prepare(phantom, get_system("adm", **settings), Run(device="cpu", half=False))
-
-
-def test_the_rows_are_those_of_koch():
-    for name in ROWS:
-        row = SYSTEMS[name]
-        assert row.paper == "backbones" and row.views == (2,) and row.weights.endswith(f"/{name}")
-    assert SYSTEMS["unet"].n_steps == 1 and SYSTEMS["adm"].clip and SYSTEMS["adm"].sampling.sigma == "posterior"
 
 
 @pytest.mark.parametrize("name", LOG_SNRS)

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from seeded import normal
+from small_models import CARD
 
 from yoda_nb.diffusion.bridges import kernel_variance, score
 from yoda_nb.diffusion.denoise import volume_denoiser
@@ -39,10 +41,6 @@ def path():
 def images():
     generator = torch.Generator().manual_seed(0)
     return [torch.randn((1, 6, 5, 4), generator=generator, dtype=torch.float64) for _ in range(3)]
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def drift(x, x0, t, s, noise):
@@ -95,7 +93,7 @@ class Biased(torch.nn.Module):
 
 
 def test_co_prediction_averages_what_overlapping_slabs_say():
-    x = random(1, 5, 4, 4).float()
+    x = normal(1, 5, 4, 4).float()
     how = {"thickness": 3, "views": (0,), "divisor": 1, "half": False, "out_slices": 3, "convert": lambda x, o, t: o}
     both = [volume_denoiser(Biased(), x, None, **how, co_predict=on)(x, 3, 0) - x for on in (True, False)]
     torch.testing.assert_close(both[0].mean((0, 2, 3)), torch.tensor([1.5, 2.0, 2.0, 2.0, 2.5]))  # ends: two slabs
@@ -144,17 +142,8 @@ def keyed(tmp_path_factory) -> tuple:
         net = replace(NET, style_bins=128).build()
     for parameter in net.parameters():  # no zeros anywhere, so that the key reaches the output
         parameter.data += 0.02
-    card = {
-        "sources": ["T1w", "T2w"],
-        "target": "FLAIR",
-        "spacing_mm": 6.0,
-        "schedule": "brownian",
-        "n_train": T,
-        "prediction": "x_t - x0",
-        "options": {"prior": 1, "ends": "open"},
-        "training": {},
-        **style_histograms(others),
-    }
+    about = {"schedule": "brownian", "n_train": T, "prediction": "x_t - x0", "options": {"prior": 1, "ends": "open"}}
+    card = CARD | {"spacing_mm": 6.0} | about | style_histograms(others)
     file = tmp_path_factory.mktemp("keyed") / "bridge.safetensors"
     save_model(net, file, config=replace(NET, style_bins=128), card=card)
     return phantom_case(13, **small, style=1.0), file, others

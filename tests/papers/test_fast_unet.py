@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from small_models import CARD
 
 from yoda_nb.nets.models import save_model
 from yoda_nb.nets.unet import UNetConfig
@@ -35,15 +36,7 @@ def test_one_shot_is_the_net_on_each_slice_and_draws_nothing(tmp_path):
     torch.manual_seed(0)
     net = config.build()
     torch.nn.init.normal_(net.out[-1].weight, std=0.1)
-    card = {
-        "sources": ["T2w"],
-        "target": "FF",
-        "spacing_mm": 4.0,
-        "schedule": "linear",
-        "n_train": 1000,
-        "prediction": "x0",
-        "training": {},
-    }
+    card = CARD | {"sources": ["T2w"], "target": "FF", "spacing_mm": 4.0, "prediction": "x0"}
     save_model(net, tmp_path / "net.safetensors", config=config, card=card)
     v = phantom_case(7, **SMALL, target="FF")
     made, again = (

@@ -7,35 +7,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_models import CARD
+from small_training import one_shot
 from torch import nn
 
 from yoda_nb.diffusion.bridges import bridge_step, posterior_std
 from yoda_nb.nets.models import save_model
 from yoda_nb.nets.unet import UNetConfig
 from yoda_nb.phantoms.phantom import phantom_case
-from yoda_nb.systems.papers import TRAININGS
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.table import get_system
-from yoda_nb.training.batches import Batch, TrainConfig
+from yoda_nb.training.batches import Batch
 from yoda_nb.training.loop import fit
-from yoda_nb.training.rows import BUDGET
 from yoda_papers.selfrdb.method import ADVERSARIAL, SELFRDB, build, critic_loss, earlier, estimate, net_loss, noisy
 from yoda_papers.selfrdb.path import soft_prior
 from yoda_papers.selfrdb.recursive import SelfConsistent
 
 NET = UNetConfig((8, 16), (False, True), heads=2, groups=4, embedding=16, recursive=True)
-CONFIG = TrainConfig(
-    net=NET,
-    method=SELFRDB,
-    schedule="selfrdb",
-    n_train=10,
-    prediction="x0",
-    views=(2,),
-    options=(("prior", 1),),
-    steps=2,
-    batch_size=4,
-    window=16,
-)
+CONFIG = replace(one_shot(NET, SELFRDB), schedule="selfrdb", n_train=10, options=(("prior", 1),), batch_size=4)
 
 
 # --- the path
@@ -156,15 +145,8 @@ def batch(n: int = 4, seed: int = 0) -> Batch:
     generator = torch.Generator().manual_seed(seed)
     draw = [torch.randn(n, c, 16, 16, generator=generator) for c in (1, 2, 1)]
     weight = torch.ones(n, 1, 16, 16)
-    return Batch(
-        draw[0],
-        draw[1],
-        weight,
-        torch.randint(0, 10, (n,), generator=generator),
-        draw[2],
-        torch.rand(n, generator=generator),
-        weight,
-    )
+    times, fractions = torch.randint(0, 10, (n,), generator=generator), torch.rand(n, generator=generator)
+    return Batch(draw[0], draw[1], weight, times, draw[2], fractions, weight)
 
 
 class Knows(nn.Module):
@@ -239,17 +221,8 @@ def model(tmp_path_factory) -> str:
     with torch.no_grad():
         net.out[-1].weight.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
     path = tmp_path_factory.mktemp("model") / "selfrdb.safetensors"
-    card = {
-        "sources": ["T1w", "T2w"],
-        "target": "FLAIR",
-        "spacing_mm": 10.0,
-        "schedule": "selfrdb",
-        "n_train": 10,
-        "prediction": "x0",
-        "options": {"prior": 1},
-        "training": {},
-    }
-    save_model(net, path, config=NET, card=card)
+    about = {"spacing_mm": 10.0, "schedule": "selfrdb", "n_train": 10, "prediction": "x0", "options": {"prior": 1}}
+    save_model(net, path, config=NET, card=CARD | about)
     return str(path)
 
 
@@ -259,21 +232,7 @@ def test_the_row_runs_and_depends_on_seed_and_prior(model):
     assert torch.equal(made, again) and not torch.equal(made, other)
     assert (made[~v.mask] == -1).all() and torch.isfinite(made).all()
     started = []
-    translate(
-        v,
-        "selfrdb",
-        model=model,
-        recursions=1,
-        sigma="zero",
-        n_steps=2,
-        on_step=lambda i, pair, x, x0: started.append((pair, x0)),
-    )
-    assert [pair for pair, _ in started] == [(9, 4), (4, -1)]
+    how = {"model": model, "recursions": 1, "sigma": "zero", "n_steps": 2}
+    translate(v, "selfrdb", on_step=lambda i, pair, x, x0: started.append(pair), **how)
+    assert started == [(9, 4), (4, -1)]
     assert get_system("selfrdb").evaluations == 50
-
-
-def test_its_training_is_of_the_shared_budget():
-    config = TRAININGS["selfrdb"].config
-    assert config.steps * config.batch_size == BUDGET and config.views == (2,)
-    assert config.net.build() is not None and dict(config.options)["prior"] == 1
-    assert TRAININGS["selfrdb"].sources[1] == "T2w"

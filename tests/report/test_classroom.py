@@ -28,22 +28,6 @@ def test_the_command_serves_the_lessons_to_other_machines():
     assert {"--port=9000", "--no-browser", "--Voila.ip=0.0.0.0", "--strip_sources=True"} <= set(command)
 
 
-def test_limits_of_a_visit_are_options_of_the_command():
-    command = class_command(minutes=2, idle=1, memory=0.5, visits=7)
-    assert {
-        "--VisitManager.visits=7",
-        "--VisitManager.visit_seconds=120",
-        "--VisitorKernels.memory=536870912",
-        "--MappingKernelManager.cull_idle_timeout=60",
-        "--MappingKernelManager.cull_interval=15",
-    } <= set(command)
-
-
-def test_a_folder_without_notebooks_is_refused(tmp_path):
-    with pytest.raises(InputError, match="contains no notebook"):
-        class_command(tmp_path)
-
-
 def test_students_share_the_cores_unless_the_teacher_says_otherwise():
     assert class_environment({}, "abc") == {**dict.fromkeys(THREADS, "1"), TOKEN: "abc"}
     assert class_environment({"OMP_NUM_THREADS": "4", "HOME": "/h"})["OMP_NUM_THREADS"] == "4"

@@ -12,21 +12,6 @@ from yoda_nb.report import execution, kernels, run_report
 from yoda_nb.report.tasks import Task
 
 
-@pytest.mark.parametrize(("cores", "notebooks", "jobs"), [(1, 3, 1), (2, 3, 2), (16, 6, 4), (16, 2, 2)])
-def test_as_many_notebooks_as_cores_by_default(tmp_path, monkeypatch, cores, notebooks, jobs):
-    asked = {}
-
-    def run(tasks, folder, *, jobs, place, progress):
-        asked["jobs"] = jobs
-        return []
-
-    monkeypatch.setattr(report, "cores", lambda: cores)
-    monkeypatch.setattr(report, "run_notebooks", run)
-    paths = [write(tmp_path, f"{k}", code("1")) for k in range(notebooks)]
-    run_report(paths, tmp_path / "out")
-    assert asked["jobs"] == jobs
-
-
 @pytest.mark.parametrize(("cores", "jobs", "threads"), [(2, 2, "1"), (16, 4, "4"), (2, 4, "1"), (2, 1, None)])
 def test_kernels_share_the_threads(tmp_path, monkeypatch, cores, jobs, threads):
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

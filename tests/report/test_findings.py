@@ -7,12 +7,11 @@ import json
 import re
 from base64 import b64decode
 
-import nbformat
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
-from reports import PIXEL, Page, code, write
+from reports import OWN_PAGES, PIXEL, Page, code, write
 
 from yoda_nb.errors import InputError
 from yoda_nb.figures import plots
@@ -22,17 +21,8 @@ from yoda_nb.report.ledger import MIME, gather_claims, tally
 from yoda_nb.report.site import write_site
 from yoda_nb.report.tasks import plan
 
-EFFECT = {
-    "name": "SSIM",
-    "value": 0.0681,
-    "low": 0.06,
-    "high": None,
-    "unit": "",
-    "p": 0.0005,
-    "n": 12,
-    "test": "Wilcoxon",
-    "rule": "> 0",
-}
+EFFECT = {"name": "SSIM", "value": 0.0681, "low": 0.06, "high": None, "unit": "", "p": 0.0005, "n": 12}
+EFFECT |= {"test": "Wilcoxon", "rule": "> 0"}
 
 
 def claim(name: str, verdict: str, **more) -> dict:
@@ -55,16 +45,8 @@ def test_figures_become_files_beside_their_pages(tmp_path):
     runs = [executed("01_a", figure("one"), figure("two", None)), executed("02_b", figure("one"))]
     write_site(runs, tmp_path, 0)
     kept = {path.name: path for path in (tmp_path / "figures").iterdir()}
-    assert set(kept) == {
-        "01_a-01-one.svg",
-        "01_a-01-one.png",
-        "01_a-01-one.csv",
-        "01_a-02-two.svg",
-        "01_a-02-two.png",
-        "02_b-01-one.svg",
-        "02_b-01-one.png",
-        "02_b-01-one.csv",
-    }
+    stems = ("01_a-01-one", "01_a-02-two", "02_b-01-one")
+    assert set(kept) == {f"{s}.{end}" for s in stems for end in ("svg", "png", "csv")} - {"01_a-02-two.csv"}
     assert kept["01_a-01-one.png"].read_bytes() == b64decode(PIXEL)
     assert kept["01_a-01-one.csv"].read_text() == "x,y\n1,2\n"
     page = Page(tmp_path / "01_a.html")
@@ -83,21 +65,9 @@ def test_figures_and_pages_that_no_run_made_are_removed_and_nothing_else(tmp_pat
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "01_a.ipynb").write_text("{}")
     write_site([executed("02_b", figure("other"))], tmp_path, 0)
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
-        "mine.svg",
-        "02_b-01-other.svg",
-        "02_b-01-other.png",
-        "02_b-01-other.csv",
-    }
-    assert {path.name for path in tmp_path.glob("*.html")} == {
-        "mine.html",
-        "02_b.html",
-        "claims.html",
-        "glossary.html",
-        "reproduces.html",
-        "made.html",
-        "index.html",
-    }
+    made = {f"02_b-01-other.{end}" for end in ("svg", "png", "csv")}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"mine.svg", *made}
+    assert {path.stem for path in tmp_path.glob("*.html")} == {"mine", "02_b", *OWN_PAGES}
     assert (tmp_path / "notebooks" / "01_a.ipynb").exists(), "a later report reuses it"
 
 
@@ -120,16 +90,9 @@ def test_the_ledger_is_gathered_counted_and_linked(tmp_path):
     assert json.loads((tmp_path / "claims.json").read_text()) == found
     page = Page(tmp_path / "claims.html")
     assert {"href": "01_a.html#claim-Y02"} in page.all("a")
-    for shown in (
-        "✓ reproduced",
-        "✗ not reproduced",
-        "? inconclusive",
-        "Y01 &lt;holds&gt;",
-        "why",
-        told,
-        "SSIM: 0.0681 [0.06, not finite] (n = 12, p = 0.0005, Wilcoxon, expected &gt; 0)",
-    ):
+    for shown in ("✓ reproduced", "✗ not reproduced", "? inconclusive", "Y01 &lt;holds&gt;", "why", told):
         assert shown in page.text, shown
+    assert "SSIM: 0.0681 [0.06, not finite] (n = 12, p = 0.0005, Wilcoxon, expected &gt; 0)" in page.text
 
 
 def test_without_claims_there_is_no_ledger(tmp_path):
@@ -198,12 +161,6 @@ def test_a_figure_is_kept_as_svg_png_and_csv(report):
     assert twin.read_text() == svg, "a figure's bytes do not depend on the clock"
 
 
-def test_an_executed_notebook_stays_loadable(report):
-    out, _ = report
-    for path in (out / "notebooks").glob("*.ipynb"):
-        nbformat.validate(nbformat.read(path, 4))
-
-
 def test_a_figure_outside_a_report_brings_no_files(monkeypatch):
     shown = []
     monkeypatch.delenv("YODA_NB_REPORT", raising=False)
@@ -265,17 +222,8 @@ def test_the_shell_takes_lists_with_commas(tmp_path, monkeypatch):
     asked = {}
     monkeypatch.setattr(report, "run_report", lambda paths, out, **given: asked.update(paths=paths, **given) or done)
     done = report.ReportResult(tmp_path, (), 0.0)
-    words = [
-        "report",
-        "--notebooks",
-        "01_data_and_noise, 02_sampling_methods",
-        "--notebooks",
-        "03_perception_distortion",
-        "--subjects",
-        "sub-p1001,sub-p1002",
-        "-o",
-        str(tmp_path),
-    ]
+    words = ["report", "--notebooks", "01_data_and_noise, 02_sampling_methods", "-o", str(tmp_path)]
+    words += ["--notebooks", "03_perception_distortion", "--subjects", "sub-p1001,sub-p1002"]
     shown = CliRunner().invoke(cli.app, words)
     assert shown.exit_code == 0, shown.output
     assert [path.stem[:2] for path in asked["paths"]] == ["01", "02", "03"]

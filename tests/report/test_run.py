@@ -1,11 +1,10 @@
-"""Running notebooks: resumable, nothing half-written, no process left behind."""
+"""Running notebooks: resumable, nothing half-written, no process left behind; `make killtest` kills whole reports."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from reports import PARAMETERS, alive, code, wait_for, write
+from reports import OWN_PAGES, PARAMETERS, alive, code, wait_for, write
 
 from yoda_nb.errors import InputError
 from yoda_nb.report import provenance, run_report
@@ -69,17 +68,11 @@ def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path, monkeypatch):
     """R10, R11: after SIGKILL nothing is partial, no process stays, finished work is kept, and the
     whole is what an unbroken run would have made."""
     quick = write(tmp_path, "01_quick", code(f"open({str(tmp_path / 'ran')!r}, 'a').write('x')"))
-    slow = write(
-        tmp_path,
-        "02_slow",
-        code(
-            "import os, pathlib, time\n"
-            f"flag = pathlib.Path({str(tmp_path / 'pid')!r})\n"
-            "if not flag.exists():\n"
-            "    flag.write_text(str(os.getpid()))\n"
-            "    time.sleep(120)"
-        ),
+    waits = (
+        f"import os, pathlib, time\nflag = pathlib.Path({str(tmp_path / 'pid')!r})\n"
+        "if not flag.exists():\n    flag.write_text(str(os.getpid()))\n    time.sleep(120)"
     )
+    slow = write(tmp_path, "02_slow", code(waits))
     out = tmp_path / "out"
     program = (
         "import sys; from pathlib import Path; from yoda_nb.report import provenance, run_report\n"
@@ -103,17 +96,8 @@ def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path, monkeypatch):
     result = run_report([quick, slow], out)
     assert [run.status for run in result.runs] == ["reused", "done"]
     assert (tmp_path / "ran").read_text() == "x"
-    assert {path.name for path in out.iterdir()} - {".lock"} == {
-        "01_quick.html",
-        "02_slow.html",
-        "claims.html",
-        "glossary.html",
-        "reproduces.html",
-        "claims.json",
-        "index.html",
-        "made.html",
-        "notebooks",
-    }
+    pages = {f"{name}.html" for name in ("01_quick", "02_slow", *OWN_PAGES)}
+    assert {path.name for path in out.iterdir()} - {".lock"} == pages | {"claims.json", "notebooks"}
     unbroken = tmp_path / "unbroken"
     run_report([quick, slow], unbroken)
     for name in ("01_quick.html", "02_slow.html", "claims.html", "claims.json"):
@@ -122,84 +106,6 @@ def test_a_killed_report_resumes_and_leaves_no_kernel(tmp_path, monkeypatch):
 
 def timeless(page: Path) -> str:
     return re.sub(r"Executed in .*? The executed", "", page.read_text(encoding="utf-8"))
-
-
-KILLED_WRITERS = """
-import os, random, signal, sys, time
-from pathlib import Path
-import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from yoda_nb.figures.plots.base import FIGURE_MIME
-from yoda_nb.report import Run, _locked
-from yoda_nb.report.site import write_site
-
-def runs(word):
-    figure = {"name": "dot", "svg": f"<svg>{word * 9999}</svg>", "png": "", "csv": word}
-    data = {"text/html": f"<figure>{word}</figure>", FIGURE_MIME: figure}
-    cell = new_code_cell("1", outputs=[new_output("display_data", data=data)])
-    notebook = new_notebook(cells=[new_markdown_cell(f"# {word}"), cell])
-    return [Run("01_dot", "01_dot", "", "done", 1.0, {}, notebook)]
-
-def files(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-root = Path(sys.argv[1])
-versions = []
-for word in ("old", "new"):
-    started = time.monotonic()
-    write_site(runs(word), root / word, started)
-    versions.append(files(root / word))
-took = time.monotonic() - started
-random.seed(0)
-for _ in range(20):
-    writer = os.fork()
-    if not writer:
-        while True:
-            for word in ("old", "new"):
-                write_site(runs(word), root / "out", 0)
-    time.sleep(random.uniform(0, 3 * took))
-    os.kill(writer, signal.SIGKILL)
-    os.waitpid(writer, 0)
-    for name, content in files(root / "out").items():
-        if name in ("index.html", "made.html"):  # they tell the time
-            assert content.startswith(b"<!doctype") and content.endswith(b"</html>"), name
-        elif not Path(name).name.startswith("."):
-            assert content in [version[name] for version in versions], name
-with _locked(root / "out"):
-    pass
-assert files(root / "out").keys() - {".lock"} <= versions[0].keys()
-print("whole")
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked writer")
-def test_a_writer_killed_at_any_moment_leaves_whole_files(tmp_path):
-    """R10: twenty times; what it left behind is cleared at the next start."""
-    shown = subprocess.run([sys.executable, "-c", KILLED_WRITERS, str(tmp_path)], capture_output=True, text=True)
-    assert shown.stdout == "whole\n", shown.stderr
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 100 kB; skips the test where none may be mounted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_disk_that_is_really_full(small_disk, tmp_path):
-    """R12: one sentence, whole files only, and the next report goes on from there."""
-    notebook = write(tmp_path, "one", code("1"), code("print('long ' * 20_000)"))
-    with pytest.raises(InputError, match=f"{small_disk}.*free"):
-        run_report([notebook], small_disk)
-    assert {path.name for path in small_disk.rglob("*")} <= {".lock", "notebooks", "claims.json"}
-    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
-    assert not run_report([notebook], small_disk).failed
-    assert "long" in (small_disk / "one.html").read_text()
 
 
 def test_a_disk_that_fills_up_while_the_pages_are_written(tmp_path, monkeypatch):
@@ -217,25 +123,6 @@ def test_a_disk_that_fills_up_while_the_pages_are_written(tmp_path, monkeypatch)
     with pytest.raises(InputError, match="No space left on device.*free space"):
         run_report([notebook], out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-
-
-def test_progress_is_one_whole_line_an_event(tmp_path):
-    """With the time since the start and what is left; bars of long cells too."""
-    bar = "import sys, time\nfor k in range(3):\n    print(f'\\r{k} of 3', end='', file=sys.stderr)"
-    notebooks = [write(tmp_path, name, code(bar)) for name in ("one", "two")]
-    program = (
-        "import sys; from pathlib import Path; from yoda_nb.report import run_report\n"
-        "run_report([Path(p) for p in sys.argv[2:]], Path(sys.argv[1]), jobs=2)"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "out"), *map(str, notebooks)], capture_output=True
-    )
-    assert b"\r" not in shown.stderr and shown.stdout == b""
-    lines = shown.stderr.decode().splitlines()
-    assert len(lines) >= 4
-    for line in lines:
-        assert re.match(r"\[\d+:\d\d · [012] left\] (one|two): .", line), line
-    assert "0 left" in lines[-1] and "done in" in lines[-1]
 
 
 def test_a_dead_kernel_is_a_failure_with_a_reason(tmp_path):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import pydoc
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -50,18 +48,6 @@ def test_unknown_settings_are_refused_with_the_list(model):
         translate(CASE, "yoda-regression", model=model, slice_size=16)
     with pytest.raises(TypeError):
         translate(CASE, "yoda-regression", model)  # how to run is said by name
-
-
-def test_the_signature_tells_what_can_be_said():
-    for function, default in ((translate, "yoda-regression"), (trajectories, "yoda-diffusion")):
-        parameters = inspect.signature(function).parameters
-        assert list(parameters) == ["volume", "system", *(f.name for f in fields(Run)), "settings"]
-        assert parameters["system"].default == default and parameters["seed"].default == 0
-        for name in ("seed", "device", "model"):
-            assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
-        assert parameters["settings"].kind is inspect.Parameter.VAR_KEYWORD
-    shown = pydoc.plain(pydoc.render_doc(translate))
-    assert all(word in shown for word in ("seed: ", "device: ", "model: ", "**settings", "target"))
 
 
 def test_a_run_is_what_the_keywords_say(model):

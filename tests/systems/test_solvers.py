@@ -41,13 +41,6 @@ def test_second_order_comes_nearer_to_the_limit_at_equal_evaluations():
 
 
 @pytest.mark.parametrize("system", ["yoda-heun", "yoda-dpmpp"])
-def test_a_seed_gives_its_own_bytes_and_samples_differ(system):
-    first = image(system, 3)
-    assert torch.equal(first, image(system, 3)) and not torch.equal(first, image(system, 3, seed=1))
-    assert not torch.equal(first, image(system, 3, n_ex=2))
-
-
-@pytest.mark.parametrize("system", ["yoda-heun", "yoda-dpmpp"])
 def test_a_trajectory_can_be_recorded(system):
     steps = explorers.record_trajectory(slab(), system, n_steps=3, model=MODEL, device="cpu")
     assert [step["s"] for step in steps][-1] == -1 and [step["view"] for step in steps] == [0, 1, 2]
