@@ -74,7 +74,10 @@ def test_people_left_out_are_scored_and_a_stopped_run_ends_with_the_same_bytes(
     assert card["adapted"]["scores"] == document["scores"] and card["spacing_mm"] == SPACING
     assert "2 people (sub-01, sub-02)" in card["training"]["data"]
     page = out.with_suffix(".html").read_text()
-    assert "was trained on sub-01" in page and "has no FLAIR" in page and page.count("<img") == 2
+    assert "was trained on sub-01: their scores" in page and "has no FLAIR" in page and page.count("<img") == 2
+
+    again = call(study, initial, out, "--run", tmp_path / "other")
+    assert again.exit_code == 2 and "exists and is not of the run" in again.stderr
 
     blob = out.read_bytes()
     trained = module.train

@@ -67,7 +67,7 @@ def adapt(
     Example: yoda-nb adapt my-bids-study -o mine.safetensors --minutes 15
     """
     from yoda_nb.nets.devices import find_device
-    from yoda_nb.scans.adapt import Adaptation
+    from yoda_nb.scans.adapt import Adaptation, testing_in
     from yoda_nb.scans.adapt import adapt as run_adapt
     from yoda_nb.scans.subjects import chosen_cases
 
@@ -89,7 +89,7 @@ def adapt(
     )
     cases, left_out = chosen_cases(study.resolve(), dataset, listed(subject), trust_paths=trust)
     note_left_out(left_out)
-    document = run_adapt(cases, asked, note)
+    document = run_adapt(cases, asked, testing_in(study.resolve(), cases), note)
     kept = document["forgetting"]
     lines = [
         table(document["scores"]) if document["scores"] else "Nobody was left out, so nothing was tested.",

@@ -92,14 +92,15 @@ def load_case(
     target: str | None = None,
     mirror: str | Path | None = None,
     spacing: float | None = None,
+    keep: Path | None = None,
 ) -> Volume:
     """The case as a Volume: source (C, D, H, W), target (1, D, H, W) in [-1, 1], or None.
 
     Phantoms are generated (at ``spacing`` mm, over the same field of view), files fetched, read
     and, with ``spacing``, resampled to isotropic voxels.  Files on different grids are registered to
-    the first source and brought to ``spacing``, by default 1 mm (``images.prepare``, kept beside the
-    downloads).  A row with contrast ``mask`` is the brain mask; without one the brain is estimated;
-    one with contrast ``lesions`` becomes the Volume's lesions.  Raises InputError naming the contrasts there
+    the first source and brought to ``spacing``, by default 1 mm (``preparation.prepare``, kept in
+    ``keep``, by default beside the downloads).  A row with contrast ``mask`` is the brain mask; without one the brain
+    is estimated; one with contrast ``lesions`` becomes the Volume's lesions.  Raises InputError naming the contrasts there
     are if one is missing, and for all that fetching and reading refuse.
     """
     sources = tuple(sources)
@@ -120,7 +121,7 @@ def load_case(
     given: dict[str, Any] = {"target": (target, files[target]) if target else None, "mask": mask}
     paths = {name: files[name] for name in sources}
     if not on_one_grid(files):
-        how: dict[str, Any] = {"spacing": spacing or REGISTERED, "subject": case.subject, "keep": _kept(case)}
+        how: dict[str, Any] = {"spacing": spacing or REGISTERED, "subject": case.subject, "keep": keep or _kept(case)}
         with quiet():
             found = prepare(paths, **given, **how)
         tell(f"{case.subject}: {sentence}" for sentence in found.volume.doubts)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from yoda_nb.data.manifest import Case, load_case
 from yoda_nb.data.packs import ENDING, pack, read_pack
 from yoda_nb.data.rows import person_of
+from yoda_nb.data.scan import participants
 from yoda_nb.data.study import check_study_output
 from yoda_nb.errors import InputError, printable
 from yoda_nb.figures import plots
@@ -44,6 +46,7 @@ FINE_TUNING: Mapping[str, Any] = {  # of a regression at 1 mm; also that of the 
     "ema": 0.99,  # 0.999 would still hold half of where a run this short began
 }
 INITIAL = "real-t1w-t2w-flair"
+PLAN = "plan.json"
 TIMED = 8  # steps that tell how many fit into the minutes
 KEPT_SEEDS = (900_001, 900_002)  # phantoms of any scanner that nothing was trained on: does the net forget?
 SCORES = ("ssim", "psnr", "matched_ssim", "matched_psnr", "bound")
@@ -76,10 +79,20 @@ class Adaptation:
         return self.save.with_suffix(".html")
 
 
-def adapt(cases: Sequence[Case], asked: Adaptation, say: Callable[[str], None] = print) -> dict[str, Any]:
+def testing_in(study: Path, cases: Sequence[Case]) -> set[str]:
+    """People whom a study keeps for tests: of a BIDS folder by participants.tsv, of a manifest by its rows."""
+    if study.is_dir():  # where it says nothing, the split of a case is a hash of its name
+        return {person for person, split in participants(study).items() if split == "test"}
+    return {person_of(case.subject) for case in cases if case.split == "test"}
+
+
+def adapt(
+    cases: Sequence[Case], asked: Adaptation, testing: Collection[str] = (), say: Callable[[str], None] = print
+) -> dict[str, Any]:
     """Train a model on with the people of a study; returns what the page says: people, left_out, scores, forgetting.
 
-    ``cases`` are those of ``scans.subjects.chosen_cases``. Writes the model with its card, and a page beside it.
+    ``cases`` are those of ``scans.subjects.chosen_cases``. People in ``testing`` are not
+    opened. Writes the model with its card, and a page beside it.
     Raises InputError for fewer than two people with sources and target, and for all that ``train`` refuses.
     """
     model = load_model(asked.initial)
@@ -89,23 +102,32 @@ def adapt(cases: Sequence[Case], asked: Adaptation, say: Callable[[str], None] =
     )
     check_study_output(asked.out, cases, word="--run")
     check_page(asked.page)
+    if asked.save.exists() and not (asked.out / PLAN).is_file():
+        raise InputError(f"{asked.save} exists and is not of the run {asked.out}: choose another name, or remove it.")
     wanted = (*model.sources, model.contrast)
-    usable = [case for case in cases if set(wanted) <= set(case.images)]
-    left_out = {
-        case.subject: f"has no {', '.join(name for name in wanted if name not in case.images)}"
-        for case in cases
-        if case not in usable
-    }
+    lacking = {case.subject: [name for name in wanted if name not in case.images] for case in cases}
+    left_out = {name: f"has no {', '.join(missing)}" for name, missing in lacking.items() if missing}
+    left_out |= {case.subject: "is of the split test" for case in cases if person_of(case.subject) in testing}
+    usable = [case for case in cases if case.subject not in left_out]
     people = list(dict.fromkeys(person_of(case.subject) for case in usable))
     if len(people) < 2:
         raise InputError(
-            f"An adaptation needs at least two people with {', '.join(wanted)}, here are {len(people)}: "
+            f"An adaptation needs at least two people with {', '.join(wanted)}, and here are {len(people)}: "
             "add scans, or use the shipped model as it is."
         )
     packs = asked.out / "packs"
+    for stray in packs.glob(f"*{ENDING}"):  # of an earlier call that may have named other people
+        stray.unlink()
     for k, case in enumerate(usable, 1):
         say(f"{k}/{len(usable)} {case.subject}: reading, packing")
-        v = load_case(case, sources=model.sources, target=model.contrast, mirror=asked.mirror, spacing=model.spacing)
+        v = load_case(
+            case,
+            sources=model.sources,
+            target=model.contrast,
+            mirror=asked.mirror,
+            spacing=model.spacing,
+            keep=asked.out / "prepared",
+        )
         pack(v, packs, rescans=asked.rescans)
     names = [case.subject for case in usable]
     steps, seconds = _planned(asked, names, model)
@@ -131,6 +153,7 @@ def adapt(cases: Sequence[Case], asked: Adaptation, say: Callable[[str], None] =
         "forgetting": forgetting(asked, model.sources, model.contrast, model.spacing),
     }
     card = read_card(asked.save) | {"adapted": {k: document[k] for k in ("people", "scores", "forgetting")}}
+    card["licence"] = "Trained on your own scans: their owners decide who may use it."
     write_atomic(asked.save.with_suffix(".json"), (json.dumps(card, indent=2) + "\n").encode())
     write_atomic(asked.page, _page(document, [row["figure"] for row in rows], card))
     return document
@@ -150,11 +173,11 @@ def forgetting(asked: Adaptation, sources: tuple[str, ...], target: str, spacing
 def _planned(asked: Adaptation, names: Sequence[str], model: Model) -> tuple[int, float]:
     """Steps that fit into the minutes on this machine, and seconds of one; timed once, then read from the run."""
     request = {"minutes": asked.minutes, "subjects": list(names), "initial": model.sha256}
-    path = asked.out / "plan.json"
-    if path.is_file():
+    path = asked.out / PLAN
+    with suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or damaged: timed again
         plan = json.loads(path.read_text(encoding="utf-8"))
         if plan["request"] == request:
-            return plan["steps"], plan["seconds"]
+            return int(plan["steps"]), float(plan["seconds"])
     with tempfile.TemporaryDirectory() as folder:
         card = train(
             Path(folder) / "timed.safetensors",
@@ -191,7 +214,7 @@ def _trained(
         mirror=asked.mirror,
         device=asked.device,
         command="yoda-nb adapt",
-        **_settings(card) | {"steps": steps, "warmup": min(FINE_TUNING["warmup"], steps // 4)},
+        **_settings(card) | _paced(steps),
     )
     return save
 
@@ -201,6 +224,15 @@ def _settings(card: Card) -> dict[str, Any]:
     window = min(FINE_TUNING["window"], card["training"].get("window", FINE_TUNING["window"]))
     about = {"sources": card["sources"], "target": card["target"], "spacing": card["spacing_mm"]}
     return {**FINE_TUNING, **about, "window": window}
+
+
+def _paced(steps: int) -> dict[str, Any]:
+    """Warm-up and the average of weights take the same share of a run, however long it is."""
+    return {
+        "steps": steps,
+        "warmup": min(FINE_TUNING["warmup"], steps // 20),
+        "ema": round(min(0.999, max(0.0, 1 - 6 / steps)), 6),
+    }
 
 
 def _before_and_after(packs: Path, name: str, asked: Adaptation, fold: Path) -> dict[str, Any]:
@@ -238,7 +270,8 @@ def _page(document: Mapping[str, Any], figures: Sequence[Mapping[str, str]], car
         rows.append(("mean", *(f"{table[c].mean():.3g}" for c in columns)))
     kept = document["forgetting"]
     warnings = [
-        f"The first model was trained on {name}: the scores before are too good." for name in document["known_before"]
+        f"The first model was trained on {name}: their scores, before and after, are too good."
+        for name in document["known_before"]
     ]
     warnings += [f"Left out: {name} {reason}." for name, reason in document["left_out"].items()]
     sections = [
