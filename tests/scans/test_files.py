@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import nibabel as nib
@@ -141,7 +142,7 @@ def test_translate_registers_by_itself_and_says_so(files, model, tmp_path, monke
     assert nib.load(out).shape == nib.load(files["T1w"]).shape
     text = page.read_text()
     assert "Checkerboards of T1w and T2w before registration" in text and "FLAIR that was made" in text
-    assert "http://" not in text and "https://" not in text, "the page needs no network"
+    assert not re.search(r"""(src|href)="https?:""", text), "the page needs no network"
 
 
 def test_prepare_writes_images_mask_page_and_what_was_done(files, tmp_path):

@@ -76,14 +76,17 @@ def test_names_that_are_no_utf_8_are_escaped(tmp_path, raw):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_page_of_files_on_one_grid_names_its_subject_and_doubts(tmp_path):
+def test_the_page_of_files_on_one_grid_names_its_subject_and_doubts(tmp_path, monkeypatch):
+    monkeypatch.setattr(qc, "score", lambda *_, **__: {"ssim": 0.912, "psnr": 30.0})  # matched; the images are small
     volume = replace(blob_volume(), doubts=("the mask is odd.",), subject=UNKNOWN)
     opened = Opened(volume, {})
     result = blob_volume()
     made = {"model": "tiny", "system": "unet", "seed": 3, "scores": {"ssim": 0.98765, "psnr": 31.2, "data_range": 1}}
     write_page(opened, tmp_path / "sub-01_FLAIR_qc.html", result, made)
     text = (tmp_path / "sub-01_FLAIR_qc.html").read_text()
-    assert "the mask is odd." in text and "Quality control: sub-01_FLAIR" in text and "0.988" in text
+    assert (
+        "the mask is odd." in text and "Quality control: sub-01_FLAIR" in text and "0.988" in text and "0.912" in text
+    )
     assert "registered to" not in text and "after the best gain and offset" in text
 
 

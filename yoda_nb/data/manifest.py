@@ -100,8 +100,8 @@ def load_case(
     and, with ``spacing``, resampled to isotropic voxels.  Files on different grids are registered to
     the first source and brought to ``spacing``, by default 1 mm (``preparation.prepare``, kept in
     ``keep``, by default beside the downloads).  A row with contrast ``mask`` is the brain mask; without one the brain
-    is estimated; one with contrast ``lesions`` becomes the Volume's lesions.  Raises InputError naming the contrasts there
-    are if one is missing, and for all that fetching and reading refuse.
+    is estimated; one with contrast ``lesions`` becomes the Volume's lesions.  Raises InputError naming the contrasts
+    there are if one is missing, and for all that fetching and reading refuse.
     """
     sources = tuple(sources)
     if "any" in case.images:
