@@ -30,7 +30,7 @@ from yoda_nb.preparation.doubts import doubts
 from yoda_nb.preparation.kept import Pieces, recall
 from yoda_nb.preparation.register import Registration, moved, register
 
-STAGES = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
+STAGES = "{desc}{percentage:3.0f}%|{bar}| {elapsed}"
 RIM = 5.0  # mm around the brain that take part in a registration
 
 
