@@ -108,13 +108,14 @@ def real(
     from yoda_nb.nets.devices import find_device
     from yoda_papers.ledger import rebuild, rebuild_real
     from yoda_papers.ledger.evidence import index
+    from yoda_papers.ledger.hospitals import in_words
     from yoda_papers.ledger.real import PREFIX, beside_goals
 
     find_device(device)
     if mirror is not None:
         check_apart(out, mirror, [path for path in mirror.rglob("*") if path.is_file()], word="--out")
     groups = {"translation": "real", "normalisation": "normalisation"}
-    groups |= {"samplers": f"{PREFIX}perception", "systems": f"{PREFIX}systems"}
+    groups |= {"hospitals": "hospitals", "samplers": f"{PREFIX}perception", "systems": f"{PREFIX}systems"}
     names = rebuild.known(listed(only), groups, "group of tables")
     last = [index().get(groups[name], {}) for name in names]
     machines = {about["machine"] for about in last if about}
@@ -126,6 +127,10 @@ def real(
         say(columns(rebuild_real.rebuild_normalisation(**where).to_dict("records")))
     if "translation" in names:
         say(columns(beside_goals(rebuild_real.rebuild_real(out, **options)).to_dict("records")))
+    if "hospitals" in names:
+        table = rebuild_real.rebuild_hospitals(out / "hospitals", **options)
+        heads, *rows = in_words(table)
+        say(columns([dict(zip(heads, row, strict=True)) for row in rows]))
     if "samplers" in names:
         for name, table in rebuild_real.rebuild_scans(out, **options).items():
             say(f"{name}: {len(table)} rows")

@@ -39,7 +39,7 @@ from yoda_nb.study.sampling import samples as draw
 from yoda_nb.study.subjects import Profile, get_profile, load_subjects
 from yoda_nb.systems.models import weights_path
 from yoda_nb.systems.papers import PAPERS as INSTALLED
-from yoda_papers.ledger.real import FETCHED
+from yoda_papers.ledger.hospitals import FETCHED
 from yoda_papers.ledger.versions import other_libraries, version_of
 
 TABLES = Path(__file__).parents[1] / "evidence" / "tables"

@@ -14,7 +14,7 @@ from yoda_nb.nets.devices import find_device
 from yoda_nb.nets.models import read_card, recording
 from yoda_nb.store import write_atomic
 from yoda_papers import WEIGHTS
-from yoda_papers.ledger import evidence, real
+from yoda_papers.ledger import evidence, hospitals, real
 from yoda_papers.ledger.evidence import SHIPPED_STUDY
 from yoda_papers.ledger.rebuild import Say, where_and_when
 from yoda_papers.ledger.scans import on_scans
@@ -38,6 +38,29 @@ def rebuild_real(
     zero_shot = real.MODELS["zero-shot"]
     seconds = time.monotonic() - begun
     _ship("real", table, models, {zero_shot: read[zero_shot]}, seconds, device)
+    return table
+
+
+def rebuild_hospitals(
+    out: Path, *, mirror: str | Path | None = None, device: str | None = None, say: Say = print, **changes: Any
+) -> pd.DataFrame:
+    """Train without each hospital by each recipe, score it there, say which the rule chooses, and ship the scores."""
+    find_device(device)
+    scans = hospitals.everybody(mirror)
+    how = {"mirror": mirror, "device": device, "say": say, **changes}
+    models = {
+        (on, name): hospitals.trained(scans, on, hospitals.RECIPES[name], out, **how)
+        for on, names in hospitals.TRAINED.items()
+        for name in names
+    }
+    begun = time.monotonic()
+    with recording() as read:
+        table = hospitals.scores(scans, models)
+    zero_shot = real.MODELS["zero-shot"]
+    seconds = time.monotonic() - begun
+    files = {f"{on} {name}": path for (on, name), path in models.items()}
+    _ship("hospitals", table, files, {zero_shot: read[zero_shot]}, seconds, device)
+    say(f"recipe: {hospitals.best_of(table)}{'' if hospitals.chosen(table) else ', which the rule does not ship'}")
     return table
 
 
