@@ -12,18 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-import torch
 
 from yoda_nb.data.packs import pack
 from yoda_nb.data.rows import person_of
-from yoda_nb.errors import InputError
 from yoda_nb.images.volumes import Volume, required
-from yoda_nb.nets.models import read_card, save_net
 from yoda_nb.study.real import real_scores, slab
-from yoda_nb.systems.models import load_model
 from yoda_nb.systems.run import translate
 from yoda_nb.systems.training_data import linked_phantoms
 from yoda_papers.ledger.real import FETCHED as OTHERS
@@ -32,55 +28,7 @@ from yoda_papers.ledger.real import MODELS, RECIPE, SOURCES, TARGET, patients, p
 HOSPITALS = {"ms": "Ljubljana, multiple sclerosis", "ucsf": "San Francisco, tumours"}
 LEFT_OUT = {"ms": "cross-26", "ucsf": "BraTS2021_00006"}  # of the people of the hospital that is trained on
 COLUMNS = ("ssim", "psnr", "matched_ssim", "matched_psnr", "bound", "csf", "lesions")
-
-
 RECIPES = {"scans": 0, "rescans": 6}  # name -> copies of each scan as other scanners would see it
-CHOICE_MM`` around the lesions
-or the middle of each scan, averaged over the scans of the hospital left out, then over the hospitals of which every
-recipe was trained (``rescans`` alone was trained on ``ms``: the training without rescans ran out of memory). The best
-recipe is chosen; within 0.005 the first of ``RECIPES`` is. It is shipped, trained on everybody, if it beats zero-shot
-by 0.01 at each hospital left out and for each person left out.
-"""
-
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
-
-import pandas as pd
-import torch
-
-from yoda_nb.data.packs import pack
-from yoda_nb.data.rows import person_of
-from yoda_nb.errors import InputError
-from yoda_nb.images.volumes import Volume, required
-from yoda_nb.nets.models import read_card, save_net
-from yoda_nb.study.real import real_scores, slab
-from yoda_nb.systems.models import load_model
-from yoda_nb.systems.run import translate
-from yoda_nb.systems.training_data import linked_phantoms
-from yoda_papers.ledger.real import FETCHED as OTHERS
-from yoda_papers.ledger.real import MODELS, RECIPE, SOURCES, TARGET, patients, people_of
-
-HOSPITALS = {"ms": "Ljubljana, multiple sclerosis", "ucsf": "San Francisco, tumours"}
-LEFT_OUT = {"ms": "cross-26", "ucsf": "BraTS2021_00006"}  # of the people of the hospital that is trained on
-COLUMNS = ("ssim", "psnr", "matched_ssim", "matched_psnr", "bound", "csf", "lesions")
-
-
-class Recipe(NamedTuple):
-    """Real scans with ``rescans`` copies of each; the weights halfway back to where it started if ``halved``."""
-
-    rescans: int
-    halved: bool = False
-
-
-RECIPES: Mapping[str, Recipe] = {
-    "scans": Recipe(0),
-    "scans, halved": Recipe(0, halved=True),
-    "rescans": Recipe(6),
-    "rescans, halved": Recipe(6, halved=True),
-}
 SLAB_MM = 40.0  # of each scan: a quarter of the time of a head
 TRAINED = {"ucsf": ("scans", "rescans"), "ms": ("rescans",)}  # hospital -> recipes trained on it
 SETTINGS: Mapping[str, Any] = {**RECIPE, "share": 0.6, "steps": 500}
