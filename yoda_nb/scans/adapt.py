@@ -257,7 +257,8 @@ def _made(volume: Volume, model: str | Path, device: str | None) -> Tensor:
 
 def _known(card: Card) -> set[str]:
     """People whom a model was trained on, as its card names them."""
-    return {word.strip(" ();") for word in str(card["training"].get("data", "")).replace("(", ",").split(",")}
+    named = set(card.get("people", {}).get("train", ()))  # older cards have them in a sentence alone
+    return named | {word.strip(" ();") for word in str(card["training"].get("data", "")).replace("(", ",").split(",")}
 
 
 def _page(document: Mapping[str, Any], figures: Sequence[Mapping[str, str]], card: Card) -> bytes:

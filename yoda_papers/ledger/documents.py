@@ -23,6 +23,7 @@ from yoda_nb.systems.table import FIXED, describe_systems, settings_of
 from yoda_nb.training.rows import BUDGET
 from yoda_papers.ledger.evidence import Study, basis, index, outdated, read_shipped
 from yoda_papers.ledger.findings import Finding, find, said_of_scans
+from yoda_papers.ledger.hospitals import SLAB_MM, chosen, in_words
 from yoda_papers.ledger.real import beside_goals
 
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -134,7 +135,20 @@ def real_table() -> str:
         return "Not measured with this version yet: `yoda-nb rebuild real` does it."
     shown = beside_goals(read_shipped("real"))
     text = f"`yoda-nb rebuild real`. {basis('real')}\n\n{table(tuple(shown), list(shown.itertuples(index=False)))}"
-    return text if "normalisation" not in index() else f"{text}\n\n{_normalisation_words()}"
+    more = {"normalisation": _normalisation_words, "hospitals": _hospital_words}
+    return "\n\n".join([text, *(words() for name, words in more.items() if name in index())])
+
+
+def _hospital_words() -> str:
+    """What recipes are worth at a hospital that their training left out."""
+    found = read_shipped("hospitals")
+    heads, *rows = in_words(found)
+    best = chosen(found)
+    return (
+        "**A hospital left out.** Each model was trained on one hospital without one of its people, and scored on that "
+        f"person and on the other hospital (a slab of {SLAB_MM:g} mm of each scan; `yoda-nb rebuild real --only "
+        f"hospitals`). {basis('hospitals')} The rule chooses {best or 'no recipe'}.\n\n{table(heads, rows)}"
+    )
 
 
 def _normalisation_words() -> str:
