@@ -109,7 +109,7 @@ def test_who_is_interrupted_lets_workers_write_what_they_have_and_begins_no_more
     while len(list(tmp_path.glob("begun-*"))) < 2 and time.monotonic() < begun + 90:
         time.sleep(0.1)
     run.send_signal(signal.SIGINT)
-    assert run.wait(timeout=30) != 0
+    assert run.wait(timeout=120) != 0
     assert {"kept-0", "kept-1"} <= {path.name for path in tmp_path.glob("kept-*")}
     assert not list(tmp_path.glob("begun-[45]")), "what was not in hand is not begun"
 
