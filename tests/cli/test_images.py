@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from yoda_nb.cli import app
+from yoda_nb.images.headers import CAUTION
 from yoda_nb.images.nifti import read_grid, sha256
 from yoda_nb.phantoms.phantom import phantom_case
 
@@ -144,6 +145,7 @@ def test_an_image_says_that_it_is_synthetic_and_how_it_was_made(files, quick):
     assert said["ContentSHA256"] == {name: sha256(files / f"{name}.nii.gz") for name in ("T1w", "T2w")}
     assert said["ImageSHA256"] == sha256(files / "made.nii.gz") and len(said["ModelSHA256"]) == 64
     assert (said["Registered"], said["BrainTool"]) == (False, "")
+    assert said["ModelTrainedOn"] and said["ModelLimits"] and said["Caution"] == CAUTION
     header = nib.load(files / "made.nii.gz").header
     assert (
         header["descrip"].item() == f"synthetic: FLAIR by yoda-nb, yoda-regression, {document['model']}".encode()[:79]

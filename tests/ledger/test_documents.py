@@ -15,6 +15,7 @@ from all_findings import findings
 import yoda_nb
 from yoda_nb.cli import app
 from yoda_nb.errors import InputError
+from yoda_nb.images.headers import CAUTION
 from yoda_nb.study.findings import SYMBOLS, counted
 from yoda_nb.systems.papers import SYSTEMS
 from yoda_nb.systems.table import get_system, parse_settings
@@ -186,6 +187,7 @@ def test_the_readme_is_short_and_counts_the_verdicts():
     assert len(text.splitlines()) <= 120
     assert f"{len(findings())} claims" in text and counted(f.verdict for f in findings()) in text
     assert f"lists {len(SYSTEMS)} rows" in text
+    assert CAUTION in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -53,7 +53,7 @@ function planes(spec, frames, change) {
       const units = at(item.units, state) ?? UNITS;
       return `${"AB"[k]} ${inUnits(frame[here] / 255, units, false)}${units[2] ? "" : " (arbitrary units)"}`;
     });
-    if (tint) values.push(`spread ${((tint[here] / 255) * overlay.limit).toPrecision(2)} ${overlay.unit}`);
+    if (tint) values.push(`spread ${Number(((tint[here] / 255) * overlay.limit).toPrecision(2))} ${overlay.unit}`);
     say(place, `Point at voxel ${voxel.join(", ")}: ${values.join(", ")}.`);
     for (const { slice } of panels) slice.update(state);
     const sizes = panels.map(({ canvas }) => [canvas.clientWidth, canvas.clientHeight]);

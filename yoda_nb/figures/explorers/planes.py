@@ -24,8 +24,8 @@ from yoda_nb.images.units import VIEWED, hounsfield, in_window, width
 
 ROOM = 10.0  # mm around the masks
 MOST = 8_000_000  # voxels of an image: a head at 1 mm; larger ones are averaged over blocks
-BYTES = 4_000_000  # of all pictures together: a page of less than 6 MB
-QUALITIES = (92, 80, 60, 40)  # of WebP; 92 moves voxels by 0.6 % of the grey scale on average
+BYTES = 3_800_000  # of all pictures together: a page of less than 6 MB
+QUALITIES = (92, 80, 60, 40, 15)  # of WebP; 92 moves voxels by 0.6 % of the grey scale on average
 BLEND = 20  # steps from A to B
 MASK, OTHER = "#f0e442", "#ff7ac6"  # of outlines: yellow, pink
 
@@ -83,7 +83,7 @@ def planes(
         "image": by("spread", [None, tint]),
         "colours": (np.array(matplotlib.colormaps["viridis"](np.linspace(0, 1, 9)))[:, :3] * 255).round().tolist(),
         "limit": limit * scale,
-        "high": f"{limit * scale:.2g}",
+        "high": f"{float(f'{limit * scale:.2g}'):g}",
         "unit": unit,
         "label": f"spread, {unit}{'' if unit == 'HU' else ' (the image is on [0,1])'}",
     }
